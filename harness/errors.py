@@ -1,0 +1,49 @@
+"""What the user can put right.
+
+Every error that a user can cause and mend is a `HarnessError`: one line that says what is wrong,
+which one, the rule, and the way out. The command line prints it and exits with its `exit_code`;
+anything else that escapes is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["HarnessError", "MissingDependency", "did_you_mean"]
+
+
+class HarnessError(Exception):
+    """A mistake in the input or the surroundings, told in one line.
+
+    `exit_code` is what the command line ends with: 2 usage or input, 3 something to compare is
+    missing (the other codes, 0, 1 and 130, are not errors of this kind).
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, exit_code: int | None = None) -> None:
+        super().__init__(" ".join(message.split()))
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class MissingDependency(HarnessError):
+    """A package that this call needs is not installed; says the command that installs it."""
+
+    def __init__(self, who: str, package: str, install: str) -> None:
+        super().__init__(f"{who} needs the package {package}: {install}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean "SciFact"?` for the known names nearest to `name`, or nothing.
+
+    Upper and lower case are folded before comparing, so that `scifact` finds `SciFact`.
+    """
+    folded: dict[str, str] = {}
+    for word in known:
+        folded.setdefault(word.casefold(), word)
+    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
+    if not near:
+        return ""
+    return " Did you mean " + " or ".join(f'"{folded[word]}"' for word in near) + "?"

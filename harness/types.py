@@ -1,0 +1,192 @@
+"""The nouns of the harness: Task, Measure, Run, Candidates, Measurement.
+
+This module imports nothing of ours and nothing heavy, so every other module may use it. Two nouns
+live where their work is done: Collection in `collection.py`, Result in `result.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+__all__ = [
+    "Candidates",
+    "DocumentText",
+    "Interval",
+    "Measure",
+    "Measurement",
+    "Qrels",
+    "QueryText",
+    "Run",
+    "Subset",
+    "Task",
+    "cut",
+    "ranked",
+]
+
+Run = dict[str, dict[str, float]]
+"""query_id → doc_id → score; higher is better. A ranking of any stage."""
+
+Qrels = dict[str, dict[str, int]]
+"""query_id → doc_id → relevance. A query with judgements counts, also when a run misses it."""
+
+
+class QueryText(NamedTuple):
+    """A query as a reranker sees it; `instruction` is empty where the data has none."""
+
+    text: str
+    instruction: str = ""
+
+
+class DocumentText(NamedTuple):
+    """A document as the corpus stores it: title and text apart, joined by `text.join_document`."""
+
+    title: str
+    text: str
+
+
+def ranked(scores: Mapping[str, float]) -> list[str]:
+    """doc_ids, best first: float32 score descending, then doc_id descending.
+
+    This is trec_eval's order (it compares single-precision scores and breaks ties by document id,
+    descending; `form_res_rels.c`), the one tie rule of the whole harness. Python compares strings
+    by code point, which is the byte order of their UTF-8 that trec_eval's `strcmp` sees.
+    """
+    import numpy
+
+    doc_ids = sorted(scores, reverse=True)
+    single = numpy.fromiter((scores[doc_id] for doc_id in doc_ids), numpy.float32, len(doc_ids))
+    return [doc_ids[i] for i in numpy.argsort(-single, kind="stable")]
+
+
+def cut(run: Run, k: int) -> Run:
+    """The best `k` documents of each query, by `ranked`."""
+    return {
+        query_id: {doc_id: scores[doc_id] for doc_id in ranked(scores)[:k]}
+        for query_id, scores in run.items()
+    }
+
+
+_MEASURE = re.compile(r"(?P<name>[A-Za-z][A-Za-z-]*?)(@(?P<cutoff>[1-9][0-9]*))?\Z")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure as papers write it: nDCG@10, MAP@1000, R@100, RR@10, P@5, Success@1, Judged@10, p-MRR."""
+
+    name: str
+    cutoff: int | None = None
+
+    NAMES = ("nDCG", "MAP", "R", "RR", "P", "Success", "Judged", "p-MRR", "robustness")
+
+    def __str__(self) -> str:
+        return self.name if self.cutoff is None else f"{self.name}@{self.cutoff}"
+
+    @classmethod
+    def parse(cls, text: str) -> Measure:
+        """The measure that `text` writes.
+
+        Raises ValueError for a name that is not in `NAMES` or a cutoff that is not a whole number
+        above 0; the message is the whole line a user needs.
+        """
+        found = _MEASURE.match(text.strip())
+        name = found["name"] if found else ""
+        if not found or name not in cls.NAMES:
+            near = {known.casefold(): known for known in cls.NAMES}.get(name.casefold())
+            hint = f' Did you mean "{text.replace(name, near)}"?' if near else ""
+            raise ValueError(
+                f'unknown measure "{text}": a measure is one of {", ".join(cls.NAMES)}, with @k for a cutoff.{hint}'
+            )
+        cutoff = int(found["cutoff"]) if found["cutoff"] else None
+        if name in ("P", "R", "Success", "Judged", "robustness") and cutoff is None:
+            raise ValueError(f'measure "{text}" needs a cutoff, as in {name}@10')
+        if name == "p-MRR" and cutoff is not None:
+            raise ValueError(f'measure "{text}": p-MRR has no cutoff')
+        return cls(name, cutoff)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """One language, or one of the parts, of a task: what is loaded and scored on its own."""
+
+    name: str
+    split: str
+    languages: tuple[str, ...] = ()
+    config: str = ""
+    """The hub's config prefix: `zh` for zh-corpus, zh-queries, zh-qrels; empty for the plain names."""
+    queries: int | None = None
+    """How many judged queries the data must have; None where no card says so."""
+    documents: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One card: which data, which measures, which rules. See tasks/README.md for the YAML."""
+
+    name: str
+    path: str
+    """A hub data set (`mteb/scifact`) or an absolute folder."""
+    revision: str
+    """40 hex digits: the commit of a hub data set, or a digest of a folder's files."""
+    subsets: tuple[Subset, ...]
+    measures: tuple[Measure, ...]
+    """The first is the headline."""
+    drop_identical_ids: bool = False
+    """Whether a document with the query's own id leaves the candidates before the cut at k."""
+    licence: str = ""
+    prompt: str = ""
+    """The task sentence that instruction-tuned encoders put before a query."""
+    folder: bool = False
+    """Whether `path` is a folder of the user's rather than a hub data set."""
+    origin: str = "packed"
+    """`packed` for the cards that come with the harness; else a digest of the user's card."""
+
+    @property
+    def headline(self) -> Measure:
+        return self.measures[0]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a first stage hands to the rerankers: its Run cut to k.
+
+    `scored` is False for a given list without scores: its figures as a first stage are missing,
+    and the order in which the data set stores it is never taken for a ranking.
+    """
+
+    run: Run
+    origin: str
+    """The first stage as the tables show it: `bm25`, a model's name, a run file's name."""
+    digest: str
+    """32 hex digits over every query_id, doc_id and float32 score, length-prefixed."""
+    scored: bool = True
+
+
+class Interval(NamedTuple):
+    """Both ends of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measure over all judged queries: the value of each query and their mean."""
+
+    measure: Measure
+    values: Mapping[str, float]
+    """query_id → value, one for every judged query; a query that the run misses has 0."""
+    mean: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        import math
+
+        values = list(self.values.values())
+        object.__setattr__(self, "mean", math.fsum(values) / len(values) if values else math.nan)
+
+
+def languages_of(subsets: Iterable[Subset]) -> tuple[str, ...]:
+    """Every language of the subsets once, in order."""
+    return tuple(dict.fromkeys(language for subset in subsets for language in subset.languages))

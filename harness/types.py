@@ -50,23 +50,20 @@ class DocumentText(NamedTuple):
 def ranked(scores: Mapping[str, float]) -> list[str]:
     """doc_ids, best first: float32 score descending, then doc_id descending.
 
-    This is trec_eval's order (it compares single-precision scores and breaks ties by document id,
-    descending; `form_res_rels.c`), the one tie rule of the whole harness. Python compares strings
+    This is the order of trec_eval 9 and pytrec_eval (single-precision scores, ties by document id,
+    descending; `form_res_rels.c`; trec_eval 10 compares in double precision), the one tie rule of the whole harness. Python compares strings
     by code point, which is the byte order of their UTF-8 that trec_eval's `strcmp` sees.
     """
-    import numpy
+    import numpy as np
 
     doc_ids = sorted(scores, reverse=True)
-    single = numpy.fromiter((scores[doc_id] for doc_id in doc_ids), numpy.float32, len(doc_ids))
-    return [doc_ids[i] for i in numpy.argsort(-single, kind="stable")]
+    single = np.fromiter((scores[doc_id] for doc_id in doc_ids), np.float32, len(doc_ids))
+    return [doc_ids[i] for i in np.argsort(-single, kind="stable")]
 
 
 def cut(run: Run, k: int) -> Run:
     """The best `k` documents of each query, by `ranked`."""
-    return {
-        query_id: {doc_id: scores[doc_id] for doc_id in ranked(scores)[:k]}
-        for query_id, scores in run.items()
-    }
+    return {query_id: {doc_id: scores[doc_id] for doc_id in ranked(scores)[:k]} for query_id, scores in run.items()}
 
 
 _MEASURE = re.compile(r"(?P<name>[A-Za-z][A-Za-z-]*?)(@(?P<cutoff>[1-9][0-9]*))?\Z")
@@ -133,6 +130,8 @@ class Task:
     subsets: tuple[Subset, ...]
     measures: tuple[Measure, ...]
     """The first is the headline."""
+    given_lists: bool = False
+    """Whether the data set brings each query's candidates; a first stage is then used only when asked for."""
     drop_identical_ids: bool = False
     """Whether a document with the query's own id leaves the candidates before the cut at k."""
     licence: str = ""
@@ -141,7 +140,8 @@ class Task:
     folder: bool = False
     """Whether `path` is a folder of the user's rather than a hub data set."""
     origin: str = "packed"
-    """`packed` for the cards that come with the harness; else a digest of the user's card."""
+    """`packed` for the cards that come with the harness, `split` for one of them on another split,
+    `folder` for a folder without a card; else a digest of the user's card."""
 
     @property
     def headline(self) -> Measure:

@@ -1,0 +1,185 @@
+"""Stages 1 to 5 in order: the first file to read.
+
+`evaluate` takes what is to be run and yields one Outcome for each task, subset, first stage and
+reranker. A result whose grounds have not changed is given back as it is: nothing is loaded and
+nothing computed. Otherwise what changed is said, and only what it touches is computed again:
+prepared data, candidates, vectors and scores are each kept by content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .collection import prepared_fingerprint
+from .errors import HarnessError
+from .options import Options
+from .result import Identity, Result, find_previous, load_result
+from .retrieve import FirstStage, given_stage, known_digest
+from .types import Measure, Subset, Task
+
+if TYPE_CHECKING:
+    from .rerankers.base import Reranker
+
+__all__ = ["Job", "Outcome", "Request", "evaluate", "jobs_of"]
+
+DEFAULT_DEPTH = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run, everything resolved. An empty `rerankers` runs first stages alone."""
+
+    tasks: Sequence[Task]
+    first_stages: Callable[[], Sequence[FirstStage]]
+    """The first stages asked for; called only for a task that does not use its given lists."""
+    rerankers: Sequence[Reranker]
+    options: Options
+    results: Path
+    cache: Path
+    replace_given: bool = False
+    """Whether a first stage was asked for, so that it replaces given lists."""
+    top_k: int | None = None
+    limit: int | None = None
+    measures: tuple[Measure, ...] = ()
+    """Instead of the cards' measures; empty for these."""
+    relevance_level: int = 1
+    missing_text: str = "error"
+    save_runs: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One result to be: a task's subset, a first stage, a reranker or none."""
+
+    task: Task
+    subset: Subset
+    stage: FirstStage
+    top_k: int | None
+    reranker: Reranker | None
+    identity: Identity
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A result, where it lies, and whether it was there already."""
+
+    result: Result
+    path: Path
+    reused: bool
+
+
+def evaluate(request: Request, say: Callable[[str], None]) -> Iterator[Outcome]:
+    """Every result asked for, in order, each written as soon as it is known.
+
+    `say` takes one line of what a user should know. Raises HarnessError for whatever the user can
+    put right; results already yielded are on disk, and every committed score is in the store.
+    """
+    from .compute import Workbench
+
+    with Workbench(request, say) as bench:
+        for job in jobs_of(request):
+            known = reusable(job, request, say)
+            if known is not None:
+                yield Outcome(known, job.identity.path(request.results), reused=True)
+                continue
+            result = bench.compute(job)
+            yield Outcome(result, result.save(request.results), reused=False)
+            bench.settle()
+
+
+def jobs_of(request: Request) -> Iterator[Job]:
+    """The results asked for: tasks, then subsets, first stages, rerankers."""
+    for task in request.tasks:
+        stages: Sequence[FirstStage]
+        if task.given_lists and not request.replace_given:
+            stages, top_k = [given_stage()], request.top_k
+        else:
+            stages, top_k = request.first_stages(), request.top_k or DEFAULT_DEPTH
+        for subset in task.subsets:
+            for stage in stages:
+                for reranker in request.rerankers or [None]:
+                    identity = _identity(request, task, subset, stage, top_k, reranker)
+                    yield Job(task, subset, stage, top_k, reranker, identity, request.measures or task.measures)
+
+
+def _identity(
+    request: Request, task: Task, subset: Subset, stage: FirstStage, top_k: int | None, reranker: Reranker | None
+) -> Identity:
+    spec = reranker.spec if reranker else None
+    return Identity(
+        task=task.name,
+        subset=subset.name,
+        split=subset.split,
+        dataset=task.path if not task.folder else Path(task.path).name,
+        dataset_revision=task.revision,
+        card=task.origin,
+        retriever=stage.name,
+        retriever_fingerprint=stage.fingerprint,
+        retriever_settings=dict(stage.settings),
+        top_k=top_k,
+        reranker=spec.name if spec else None,
+        reranker_revision=spec.revision if spec else None,
+        reranker_fingerprint=spec.fingerprint if spec else None,
+        reranker_settings=dict(spec.settings) if spec else {},
+        limit=request.limit,
+        relevance_level=request.relevance_level,
+        missing_text=request.missing_text,
+    )
+
+
+def reusable(job: Job, request: Request, say: Callable[[str], None]) -> Result | None:
+    """The stored result if its grounds are those of `job`; else None, and `say` is told what changed."""
+    path = job.identity.path(request.results)
+    if job.reranker is not None and not job.reranker.spec.declared:
+        if path.exists():
+            say(
+                f"{job.identity.reranker} declares neither fingerprint nor revision, so it is scored again; "
+                f"declare one to keep its results"
+            )
+        return None
+    if not path.exists():
+        previous = find_previous(job.identity, request.results)
+        if previous is not None:
+            changes = job.identity.changed_from(previous.identity)
+            say(f"{_title(job)}: changed since the last result: {'; '.join(changes)}")
+        return None
+    try:
+        stored = load_result(path)
+    except HarnessError as error:
+        say(f"{error} It is computed again.")
+        return None
+    reasons = _stale(stored, job, request)
+    if reasons:
+        say(f"{_title(job)}: computed again: {'; '.join(reasons)}")
+        return None
+    return stored
+
+
+def _stale(stored: Result, job: Job, request: Request) -> list[str]:
+    """Why a stored result cannot stand for `job`; empty where it can."""
+    reasons = job.identity.changed_from(stored.identity)
+    fingerprint = prepared_fingerprint(job.task, job.subset, request.cache)
+    if fingerprint is not None and fingerprint != stored.collection:
+        reasons.append(f"the data's content {stored.collection[:8]} → {fingerprint[:8]}")
+    digest = known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache)
+    if digest is not None and request.limit is None and digest != stored.candidates:
+        reasons.append(f"the candidates {stored.candidates[:8]} → {digest[:8]}")
+    absent = [str(m) for m in job.measures if not any(_names(name, m) for name in stored.measures)]
+    if absent:
+        reasons.append(f"{', '.join(absent)} was not measured")
+    if request.save_runs is not None:
+        reasons.append("its rankings are to be saved")
+    return reasons
+
+
+def _names(printed: str, measure: Measure) -> bool:
+    return printed == str(measure) or printed.startswith(f"{measure} ")
+
+
+def _title(job: Job) -> str:
+    subset = "" if job.subset.name == "default" else f" {job.subset.name}"
+    return f"{job.task.name}{subset}, {job.stage.name}" + (f" → {job.reranker.spec.name}" if job.reranker else "")

@@ -1,0 +1,63 @@
+"""Progress of a long stage: one bar on a terminal, a plain line every 30 seconds elsewhere.
+
+Always on stderr: stdout belongs to the answer.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+__all__ = ["Progress"]
+
+_LINE_EVERY = 30.0
+_BAR_EVERY = 0.2
+
+
+class Progress:
+    """Counts what is done. `total` counts everything, `stored` what was found and need not be done."""
+
+    def __init__(self, title: str, total: int, stored: int, unit: str = "pairs", stream: TextIO | None = None) -> None:
+        self.title, self.total, self.stored, self.unit = title, total, stored, unit
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._started = self._shown = time.monotonic()
+        self._done = self._tokens = 0
+
+    def advance(self, done: int, tokens: int = 0) -> None:
+        """Count `done` more, of `tokens` tokens together."""
+        self._done += done
+        self._tokens += tokens
+        now = time.monotonic()
+        if now - self._shown >= (_BAR_EVERY if self._terminal else _LINE_EVERY):
+            self._shown = now
+            self._show(now)
+
+    def finish(self) -> None:
+        """Clear the bar; the tables that follow say what was done."""
+        if self._terminal:
+            self._stream.write("\r\033[K")
+            self._stream.flush()
+
+    def _show(self, now: float) -> None:
+        seconds = max(now - self._started, 1e-9)
+        left = self.total - self.stored - self._done
+        rate = self._done / seconds
+        parts = [f"{self.title}: {self.stored + self._done:,} of {self.total:,} {self.unit}"]
+        if self.stored:
+            parts.append(f"{self.stored:,} from the store")
+        parts.append(f"{rate:,.1f} {self.unit}/s")
+        if self._tokens:
+            parts.append(f"{self._tokens / seconds:,.0f} tokens/s")
+        if rate:
+            parts.append(f"{_clock(left / rate)} left")
+        text = ", ".join(parts)
+        self._stream.write(f"\r\033[K{text}" if self._terminal else f"{text}\n")
+        self._stream.flush()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

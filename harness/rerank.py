@@ -1,0 +1,259 @@
+"""Stage 3: Candidates → Run. Scores every pair that is not stored yet; adds none, drops none.
+
+Pair-context rerankers are keyed by each pair's content, list-context ones by the whole list in its
+order. What is ranked is the float32 margin that the model gives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .collection import Collection
+from .digest import Digest, digest_of
+from .engine import Rows, plan_batches, plan_digest, run_plan
+from .errors import HarnessError
+from .progress import Progress
+from .options import Options
+from .rerankers.base import Reranker, RerankerSpec
+from .store import ScoreStore, document_digest, query_digest
+from .types import Candidates, DocumentText, QueryText, Run, ranked
+
+__all__ = ["Reranked", "rerank"]
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """The reranked Run and how it came about."""
+
+    run: Run
+    pairs: int
+    stored: int
+    """Pairs whose score was found in the store."""
+    tokens: int
+    """Tokens of all pairs after truncation; 0 where the family has no tokenizer of ours."""
+    truncated_pairs: int
+    lost_tokens: int
+    skipped: int
+    """Candidates without text that keep their first-stage order below every scored one."""
+    seconds: float
+    spent: str | None
+    """The store's key of scores that may resume this run and serve no other; forget it when the result is safe."""
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The pairs of one request, each distinct text once."""
+
+    query_ids: list[str]
+    doc_ids: list[str]
+    queries: list[QueryText]
+    documents: list[DocumentText]
+    pairs: NDArray[np.int64]
+    """Shape (n, 2): index of the query, index of the document; queries in order, best candidate first."""
+    skipped: dict[str, list[str]]
+
+    def spans(self) -> list[Rows]:
+        """The rows of each query's pairs, query by query."""
+        bounds = np.searchsorted(self.pairs[:, 0], np.arange(len(self.query_ids) + 1))
+        return [np.arange(first, last) for first, last in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of all pairs; how many were stored under which key; tokens and lost tokens of each pair."""
+
+    scores: NDArray[np.float32]
+    stored: int
+    key: str
+    lengths: Rows
+    lost: Rows
+
+
+def rerank(
+    reranker: Reranker,
+    candidates: Candidates,
+    collection: Collection,
+    store: ScoreStore,
+    options: Options,
+    missing_text: str = "error",
+) -> Reranked:
+    """Score every candidate and return the Run over the same pairs.
+
+    `missing_text` is `error` or `skip`. Raises HarnessError for candidates without text, a NaN or
+    infinite score (naming its pair), and whatever the model cannot do; what was scored is kept.
+    """
+    started = time.monotonic()
+    request = _gather(candidates, collection, missing_text)
+    score = _score_lists if reranker.spec.context == "list" else _score_pairs
+    if not hasattr(reranker.load(), "prepare") and score is _score_pairs:
+        score = _score_marked
+    found = score(reranker, request, store, options, candidates)
+    return Reranked(
+        run=_as_run(request, found.scores),
+        pairs=len(request.pairs),
+        stored=found.stored,
+        tokens=int(found.lengths.sum()),
+        truncated_pairs=int((found.lost > 0).sum()),
+        lost_tokens=int(found.lost.sum()),
+        skipped=sum(map(len, request.skipped.values())),
+        seconds=time.monotonic() - started,
+        spent=None if reranker.spec.declared else found.key,
+    )
+
+
+def _gather(candidates: Candidates, collection: Collection, missing_text: str) -> _Pairs:
+    wanted = sorted({doc_id for scores in candidates.run.values() for doc_id in scores})
+    texts = collection.documents(wanted)
+    found = {doc_id: text for doc_id, text in texts.items() if text.title or text.text}
+    lacking = len(wanted) - len(found)
+    if lacking and missing_text != "skip":
+        unknown = [doc_id for doc_id in wanted if doc_id not in texts]
+        empty = [doc_id for doc_id in wanted if doc_id in texts and doc_id not in found]
+        raise HarnessError(_missing_text(candidates.origin, unknown, empty))
+    doc_ids = [doc_id for doc_id in wanted if doc_id in found]
+    place = {doc_id: index for index, doc_id in enumerate(doc_ids)}
+    query_ids = list(candidates.run)
+    pairs: list[tuple[int, int]] = []
+    skipped: dict[str, list[str]] = {}
+    for row, query_id in enumerate(query_ids):
+        order = ranked(candidates.run[query_id])
+        pairs += [(row, place[doc_id]) for doc_id in order if doc_id in place]
+        left = [doc_id for doc_id in order if doc_id not in place]
+        if left:
+            skipped[query_id] = left
+    queries = [collection.queries[query_id] for query_id in query_ids]
+    array = np.array(pairs, np.int64).reshape(-1, 2)
+    return _Pairs(query_ids, doc_ids, queries, [found[doc_id] for doc_id in doc_ids], array, skipped)
+
+
+def _missing_text(origin: str, unknown: Sequence[str], empty: Sequence[str]) -> str:
+    parts = []
+    if unknown:
+        parts.append(f'{len(unknown)} are not in the corpus (such as "{unknown[0]}")')
+    if empty:
+        parts.append(f'{len(empty)} have an empty text (such as "{empty[0]}")')
+    return (
+        f"{len(unknown) + len(empty)} candidates of {origin} have no text: {' and '.join(parts)}. Complete the "
+        f"corpus, or say --missing-text skip to keep them below every scored document in their first-stage order."
+    )
+
+
+def _score_pairs(
+    reranker: Reranker, request: _Pairs, store: ScoreStore, options: Options, candidates: Candidates
+) -> _Scored:
+    prepared = reranker.load().prepare(request.queries, request.documents, request.pairs)
+    plan = plan_batches(prepared.lengths, options.batch_tokens)
+    key = _store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
+    queries = [query_digest(query) for query in request.queries]
+    documents = [document_digest(document) for document in request.documents]
+    scores = store.known(key, queries, documents, request.pairs)
+    missing = np.isnan(scores)
+    stored = int((~missing).sum())
+    progress = Progress(reranker.spec.name, len(scores), stored)
+
+    def compute(rows: Rows) -> NDArray[np.float32]:
+        return _finite(np.asarray(prepared.score(rows), np.float32), rows, request, reranker)
+
+    def commit(rows: Rows, values: NDArray[Any]) -> None:
+        for other, scores_there in prepared.also.items():
+            store.add(
+                _store_key(other, reranker.spec, candidates, plan),
+                queries,
+                documents,
+                request.pairs[rows],
+                scores_there,
+            )
+        store.add(key, queries, documents, request.pairs[rows], values)
+        scores[rows] = values
+        progress.advance(len(rows), int(prepared.lengths[rows].sum()))
+
+    run_plan(plan, missing, compute, commit)
+    progress.finish()
+    return _Scored(scores, stored, key, prepared.lengths, prepared.lost)
+
+
+def _score_marked(
+    reranker: Reranker, request: _Pairs, store: ScoreStore, options: Options, candidates: Candidates
+) -> _Scored:
+    """A function that takes a query's documents together but scores each on its own."""
+    queries = [query_digest(query) for query in request.queries]
+    return _query_by_query(reranker, request, store, candidates, queries, whole=False)
+
+
+def _score_lists(
+    reranker: Reranker, request: _Pairs, store: ScoreStore, options: Options, candidates: Candidates
+) -> _Scored:
+    keys = []
+    for query, rows in zip(request.queries, request.spans(), strict=True):
+        key = Digest().add("list", query_digest(query))
+        for document in request.pairs[rows, 1]:
+            key.add(document_digest(request.documents[document]))
+        keys.append(key.bytes())
+    return _query_by_query(reranker, request, store, candidates, keys, whole=True)
+
+
+def _query_by_query(
+    reranker: Reranker, request: _Pairs, store: ScoreStore, candidates: Candidates, keys: list[bytes], *, whole: bool
+) -> _Scored:
+    """Call a list model once a query: for the whole list, or for the documents not stored yet."""
+    key = _store_key(reranker.spec.fingerprint, reranker.spec, candidates, None)
+    documents = [document_digest(document) for document in request.documents]
+    scores = store.known(key, keys, documents, request.pairs)
+    missing = np.isnan(scores)
+    progress = Progress(reranker.spec.name, len(scores), stored := int((~missing).sum()))
+    model = reranker.load()
+    for query, span in zip(request.queries, request.spans(), strict=True):
+        rows = span if whole else span[missing[span]]
+        if not missing[rows].any():
+            continue
+        texts = [request.documents[place] for place in request.pairs[rows, 1]]
+        values = _finite(np.asarray(model.score_list(query, texts), np.float32), rows, request, reranker)
+        store.add(key, keys, documents, request.pairs[rows], values)
+        scores[rows] = values
+        progress.advance(len(rows))
+    progress.finish()
+    nothing = np.zeros(len(scores), np.int64)
+    return _Scored(scores, stored, key, nothing, nothing)
+
+
+def _store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, plan: Sequence[Rows] | None) -> str:
+    """What scores are stored under: the fingerprint, and in half precision the batch plan with it."""
+    if not spec.declared:
+        return digest_of("one run", fingerprint, candidates.digest)
+    if plan is not None and dict(spec.settings).get("dtype", "float32") != "float32":
+        return digest_of("half precision", fingerprint, plan_digest(plan))
+    return fingerprint
+
+
+def _finite(values: NDArray[np.float32], rows: Rows, request: _Pairs, reranker: Reranker) -> NDArray[np.float32]:
+    if values.shape != (len(rows),):
+        raise HarnessError(
+            f"{reranker.spec.name} gave {values.shape} scores for {len(rows)} pairs; one score a pair is needed"
+        )
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        query, document = request.pairs[rows[bad[0]]]
+        more = f" and {len(bad) - 1} more in the same batch" if len(bad) > 1 else ""
+        raise HarnessError(
+            f"{reranker.spec.name} scored {values[bad[0]]} for query {request.query_ids[query]}, "
+            f"document {request.doc_ids[document]}{more}: a score must be a finite number. What was scored before is kept."
+        )
+    return values
+
+
+def _as_run(request: _Pairs, scores: NDArray[np.float32]) -> Run:
+    run: Run = {query_id: {} for query_id in request.query_ids}
+    for (query, document), score in zip(request.pairs.tolist(), scores.tolist(), strict=True):
+        run[request.query_ids[query]][request.doc_ids[document]] = score
+    for query_id, doc_ids in request.skipped.items():
+        below = np.float32(min(run[query_id].values(), default=0.0))
+        for doc_id in doc_ids:
+            below = np.nextafter(below, np.float32(-np.inf))
+            run[query_id][doc_id] = float(below)
+    return run

@@ -1,0 +1,105 @@
+"""What every reranker is to the rest of the harness.
+
+A `RerankerSpec` is everything that decides the scores, known without loading a model; its
+fingerprint is the key under which scores are stored. A `Reranker` is a spec with the way to load
+it. A loaded model is a `PairModel` (scores each pair on its own) or a `ListModel` (sees a query's
+whole list).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..digest import digest_of_settings
+from ..types import DocumentText, QueryText
+
+__all__ = ["ListModel", "PairModel", "Prepared", "Reranker", "RerankerSpec", "sigmoid"]
+
+
+@dataclass(frozen=True)
+class RerankerSpec:
+    """Name, revision and resolved settings of a reranker."""
+
+    name: str
+    family: str
+    revision: str
+    """Hub commit, or digest of a folder's or a plug-in's files."""
+    settings: tuple[tuple[str, object], ...]
+    """Everything resolved that moves scores: dtype, max_length, template, tokenizer, family version."""
+    context: Literal["pair", "list"] = "pair"
+    declared: bool = True
+    """False for a plug-in that declares neither fingerprint nor revision: its scores may resume the
+    run that made them and are never used by another."""
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits over family, revision and settings; the name is not a part of it."""
+        fields = [("family", self.family), ("revision", self.revision), ("context", self.context)]
+        return digest_of_settings([*fields, ("settings", dict(self.settings))])
+
+
+class Prepared(Protocol):
+    """The pairs of one request, tokenized: what a batch plan and a forward pass need."""
+
+    lengths: NDArray[np.int64]
+    """Tokens of each pair after truncation; the plan's cost."""
+    lost: NDArray[np.int64]
+    """Tokens that truncation took from each pair."""
+
+    also: Mapping[str, NDArray[np.float32]]
+    """Scores of the rows of the last `score` under other fingerprints, found in the same pass (a
+    layerwise model's other layers); they are stored with them. Empty for most families."""
+
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The float32 margin of each pair in `rows`, in their order."""
+        ...
+
+
+class PairModel(Protocol):
+    """A model whose score of a pair depends on that pair alone."""
+
+    def prepare(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> Prepared:
+        """Tokenize each distinct text once. `pairs` has shape (n, 2): a query's and a document's index."""
+        ...
+
+    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The score that the authors publish for a margin (sigmoid, softmax, or the margin itself), in float32."""
+        ...
+
+
+class ListModel(Protocol):
+    """A model that sees one query's documents together, in first-stage order."""
+
+    def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float32]:
+        """One float32 score a document, in their order; higher is better."""
+        ...
+
+
+@dataclass
+class Reranker:
+    """A spec and the way to load it; loaded at most once, and only when a score is missing."""
+
+    spec: RerankerSpec
+    loader: Callable[[], Any]
+    note: str | None = None
+    _model: Any = field(default=None, repr=False)
+
+    def load(self) -> Any:
+        """The PairModel or ListModel. Raises HarnessError where its files do not fit the family."""
+        if self._model is None:
+            self._model = self.loader()
+        return self._model
+
+
+def sigmoid(margins: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 / (1 + e^-x) in float32, without overflow for margins of any size."""
+    small = np.exp(-np.abs(margins))
+    found: NDArray[np.float32] = np.where(margins >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
+    return found

@@ -1,0 +1,295 @@
+"""A reranker of the user's own: a function, or any object that scores.
+
+    def rerank(query, documents): return [score, …]          # list context, one query at a time
+    .rank(query, documents)                                   # list context; sentence-transformers, rerankers
+    .predict(pairs)   .compute_score(pairs)                   # pair context; CrossEncoder, FlagReranker
+
+It is named `module:attribute` or `path/to/file.py:attribute`, or is an entry point of the group
+`rerank_harness.rerankers`. A function, or a `.rank`, marked `context = "pair"` is called once a
+query too, but its scores count as independent of each other. One that declares `fingerprint` or
+`revision` is cached like any model; otherwise the key is a digest of its source file, and its
+scores serve to resume the run that made them, never another: what else its code depends on, no
+digest can see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import HarnessError, did_you_mean
+from ..options import Options
+from ..text import JOIN_RULE, join_document, join_query
+from ..types import DocumentText, QueryText
+from .base import Reranker, RerankerSpec
+from .settings import read_settings
+
+__all__ = ["ENTRY_POINTS", "FAMILY", "entry_point_names", "is_plugin", "open_plugin", "wrap"]
+
+FAMILY = "plug-in"
+ENTRY_POINTS = "rerank_harness.rerankers"
+VERSION = 1
+
+
+def entry_point_names() -> list[str]:
+    """The names that installed packages offer as rerankers."""
+    return sorted(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))
+
+
+def is_plugin(name: str) -> bool:
+    """Whether a `--reranker` word names a plug-in: it has a colon, or is an entry point."""
+    return ":" in name or name in entry_point_names()
+
+
+def open_plugin(name: str, options: Options) -> Reranker:
+    """The reranker that `name` means. Imports the user's code.
+
+    Raises HarnessError where the file, module or attribute does not exist, its code fails, or the
+    object cannot score.
+    """
+    target, source = _import(name)
+    return wrap(target, name, source, options)
+
+
+def wrap(target: Any, name: str, source: Path | None = None, options: Options | None = None) -> Reranker:
+    """A function or object as a Reranker; a class is called without arguments first."""
+    read_settings(FAMILY, options.settings if options else (), {})
+    if inspect.isclass(target):
+        try:
+            target = target()
+        except Exception as error:
+            raise HarnessError(f"{name}: calling the class failed: {_said(error)}") from error
+    method = _method(target, name)
+    context: Literal["pair", "list"] = "pair" if method in ("predict", "compute_score") else "list"
+    marked = getattr(target, "context", context)
+    if marked not in ("pair", "list"):
+        raise HarnessError(f'{name}: context is "pair" or "list", not "{marked}"')
+    declared = getattr(target, "fingerprint", None) or getattr(target, "revision", None)
+    revision = str(declared) if declared else _source_digest(target, source)
+    settings = {"declared": bool(declared), "join": JOIN_RULE, "method": method, "version": VERSION}
+    settings["name"] = _plain_name(name)
+    spec = RerankerSpec(
+        _plain_name(name), FAMILY, _hex(revision), tuple(sorted(settings.items())), marked, bool(declared)
+    )
+    model: PairPlugin | ListPlugin
+    if method in ("predict", "compute_score"):
+        model = PairPlugin(getattr(target, method), spec.name)
+    else:
+        model = ListPlugin(target if method == "call" else target.rank, spec.name)
+    return Reranker(spec, lambda: model)
+
+
+def _plain_name(name: str) -> str:
+    """`rank.py:score` for any path to it: a folder's path is no part of what is scored."""
+    path, colon, attribute = name.rpartition(":")
+    return f"{Path(path).name}:{attribute}" if colon else name
+
+
+def _hex(revision: str) -> str:
+    """The declared word as a 40-hex revision, so that it can be a part of a path."""
+    return hashlib.blake2b(revision.encode(), digest_size=20).hexdigest()
+
+
+def _import(name: str) -> tuple[Any, Path | None]:
+    if ":" not in name:
+        (point,) = importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)
+        name = point.value
+    where, _, attribute = name.rpartition(":")
+    module = _import_file(Path(where), name) if where.endswith(".py") else _import_module(where, name)
+    target = module
+    for part in attribute.split("."):
+        if not hasattr(target, part):
+            raise HarnessError(f'{name}: {where} has no "{part}".{did_you_mean(part, dir(target))}')
+        target = getattr(target, part)
+    file = getattr(module, "__file__", None)
+    return target, Path(file) if file else None
+
+
+def _import_file(path: Path, name: str) -> Any:
+    if not path.is_file():
+        raise HarnessError(f"{name}: there is no file {path}; a plug-in is written path/to/file.py:attribute")
+    spec = importlib.util.spec_from_file_location(f"_plugin_{_hex(str(path.resolve()))[:12]}", path)
+    if spec is None or spec.loader is None:
+        raise HarnessError(f"{name}: {path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise HarnessError(f"{name}: importing {path} failed: {_said(error)}") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    return module
+
+
+def _import_module(module: str, name: str) -> Any:
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise HarnessError(f"{name}: importing {module} failed: {_said(error)}") from error
+    finally:
+        sys.path.remove("")
+
+
+def _method(target: Any, name: str) -> str:
+    for method in ("predict", "compute_score", "rank"):
+        if callable(getattr(target, method, None)):
+            return method
+    if callable(target):
+        return "call"
+    raise HarnessError(
+        f"{name} cannot score: it is a {type(target).__name__}, and a reranker is a function "
+        f"(query, documents) -> scores or an object with .predict(pairs), .compute_score(pairs) or .rank(query, documents)"
+    )
+
+
+def _source_digest(target: Any, source: Path | None) -> str:
+    try:
+        file = source or Path(inspect.getfile(target if inspect.isroutine(target) else type(target)))
+        return hashlib.blake2b(file.read_bytes(), digest_size=20).hexdigest()
+    except (TypeError, OSError):
+        return "no source file"
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _takes_instruction(function: Callable[..., Any]) -> bool:
+    try:
+        return "instruction" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+class PairPlugin:
+    """`.predict(pairs)` or `.compute_score(pairs)`: called with a batch of (query, document) texts."""
+
+    def __init__(self, score: Callable[..., Any], name: str) -> None:
+        self._score, self._name = score, name
+        self._apart = _takes_instruction(score)
+
+    def prepare(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> _PluginPairs:
+        return _PluginPairs(self, queries, [join_document(document) for document in documents], pairs)
+
+    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the plug-in gave."""
+        return margins
+
+    def call(self, queries: Sequence[QueryText], documents: Sequence[str]) -> NDArray[np.float32]:
+        more: dict[str, Any] = {}
+        if self._apart:
+            more["instruction"] = [query.instruction for query in queries]
+            texts = [(query.text, document) for query, document in zip(queries, documents, strict=True)]
+        else:
+            texts = [(join_query(query), document) for query, document in zip(queries, documents, strict=True)]
+        try:
+            found = self._score(texts, **more)
+        except Exception as error:
+            raise HarnessError(f"{self._name} raised {_said(error)}; what was scored before is kept") from error
+        return as_scores(found, len(texts), self._name)
+
+
+class _PluginPairs:
+    def __init__(
+        self, plugin: PairPlugin, queries: Sequence[QueryText], documents: Sequence[str], pairs: NDArray[np.int64]
+    ) -> None:
+        self._plugin, self._queries, self._documents, self._pairs = plugin, queries, documents, pairs
+        # No tokenizer is known: a token is taken for four characters, which only sizes the batches.
+        sizes = np.array([len(document) for document in documents], np.int64)
+        self.lengths = np.maximum(1, sizes[pairs[:, 1]] // 4)
+        self.lost = np.zeros(len(pairs), np.int64)
+        self.also: Mapping[str, NDArray[np.float32]] = {}
+
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        chosen = self._pairs[rows]
+        return self._plugin.call(
+            [self._queries[query] for query in chosen[:, 0]], [self._documents[document] for document in chosen[:, 1]]
+        )
+
+
+class ListPlugin:
+    """A function or `.rank`: called with one query and its documents, best of the first stage first."""
+
+    def __init__(self, rank: Callable[..., Any], name: str) -> None:
+        self._rank, self._name = rank, name
+        self._apart = _takes_instruction(rank)
+
+    def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float32]:
+        """One score a document. Raises HarnessError where the plug-in raises or gives something else."""
+        texts = [join_document(document) for document in documents]
+        try:
+            if self._apart:
+                found = self._rank(query.text, texts, instruction=query.instruction)
+            else:
+                found = self._rank(join_query(query), texts)
+        except Exception as error:
+            raise HarnessError(f"{self._name} raised {_said(error)}; what was scored before is kept") from error
+        return as_scores(found, len(texts), self._name)
+
+
+def as_scores(found: Any, count: int, name: str) -> NDArray[np.float32]:
+    """`count` float32 scores, in the documents' order, out of what a plug-in returned.
+
+    Taken: a list, an array or tensor of shape (n,) or (n, 1), one number for one pair, the list of
+    {"corpus_id", "score"} of sentence-transformers' `rank`, and the results of the rerankers
+    library (`.results`, each with `.document.doc_id` or `.doc_id`, and `.score`). Raises
+    HarnessError for another shape or number of scores. NaN is found, and its pair named, by the caller.
+    """
+    entries = getattr(found, "results", found)
+    if isinstance(entries, Sequence) and len(entries) and _is_ranked_entry(entries[0]):
+        return _from_ranked(entries, count, name)
+    if hasattr(found, "detach"):
+        found = found.detach().float().cpu().numpy()
+    try:
+        scores = np.asarray(found, np.float32)
+    except (TypeError, ValueError):
+        raise HarnessError(f"{name} returned {type(found).__name__}, which is not a list of {count} scores") from None
+    if scores.ndim == 0 and count == 1:
+        scores = scores.reshape(1)
+    if scores.ndim == 2 and scores.shape[1] == 1:
+        scores = scores[:, 0]
+    if scores.shape != (count,):
+        raise HarnessError(
+            f"{name} returned scores of shape {scores.shape} for {count} documents; one score a document is needed"
+        )
+    return scores
+
+
+def _is_ranked_entry(entry: Any) -> bool:
+    return (isinstance(entry, Mapping) and "corpus_id" in entry) or (
+        hasattr(entry, "score") and hasattr(entry, "document")
+    )
+
+
+def _from_ranked(entries: Sequence[Any], count: int, name: str) -> NDArray[np.float32]:
+    scores = np.full(count, np.nan, np.float32)
+    given = set()
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            place, score = entry["corpus_id"], entry.get("score")
+        else:
+            place, score = getattr(entry.document, "doc_id", None), entry.score
+        if not isinstance(place, int | np.integer) or not 0 <= place < count or place in given or score is None:
+            raise HarnessError(
+                f"{name} ranked document {place!r} of {count}: places are 0 to {count - 1}, each once, with a score"
+            )
+        given.add(place)
+        scores[place] = score
+    if len(given) != count:
+        raise HarnessError(f"{name} ranked {len(given)} of {count} documents; every document needs a score (no top_k)")
+    return scores

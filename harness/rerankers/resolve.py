@@ -1,0 +1,80 @@
+"""Which family a name means: plug-ins by their form, models by a table or by their architecture.
+
+A name never decides by a piece of itself: `my-bert-t5` says nothing. A model id in `known.yaml` has
+its family and settings there; for any other the class that config.json names decides; what cannot
+be decided is an error that lists the families.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import HarnessError, did_you_mean
+from ..models import ModelSource, open_model
+from ..options import Options
+from .base import Reranker
+
+__all__ = ["FAMILIES", "known_models", "open_rerankers"]
+
+FAMILIES = {
+    "sequence-classification": "sequence_classification",
+    "bi-encoder": "bi_encoder",
+    "plug-in": "plugin",
+}
+"""family → the module of this package that scores it; each has `open_family(source, options, cache)`."""
+
+
+def open_rerankers(name: str, options: Options, cache: Path, family: str | None = None) -> list[Reranker]:
+    """The rerankers that `name` means: a plug-in, a model folder, or a hub model (`NAME@REVISION` too).
+
+    Mostly one; a layerwise model that is asked for several layers is one reranker each. Loads no
+    weights. Raises HarnessError where the name, the revision or the family cannot be resolved, or
+    the family does not take the settings.
+    """
+    from . import plugin
+
+    if family is not None and family not in FAMILIES:
+        raise HarnessError(f'unknown family "{family}"; known: {", ".join(FAMILIES)}.{did_you_mean(family, FAMILIES)}')
+    if family == plugin.FAMILY or (family is None and plugin.is_plugin(name)):
+        return [plugin.open_plugin(name, options)]
+    source = open_model(name, cache, rehash=options.rehash)
+    known = known_models().get(source.name, {})
+    chosen = family or str(known.get("family") or _family_of(source))
+    if chosen == known.get("family"):
+        options = _with_settings(options, known.get("settings") or {})
+    module = importlib.import_module(f".{FAMILIES[chosen]}", __package__)
+    opened: list[Reranker] = module.open_family(source, options, cache)
+    return opened
+
+
+def known_models() -> Mapping[str, Mapping[str, Any]]:
+    """model id → its family and the settings its authors use, from known.yaml."""
+    import yaml
+
+    path = Path(__file__).with_name("known.yaml")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    table: dict[str, dict[str, Any]] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or {}  # noqa: S506  (a safe loader, in C where there is one)
+    return table
+
+
+def _with_settings(options: Options, settings: Mapping[str, object]) -> Options:
+    """The known model's settings, before those that the user gave."""
+    given = dict(options.settings)
+    merged = {key: str(value) for key, value in settings.items() if key not in given} | given
+    return replace(options, settings=tuple(merged.items()))
+
+
+def _family_of(source: ModelSource) -> str:
+    if source.architecture.endswith("ForSequenceClassification"):
+        return "sequence-classification"
+    if source.is_sentence_transformer:
+        return "bi-encoder"
+    what = source.architecture or "no architecture in config.json"
+    raise HarnessError(
+        f"{source.name} ({what}) fits no family of rerankers by its class alone; name one with --family: "
+        f"{', '.join(sorted(FAMILIES))}. A function or object of yours is written path/file.py:attribute."
+    )

@@ -1,0 +1,154 @@
+"""Sequence classifiers: monoBERT, MiniLM, mxbai v1, jina v2, gte and most rerankers on the hub.
+
+A pair goes in as `[CLS] query [SEP] document [SEP]` (or as the model's tokenizer joins pairs), the
+longer side cut first; the score is the raw logit, as sentence-transformers' CrossEncoder computes
+it. With two labels the margin is logit 1 − logit 0, whose sigmoid is softmax[1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import HarnessError
+from ..loading import load_weights
+from ..models import ModelSource, snapshot
+from ..options import Options
+from ..text import JOIN_RULE, join_document, join_query
+from ..tokenization import Tokenizer, load_tokenizer, token_limit
+from ..types import DocumentText, QueryText
+from .base import Reranker, RerankerSpec, sigmoid
+from .settings import read_settings, whole_number
+
+__all__ = ["FAMILY", "open_family"]
+
+FAMILY = "sequence-classification"
+VERSION = 1
+
+
+def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
+    """The reranker of a `…ForSequenceClassification` model. Settings: max_length.
+
+    Raises HarnessError for more than two labels, or a max_length the model has no positions for.
+    """
+    labels = _label_count(source)
+    limit = token_limit(source.config, source.tokenizer_config)
+    chosen = read_settings(FAMILY, options.settings, {"max_length": whole_number})
+    max_length = int(chosen.get("max_length", limit or 512))
+    if limit is not None and max_length > limit:
+        raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={max_length} is more")
+    settings = {
+        "dtype": options.dtype,
+        "join": JOIN_RULE,
+        "labels": labels,
+        "max_length": max_length,
+        "truncation": "longest_first",
+        "version": VERSION,
+    }
+    spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
+    return [Reranker(spec, lambda: PairClassifier(source, options, max_length, labels), source.note)]
+
+
+def _label_count(source: ModelSource) -> int:
+    config = source.config
+    labels = int(config.get("num_labels") or len(config.get("id2label") or {}) or 2)
+    if labels > 2:
+        raise HarnessError(
+            f"{source.name} has {labels} labels: a reranker has one (a logit) or two (no, yes), "
+            f"so this is a classifier of another kind"
+        )
+    return labels
+
+
+class PairClassifier:
+    """A loaded tokenizer, and weights that are loaded when the first score is missing."""
+
+    def __init__(self, source: ModelSource, options: Options, max_length: int, labels: int) -> None:
+        self.source, self.options = source, options
+        self.max_length, self.labels = max_length, labels
+        self.folder: Path = snapshot(source)
+        self.tokenizer: Tokenizer = load_tokenizer(self.folder, source.config)
+        self.tokenizer.backend.enable_truncation(max_length, strategy="longest_first")
+        self._model: Any = None
+
+    @property
+    def model(self) -> Any:
+        """The weights. Raises HarnessError where they do not fit (see `loading.load_weights`)."""
+        if self._model is None:
+            self._model = load_weights(
+                "AutoModelForSequenceClassification",
+                self.folder,
+                self.source.name,
+                dtype=self.options.dtype,
+                device=self.options.device,
+                trust_remote_code=self.options.trust_remote_code,
+            )
+        return self._model
+
+    def prepare(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> ClassifierPairs:
+        self.tokenizer.backend.no_truncation()
+        left = self.tokenizer.encode_plain([join_query(query) for query in queries])
+        right = self.tokenizer.encode_plain([join_document(document) for document in documents])
+        self.tokenizer.backend.enable_truncation(self.max_length, strategy="longest_first")
+        whole = np.array([len(entry.ids) for entry in left], np.int64)[pairs[:, 0]]
+        whole += np.array([len(entry.ids) for entry in right], np.int64)[pairs[:, 1]]
+        whole += self.tokenizer.specials_in(pair=True)
+        lengths = np.minimum(whole, self.max_length)
+        return ClassifierPairs(self, left, right, pairs, lengths, whole - lengths)
+
+    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """sigmoid, sentence-transformers' default for one label; with two, softmax[1], which is the same."""
+        return sigmoid(margins)
+
+    def logits(self, ids: list[list[int]], types: list[list[int]]) -> NDArray[np.float32]:
+        """Raw float32 logits, shape (batch, labels), of rows of token ids padded on the right."""
+        import torch
+
+        width = max(map(len, ids))
+        batch = torch.full((len(ids), width), self.tokenizer.pad_id, dtype=torch.long)
+        mask = torch.zeros((len(ids), width), dtype=torch.long)
+        kinds = torch.zeros((len(ids), width), dtype=torch.long)
+        for row, (tokens, token_types) in enumerate(zip(ids, types, strict=True)):
+            batch[row, : len(tokens)] = torch.tensor(tokens)
+            kinds[row, : len(tokens)] = torch.tensor(token_types)
+            mask[row, : len(tokens)] = 1
+        device = self.options.device
+        inputs = {"input_ids": batch.to(device), "attention_mask": mask.to(device)}
+        if self.source.config.get("type_vocab_size", 1) > 1:
+            inputs["token_type_ids"] = kinds.to(device)
+        with torch.inference_mode():
+            found: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
+        return found
+
+
+@dataclass
+class ClassifierPairs:
+    """The pairs of one request; ids are joined batch by batch, so memory holds each text once."""
+
+    model: PairClassifier
+    left: list[Any]
+    right: list[Any]
+    pairs: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def encodings(self, rows: NDArray[np.int64]) -> list[Any]:
+        """The joined, truncated `tokenizers.Encoding` of each pair."""
+        join = self.model.tokenizer.backend.post_process
+        return [join(self.left[query], self.right[document], True) for query, document in self.pairs[rows]]
+
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        found = self.encodings(rows)
+        logits = self.model.logits([entry.ids for entry in found], [entry.type_ids for entry in found])
+        if self.model.labels == 1:
+            return logits[:, 0]
+        margins: NDArray[np.float32] = logits[:, 1] - logits[:, 0]
+        return margins

@@ -1,0 +1,35 @@
+"""Reading `--set key=value`: each family states its keys and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..errors import HarnessError, did_you_mean
+
+__all__ = ["read_settings", "whole_number"]
+
+Reader = Callable[[str], object]
+
+
+def whole_number(text: str) -> int:
+    """A whole number above 0. Raises ValueError that says so."""
+    number = int(text) if text.strip().isdigit() else 0
+    if number < 1:
+        raise ValueError("a whole number above 0")
+    return number
+
+
+def read_settings(family: str, given: Sequence[tuple[str, str]], readers: Mapping[str, Reader]) -> dict[str, object]:
+    """The settings by name, read. Raises HarnessError for an unknown key or a value that cannot be read."""
+    found: dict[str, object] = {}
+    for key, text in given:
+        if key not in readers:
+            known = ", ".join(sorted(readers)) or "none"
+            raise HarnessError(
+                f'the family {family} has no setting "{key}"; it has: {known}.{did_you_mean(key, readers)}'
+            )
+        try:
+            found[key] = readers[key](text)
+        except ValueError as error:
+            raise HarnessError(f"--set {key}={text}: {key} is {error}") from None
+    return found

@@ -1,0 +1,150 @@
+r"""Lucene's StandardTokenizer: the word breaks of UAX #29 as Lucene 9 reads them.
+
+Letters, digits, Katakana and connectors join into words; each Han and each Hiragana character is a
+token; a run of South East Asian letters is one token; so is an emoji sequence; everything else is
+dropped. A token ends after 255 UTF-16 units.
+
+Sources: Unicode Standard Annex #29 (word boundaries) and Unicode Technical Standard #51 (emoji
+sequences). Lucene 9 knows Unicode 12.1, so `data/word_break.txt` holds that version's classes: a
+newer Unicode, which `\p{Word_Break=…}` of a regex library follows, cuts other words.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MAX_TOKEN_LENGTH", "split", "tokenize", "tokens_by_kind"]
+
+MAX_TOKEN_LENGTH = 255
+"""In UTF-16 units, as Java counts characters."""
+
+_NARROW_NO_BREAK_SPACE = "\u202f"
+
+_CLASSES = {
+    "letter": ("ALetter", "EmojiLetter", "Hangul"),
+    "mark": ("Extend", "ComplexExtend", "ZWJ", "Keycap", "Tag", "CancelTag", "EmojiModifier"),
+    "selector": ("TextSelector", "EmojiSelector"),
+    "mid_letter": ("MidLetter", "MidNumLet", "SingleQuote"),
+    "mid_number": ("MidNum", "MidNumLet", "SingleQuote"),
+    "picture": ("Emoji", "EmojiLetter"),
+    "complex": ("ComplexContext", "ComplexExtend"),
+}
+"""Unions of classes, and the names the rules use for them."""
+
+_RULES = {
+    # WB4: marks, format characters and joiners belong to what they follow.
+    "X": "[<mark><selector>]*+",
+    "Marks": "[<mark>]*+",
+    "Letter": "[<letter>]<X>",
+    "Hebrew": "[<HebrewLetter>]<X>",
+    "Number": "[<Numeric>]<X>",
+    "Kana": "[<Katakana>]<X>",
+    "Connector": "(?:[<ExtendNumLet>]<X>)",
+    "MiddleOfWord": "[<mid_letter>]<X>",
+    "MiddleOfNumber": "[<mid_number>]<X>",
+    "Single": "[<SingleQuote>]<X>",
+    "Double": "[<DoubleQuote>]<X>",
+    # The longest match takes an acronym whole (a Hebrew letter, then a single quote, or a double quote
+    # and another letter), so its first letter must not end the word before it.
+    "Acronym": "<Hebrew>(?:<Single>|<Double><Hebrew>)",
+    "Plain": "(?:<Letter>|(?!<Acronym>)<Hebrew>)",
+    "Letters": "<Plain>(?:<Connector>*+<Plain>|<MiddleOfWord>(?:<Letter>|<Hebrew>))*+",
+    "Numbers": "<Number>(?:(?:<Connector>*+|<MiddleOfNumber>)<Number>)*+",
+    "Kanas": "<Kana>(?:<Connector>*+<Kana>)*+",
+    "Core": "(?:<Kanas>|(?:<Acronym>|<Numbers>|<Letters>)++)",
+    "Word": "<Connector>*+<Core>(?:<Connector>++<Core>)*+<Connector>*+",
+    "Picture": "[<picture>]<Marks>[<EmojiSelector>]?",
+    "Tone": "[<EmojiModifier>]<Marks>",
+    "Faces": "(?:<Tone>|[<ZWJ>]*+<Picture>)(?:[<ZWJ>]*+(?<=[<ZWJ>])(?:<Tone>|<Picture>))*+",
+    "Keycaps": "[<KeycapSign>][<mark>]*[<EmojiSelector>]?[<Keycap>]<Marks>",
+    "Emoji": "<Faces>|<Keycaps>|(?:[<RegionalIndicator>]<X>){2}",
+    "Asian": "(?:[<complex>]<X>)++",
+    # A run of connectors without a word is passed over at once: a line of underscores must not be
+    # tried again from each of its characters.
+    "Token": "(?P<word><Word>)|(?P<other><Emoji>|<Asian>)|(?P<han>[<Han>]<X>)|(?P<hiragana>[<Hiragana>]<X>)"
+    "|[<ExtendNumLet>]++",
+    "Hanguls": "(?:[<Hangul>]<X>)++",
+    "Katakanas": "(?:<Kana>)++",
+}
+"""The grammar. `<Name>` stands for another rule, or inside brackets for the characters of a class."""
+
+
+@functools.cache
+def _characters() -> dict[str, str]:
+    """Class → its ranges, as they stand between the brackets of a pattern."""
+    ranges = {}
+    for line in (resources.files(__package__) / "data" / "word_break.txt").read_text("ascii").splitlines():
+        name, *spans = line.split()
+        ends = [[f"\\U{int(end, 16):08X}" for end in span.split("-")] for span in spans]
+        ranges[name] = "".join("-".join(span) for span in ends)
+    return ranges | {name: "".join(map(ranges.__getitem__, parts)) for name, parts in _CLASSES.items()}
+
+
+@functools.cache
+def _expanded(name: str) -> str:
+    if name not in _RULES:
+        return _characters()[name]
+    return re.sub(r"(?<!\?P)<(\w+)>", lambda found: _expanded(found[1]), _RULES[name])
+
+
+@functools.cache
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(_expanded(name))
+
+
+def split(text: str) -> list[str]:
+    """`text` in pieces no token crosses: cut at white space, except at the one space that joins words."""
+    return [text] if _NARROW_NO_BREAK_SPACE in text else text.split()
+
+
+def tokenize(text: str) -> list[str]:
+    """The tokens of `text`, in order."""
+    if text.isascii() and text.isalnum() and len(text) <= MAX_TOKEN_LENGTH:
+        return [text]
+    return [match[0] for match in _matches(text)]
+
+
+def tokens_by_kind(text: str) -> Iterator[tuple[str, int, str]]:
+    """(token, where it starts, kind): kind is han, hiragana, hangul, katakana, or empty for the others."""
+    hangul, katakana = _pattern("Hanguls"), _pattern("Katakanas")
+    for match in _matches(text):
+        kind = match.lastgroup or ""
+        if kind == "word":
+            kind = "hangul" if hangul.fullmatch(match[0]) else "katakana" if katakana.fullmatch(match[0]) else ""
+        yield match[0], match.start(), "" if kind == "other" else kind
+
+
+def _matches(text: str) -> list[re.Match[str]]:
+    found = [match for match in _pattern("Token").finditer(text) if match.lastgroup]
+    if len(text) > MAX_TOKEN_LENGTH // 2 and any(_units(match[0]) > MAX_TOKEN_LENGTH for match in found):
+        return list(_matches_in_windows(text))
+    return found
+
+
+def _matches_in_windows(text: str) -> Iterator[re.Match[str]]:
+    """As `_matches` where a token is too long: each match sees no further than the 255th unit from its start."""
+    pattern, start = _pattern("Token"), 0
+    while start < len(text):
+        end = start + len(_window(text[start : start + MAX_TOKEN_LENGTH]))
+        match = pattern.match(text, start, end)
+        if match and match.lastgroup:
+            yield match
+            start = match.end()
+        else:
+            start += 1
+
+
+def _window(text: str) -> str:
+    while _units(text) > MAX_TOKEN_LENGTH:
+        text = text[:-1]
+    return text
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(character > "\uffff" for character in text)

@@ -1,0 +1,59 @@
+"""Searching a Collection: rows of an index turned into a Run of doc_ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..collection import Collection
+from ..digest import digest_of
+from ..text import JOIN_RULE, join_document, join_query
+from ..types import Run
+from . import ANALYZERS_VERSION, BM25_VERSION
+from .bm25 import build, open_index
+from .dense import search_exactly
+
+if TYPE_CHECKING:
+    from ..encoders import Encoder
+
+__all__ = ["bm25_run", "dense_run"]
+
+
+def bm25_run(collection: Collection, language: str, cache: Path, k: int) -> Run:
+    """BM25's best `k` documents of every query; the index is built once for a collection and language."""
+    key = digest_of(collection.fingerprint, language, BM25_VERSION, ANALYZERS_VERSION, JOIN_RULE)
+    folder = cache / "bm25" / key
+    if not folder.is_dir():
+        build((join_document(document) for document in collection.iterate_texts()), language, folder)
+    texts = [join_query(query) for query in collection.queries.values()]
+    found = open_index(folder).search(texts, k, tie_order=tie_order(collection))
+    return _as_run(collection, found)
+
+
+def dense_run(collection: Collection, encoder: Encoder, k: int) -> Run:
+    """The best `k` documents of every query by the vectors of `encoder`."""
+    documents = encoder.encode([join_document(document) for document in collection.iterate_texts()], "document")
+    queries = encoder.encode([join_query(query) for query in collection.queries.values()], "query")
+    return _as_run(collection, search_exactly(queries, documents, k, tie_order(collection)))
+
+
+def tie_order(collection: Collection) -> NDArray[np.int64]:
+    """Each document row's place under doc_id descending: the order among equal scores."""
+    import pyarrow.compute as pc
+
+    order = pc.sort_indices(collection.doc_ids(), sort_keys=[("", "descending")]).to_numpy()
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def _as_run(collection: Collection, found: Iterable[tuple[NDArray[np.integer], NDArray[np.float32]]]) -> Run:
+    run: Run = {}
+    for query_id, (rows, scores) in zip(collection.queries, found, strict=True):
+        doc_ids: Sequence[str] = collection.doc_ids_at(rows)
+        run[query_id] = dict(zip(doc_ids, scores.tolist(), strict=True))
+    return run

@@ -1,0 +1,86 @@
+"""Stage 4 for one result: first stage, reranked and oracle, their difference, and whether to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from .collection import Collection
+from .measure import measure_run, missing_queries, oracle, tie_rate
+from .p_mrr import p_mrr
+from .significance import paired_bootstrap, paired_randomisation
+from .types import Measure, Measurement, Qrels, Run
+
+__all__ = ["diagnose", "judge", "report_measures"]
+
+Stages = dict[str, dict[str, Measurement]]
+"""measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
+
+
+def report_measures(wanted: Sequence[Measure], top_k: int | None, longest: int) -> tuple[Measure, ...]:
+    """The wanted measures, then what every run says: the candidates' recall, and Judged@10."""
+    always = (Measure("R", top_k or longest), Measure("Judged", 10))
+    return tuple(dict.fromkeys((*wanted, *always)))
+
+
+def judge(
+    first_stage: Run | None,
+    reranked: Run | None,
+    candidates: Run,
+    collection: Collection,
+    qrels: Qrels,
+    measures: Sequence[Measure],
+    relevance_level: int,
+) -> tuple[dict[str, dict[str, float | None]], Stages]:
+    """Per measure: the three means, the difference reranked − first stage, its interval and p.
+
+    `first_stage` is None where the candidates carry no scores, `reranked` where there is no
+    reranker; what cannot be computed is None, never a number. The interval is the 95 % percentile
+    paired bootstrap over queries, p the paired randomisation test (`significance`).
+    """
+    runs = {"first_stage": first_stage, "reranked": reranked, "oracle": oracle(candidates, qrels)}
+    stages: Stages = {}
+    for stage, run in runs.items():
+        if run is not None:
+            for name, measurement in _measure(run, collection, qrels, measures, relevance_level, stage):
+                stages.setdefault(name, {})[stage] = measurement
+    return {name: _row(found) for name, found in stages.items()}, stages
+
+
+def _measure(
+    run: Run, collection: Collection, qrels: Qrels, measures: Sequence[Measure], level: int, stage: str
+) -> Iterable[tuple[str, Measurement]]:
+    """(name, Measurement) of each measure; original and changed instructions are never pooled."""
+    plain = [measure for measure in measures if measure.name != "p-MRR"]
+    if collection.qrel_diff is None:
+        yield from ((str(m), found) for m, found in measure_run(run, qrels, plain, level).items())
+        return
+    if Measure("p-MRR") in measures and stage != "oracle":
+        changed = {base: ids for base, ids in collection.qrel_diff.items() if f"{base}-og" in qrels}
+        yield "p-MRR", p_mrr(run, run, changed)
+    for side in ("og", "changed"):
+        part = {query_id: judged for query_id, judged in qrels.items() if query_id.endswith(f"-{side}")}
+        yield from ((f"{m} {side}", found) for m, found in measure_run(run, part, plain, level).items())
+
+
+def _row(found: Mapping[str, Measurement]) -> dict[str, float | None]:
+    row: dict[str, float | None] = dict.fromkeys(
+        ("first_stage", "reranked", "oracle", "difference", "low", "high", "p")
+    )
+    row |= {stage: measurement.mean for stage, measurement in found.items()}
+    if "first_stage" in found and "reranked" in found:
+        before, after = found["first_stage"].values, found["reranked"].values
+        paired = [(before[query_id], after[query_id]) for query_id in before]
+        first, second = [a for a, _ in paired], [b for _, b in paired]
+        interval = paired_bootstrap(first, second)
+        row["difference"] = found["reranked"].mean - found["first_stage"].mean
+        row |= {"low": interval.low, "high": interval.high, "p": paired_randomisation(first, second)}
+    return row
+
+
+def diagnose(run: Run, candidates: Run, qrels: Qrels) -> dict[str, object]:
+    """What a run hides: judged queries that it misses, and the share of tied documents."""
+    return {
+        "missing_queries": missing_queries(run, qrels),
+        "tie_rate": tie_rate(run),
+        "candidates": sum(map(len, candidates.values())),
+    }

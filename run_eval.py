@@ -1,0 +1,8 @@
+"""Run the harness from a checkout: `python run_eval.py run SciFact --reranker MODEL`."""
+
+import sys
+
+from harness.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .digest import Digest
 from .errors import HarnessError
 
 __all__ = [
     "LARGEST_ID",
+    "Batch",
     "DamagedStoreError",
     "connection",
     "explained",
@@ -42,14 +44,16 @@ _APPLICATION = 0x52485300
 _SCHEMA = (
     "CREATE TABLE fingerprints (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, seal INTEGER NOT NULL)",
     "CREATE TABLE texts (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, seal INTEGER NOT NULL)",
-    "CREATE TABLE scores (fingerprint INTEGER NOT NULL, query INTEGER NOT NULL, document INTEGER NOT NULL, "
-    "score INTEGER NOT NULL, seal INTEGER NOT NULL, PRIMARY KEY (fingerprint, query, document)) WITHOUT ROWID",
+    "CREATE TABLE scores (fingerprint INTEGER, query INTEGER, document INTEGER, score INTEGER NOT NULL, "  # noqa: ISC004
+    "seal INTEGER NOT NULL, PRIMARY KEY (fingerprint, query, document)) WITHOUT ROWID",
+    "CREATE TABLE batches (id INTEGER PRIMARY KEY, fingerprint BLOB NOT NULL, texts BLOB NOT NULL, "  # noqa: ISC004
+    "pairs BLOB NOT NULL, scores BLOB NOT NULL, seal BLOB NOT NULL)",
 )
 
 LARGEST_ID = 2**31 - 1
 """Two ids fit side by side into 64 bits."""
 
-_BUSY_SECONDS = 60.0
+_BUSY_SECONDS = 300.0
 _CHUNK = 65536
 
 _LOCAL = {
@@ -192,9 +196,7 @@ def _set_up(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA synchronous = EXTRA")
     database.execute("PRAGMA cell_size_check = ON")
     database.execute("PRAGMA cache_size = -65536")  # KiB
-    database.execute("PRAGMA wal_autocheckpoint = 16384")  # pages, as many as the cache holds
-    database.execute("PRAGMA temp_store = MEMORY")
-    database.execute("CREATE TEMP TABLE wanted (place INTEGER PRIMARY KEY, key)")
+    database.execute("PRAGMA wal_autocheckpoint = 4096")  # pages
     database.execute("BEGIN IMMEDIATE")  # says now, not after an hour of scoring, if nothing can be written
     if not version:
         for statement in _SCHEMA:
@@ -262,6 +264,29 @@ class _Digests(NamedTuple):
     """Shape (n, 2)."""
 
 
+class Batch(NamedTuple):
+    """What one `add` was given, as a row of `batches` keeps it."""
+
+    fingerprint: bytes
+    texts: bytes
+    """16-byte digests, one after the other."""
+    pairs: bytes
+    """Little-endian int32, shape (n, 2): query and document, places in `texts`."""
+    scores: bytes
+    """Little-endian float32, shape (n,)."""
+
+    def sealed(self) -> tuple[bytes, ...]:
+        """The batch with its seal, a digest of all it says."""
+        return (*self, Digest().add(*self).bytes())
+
+    @classmethod
+    def opened(cls, row: tuple[Any, ...]) -> Batch:
+        """The batch of a sealed row. Raises DamagedStoreError where its seal does not fit."""
+        if any(not isinstance(value, bytes) for value in row) or cls(*row[:4]).sealed() != row:
+            raise DamagedStoreError("the seal of a batch does not fit")
+        return cls(*row[:4])
+
+
 def take_over(aside: Path, database: sqlite3.Connection) -> int:
     """Copies what is readable and sealed from the damaged file `aside` into a new database; how many scores."""
     damaged = sqlite3.connect(f"{aside.as_uri()}?mode=ro", uri=True)
@@ -274,6 +299,7 @@ def take_over(aside: Path, database: sqlite3.Connection) -> int:
                 _take_over_scores(_Digests(fingerprints.ids[[i]], fingerprints.halves[[i]]), texts, damaged, database)
                 for i in range(len(fingerprints.ids))
             )
+            saved += _take_over_batches(damaged, database)
             database.execute("COMMIT")
         except sqlite3.Error as error:
             raise explained(error, aside) from error
@@ -307,6 +333,16 @@ def _take_over_scores(
         right &= (texts.ids[places] == numbers[:, :2]).all(axis=1)
         statement = f"INSERT OR IGNORE INTO scores VALUES ({key}, ?, ?, ?, ?)"  # noqa: S608
         saved += database.executemany(statement, numbers[right].tolist()).rowcount
+    return saved
+
+
+def _take_over_batches(damaged: sqlite3.Connection, database: sqlite3.Connection) -> int:
+    saved = 0
+    columns = "id, fingerprint, texts, pairs, scores, seal"
+    for row in _readable(damaged, f"SELECT {columns} FROM batches WHERE id >= ? ORDER BY id", LARGEST_ID):  # noqa: S608
+        with contextlib.suppress(DamagedStoreError):
+            saved += len(Batch.opened(row[1:]).scores) // 4
+            database.execute("INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?, ?, ?)", row)
     return saved
 
 

@@ -18,19 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from .cache import folder_digest, writing
+from .corpus import Corpus
 from .dataset import write_collection
-from .digest import digest_of
+from .digest import Digest, digest_of
 from .errors import HarnessError
-from .layout import Layout, data_files, layout_of_card, layout_of_names, splits_of_names
+from .layout import Listing
 from .types import DocumentText, Qrels, QueryText, Subset, Task
 
 __all__ = ["Collection", "folder_revision", "folder_splits", "prepare", "prepared_fingerprint"]
 
-LOADER_VERSION = 1
-"""Part of every key: raised whenever the same files would be read into something else."""
+LOADER_RULE = "rows by doc_id; 1"
+"""Part of every key: changed whenever the same files would be read into something else."""
 
-_BATCH_ROWS = 16_384
-_BATCH_CHARACTERS = 16_000_000
 _CARD = "README.md"
 
 
@@ -38,14 +37,13 @@ _CARD = "README.md"
 class Collection:
     """A split of a data set: its judged queries, their qrels, and every document.
 
-    The corpus stays on disk: ask for documents in one call for many, since each call reads the ids
-    of the whole corpus.
+    The corpus stays on disk, its rows in ascending order of doc_id.
     """
 
     folder: Path
     fingerprint: str
     """32 hex digits over the content: corpus, queries with instructions, qrels, given and excluded
-    documents, qrel_diff. The order of rows does not count: whoever needs an order must rank."""
+    documents, qrel_diff. The order of rows in the files does not count."""
     size: int
     """How many documents the corpus has."""
     queries: dict[str, QueryText]
@@ -62,54 +60,24 @@ class Collection:
     """Judged (query, document) pairs whose document is not in the corpus."""
 
     @cached_property
-    def _corpus(self) -> Any:
-        import pyarrow as pa
-
-        return pa.ipc.open_file(pa.memory_map(str(self.folder / "corpus.arrow"))).read_all()
+    def _corpus(self) -> Corpus:
+        return Corpus(self.folder / "corpus.arrow")
 
     def doc_ids(self) -> Any:
-        """All doc_ids in corpus order: a mapped pyarrow.ChunkedArray of strings, length `size`."""
-        return self._corpus.column("id")
+        """All doc_ids, ascending: a mapped pyarrow.ChunkedArray of strings, length `size`."""
+        return self._corpus.doc_ids()
 
     def doc_ids_at(self, rows: Sequence[int]) -> list[str]:
-        """The doc_ids of these rows of the corpus (0-based), in the order of `rows`."""
-        return [doc_id for (doc_id,) in self._take(rows, ["id"])]
+        """The doc_ids of these rows (0-based), in the order of `rows`."""
+        return self._corpus.doc_ids_at(rows)
 
     def documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
-        """doc_id → text for those of `doc_ids` that the corpus has."""
-        import numpy as np
-        import pyarrow as pa
-        from pyarrow import compute
-
-        wanted = pa.array(sorted(set(doc_ids)), pa.string())
-        rows = np.flatnonzero(compute.is_in(self.doc_ids(), value_set=wanted).to_numpy())
-        return {doc_id: DocumentText(title, text) for doc_id, title, text in self._take(rows, ["id", "title", "text"])}
+        """doc_id → text for those of `doc_ids` that the corpus has. One pass over all ids: ask for many at once."""
+        return self._corpus.documents(doc_ids)
 
     def iterate_texts(self) -> Iterator[DocumentText]:
-        """Every document's text in corpus order, a batch at a time."""
-        for batch in self._corpus.to_batches():
-            yield from map(DocumentText, batch.column("title").to_pylist(), batch.column("text").to_pylist())
-
-    def _take(self, rows: Any, columns: Sequence[str]) -> list[tuple[str, ...]]:
-        """These rows' values. Batch by batch: pyarrow would join a column's batches before taking."""
-        import numpy as np
-        import pyarrow as pa
-
-        wanted = np.asarray(rows, np.int64)
-        order = np.argsort(wanted, kind="stable")
-        batches = self._corpus.select(columns).to_batches()
-        starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
-        if len(wanted) and not 0 <= wanted[order[0]] <= wanted[order[-1]] < starts[-1]:
-            raise IndexError(f"rows of a corpus of {starts[-1]} documents are 0 to {starts[-1] - 1}")
-        bounds = np.searchsorted(wanted[order], starts)
-        found: list[tuple[str, ...]] = [()] * len(wanted)
-        for batch, start, low, high in zip(batches, starts, bounds, bounds[1:], strict=False):
-            if low < high:
-                taken = batch.take(pa.array(wanted[order[low:high]] - start))
-                values = zip(*(column.to_pylist() for column in taken.columns), strict=True)
-                for place, value in zip(order[low:high].tolist(), values, strict=True):
-                    found[place] = value
-        return found
+        """Every document's text, in the order of `doc_ids`, a batch at a time."""
+        return self._corpus.iterate_texts()
 
 
 # -- prepared collections
@@ -141,37 +109,43 @@ def prepared_fingerprint(task: Task, subset: Subset, cache: Path) -> str | None:
 
 
 def folder_revision(folder: Path, cache: Path) -> str:
-    """40 hex digits over the folder's data files (BEIR's names), all its splits and configs.
+    """40 hex digits over the folder's data files, all splits and configs, and its card's `configs`.
 
-    Raises HarnessError where there is none.
+    Raises HarnessError for a folder that is not there or holds no data.
     """
-    names = data_files(_names_in(folder))
+    listing = _folder_listing(folder)
+    names = listing.data_files()
     if not names:
-        raise HarnessError(f"{folder} holds no data: a folder has corpus.jsonl, queries.jsonl and qrels/<split>.tsv")
-    return folder_digest(folder, names, cache)
+        raise HarnessError(f"{folder} holds no data: BEIR's layout is corpus.jsonl, queries.jsonl, qrels/<split>.tsv")
+    files = folder_digest(folder, names, cache)
+    return Digest(size=20).add(files, listing.rules()).hex() if listing.rules() else files
 
 
 def folder_splits(folder: Path, config: str = "") -> list[str]:
-    """The splits of a folder in BEIR's layout: those that have qrels, sorted."""
-    return splits_of_names(_names_in(folder), config)
+    """The splits of a folder that have qrels, sorted."""
+    return _folder_listing(folder).splits(config)
 
 
-def _names_in(folder: Path) -> list[str]:
-    """Names of files in the folder and two folders down, which is as deep as the layout goes."""
+def _folder_listing(folder: Path) -> Listing:
     if not folder.is_dir():
         raise HarnessError(f"there is no folder {folder}")
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for pattern in ("*", "*/*", "*/*/*")
-        for path in folder.glob(pattern)
-        if path.is_file()
-    )
+    # Two folders down is as deep as the layout goes.
+    found = (path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern) if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in found]
+    return Listing(names, _text_of(folder / _CARD) if _CARD in names else "", f"folder {folder}")
+
+
+def _text_of(card: Path) -> str:
+    try:
+        return card.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{card} is not UTF-8") from error
 
 
 def _place(task: Task, subset: Subset, cache: Path) -> Path:
     name = Path(task.path).name if task.folder else task.path.replace("/", "--")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]
-    key = digest_of(task.path, task.revision, subset.config, subset.split, str(LOADER_VERSION))
+    key = digest_of(task.path, task.revision, subset.config, subset.split, LOADER_RULE)
     return cache / "collections" / slug / key
 
 
@@ -237,28 +211,17 @@ def _build(place: Path, paths: Mapping[str, Sequence[Path]], source: str) -> Non
 
 def _located(task: Task, subset: Subset, cache: Path) -> dict[str, list[Path]]:
     """The files of each part, on this machine."""
-    source = _source(task)
     if task.folder:
         folder = Path(task.path)
         if (now := folder_revision(folder, cache)) != task.revision:
             raise HarnessError(f"the files in {folder} have changed (revision {now[:8]}, not {task.revision[:8]})")
-        layout = layout_of_names(_names_in(folder), subset.config, subset.split, source)
+        layout = _folder_listing(folder).layout(subset.config, subset.split)
         here = {name: folder / name for name in layout.files()}
     else:
         from .hub import fetch_file, fetch_files, repository_files
 
         names = repository_files("dataset", task.path, task.revision, cache)
-        layout = _hub_layout(task, subset, names, source, fetch_file)
+        card = _text_of(fetch_file("dataset", task.path, task.revision, _CARD)) if _CARD in names else ""
+        layout = Listing(names, card, _source(task)).layout(subset.config, subset.split)
         here = fetch_files("dataset", task.path, task.revision, layout.files())
     return {part: [here[name] for name in names] for part, names in vars(layout).items()}
-
-
-def _hub_layout(task: Task, subset: Subset, names: Sequence[str], source: str, fetch_file: Any) -> Layout:
-    if _CARD in names:
-        try:
-            card = fetch_file("dataset", task.path, task.revision, _CARD).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise HarnessError(f"the card of {source} is not UTF-8") from error
-        if layout := layout_of_card(card, names, subset.config, subset.split, source):
-            return layout
-    return layout_of_names(names, subset.config, subset.split, source)

@@ -6,40 +6,35 @@ Everything is checked on the way: what a collection holds has been read strictly
 from __future__ import annotations
 
 import json
-import os
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .cache import write_atomically
+from .corpus import Corpus, write_corpus
 from .digest import Digest
 from .errors import HarnessError
-from .formats import read_corpus, read_instructions, read_lists, read_qrels, read_queries
-from .rows import Place
-from .types import DocumentText, Qrels
+from .formats import read_instructions, read_lists, read_qrels, read_queries
+from .types import Qrels
 
 __all__ = ["write_collection"]
-
-_BATCH_ROWS = 16_384
-_BATCH_CHARACTERS = 16_000_000
 
 
 def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: str) -> None:
     """Reads the parts (`layout.Layout` names them) and writes a collection; the manifest comes last.
 
-    The corpus streams, so memory holds a batch and 8 bytes a document. Raises HarnessError for
-    whatever the readers refuse, a document id that stands twice, qrels that name an unknown query,
-    a judged query without its instruction, and given documents that the corpus lacks.
+    Raises HarnessError for whatever the readers refuse, a document that stands twice, qrels that
+    name an unknown query, a judged query without its instruction, and given documents that the
+    corpus lacks.
     """
     judged = _read_judged(paths, source)
     corpus = folder / "corpus.arrow"
-    size, corpus_digest = _write_corpus(corpus, paths["corpus"])
-    missing = _count_missing(_corpus_ids_among(corpus, judged), judged, source)
+    size, corpus_digest = write_corpus(corpus, paths["corpus"])
+    missing = _count_missing(Corpus(corpus), judged, source)
     write_atomically(folder / "judged.json", json.dumps(judged, ensure_ascii=False))
     manifest = {
         "source": source,
-        "fingerprint": _fingerprint(size, corpus_digest, judged),
+        "fingerprint": _fingerprint(corpus_digest, judged),
         "documents": size,
         "queries": len(judged["queries"]),
         "judgements": sum(map(len, judged["qrels"].values())),
@@ -90,82 +85,14 @@ def _and_more(names: Sequence[str]) -> str:
     return f" and {len(names) - 1:,} more" if len(names) > 1 else ""
 
 
-# -- the corpus
-
-
-def _write_corpus(target: Path, sources: Sequence[Path]) -> tuple[int, bytes]:
-    """Writes the Arrow file; how many documents, and the digest of all of them in any order.
-
-    That digest is the sum of the rows' own digests, modulo 2^256: it needs no sorting of millions
-    of rows, and differs as soon as one row does.
-    """
-    import pyarrow as pa
-
-    schema = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
-    hashes, total = array("q"), 0
-    with target.open("wb") as stream:
-        with pa.ipc.new_file(stream, schema) as writer:
-            for batch in _batches(read_corpus(sources)):
-                for doc_id, title, text in batch:
-                    # Differs from process to process, and is only compared within this one.
-                    hashes.append(hash(doc_id))
-                    total += int.from_bytes(Digest(32).add(doc_id, title, text).bytes(), "little")
-                writer.write_batch(
-                    pa.record_batch([list(column) for column in zip(*batch, strict=True)], schema=schema)
-                )
-        stream.flush()
-        os.fsync(stream.fileno())
-    _refuse_duplicates(hashes, sources)
-    return len(hashes), (total % (1 << 256)).to_bytes(32, "little")
-
-
-def _batches(rows: Iterable[tuple[Place, str, DocumentText]]) -> Iterator[list[tuple[str, str, str]]]:
-    batch: list[tuple[str, str, str]] = []
-    characters = 0
-    for _, doc_id, (title, text) in rows:
-        batch.append((doc_id, title, text))
-        characters += len(title) + len(text)
-        if len(batch) >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-def _refuse_duplicates(hashes: array[int], sources: Sequence[Path]) -> None:
-    """Sorted 64-bit hashes find repeated ids in 8 bytes a document; the files are read again to name them."""
-    import numpy as np
-
-    ordered = np.sort(np.frombuffer(hashes, np.int64))
-    repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-    if not repeated:
-        return
-    seen: dict[str, Place] = {}
-    for place, doc_id, _ in read_corpus(sources):
-        if hash(doc_id) in repeated:
-            if doc_id in seen:
-                raise HarnessError(f'document "{doc_id}" stands twice: {seen[doc_id]}, and {place}')
-            seen[doc_id] = place
-
-
-def _corpus_ids_among(corpus: Path, judged: Mapping[str, Any]) -> set[str]:
-    """Those of the judged and given doc_ids that the corpus has."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    named = {doc_id for documents in judged["qrels"].values() for doc_id in documents}
-    named.update(doc_id for doc_ids in (judged["given"] or {}).values() for doc_id in doc_ids)
-    wanted = pa.array(sorted(named), pa.string())
-    with pa.memory_map(str(corpus)) as source:
-        ids = pa.ipc.open_file(source).read_all().column("id")
-        return set(ids.filter(compute.is_in(ids, value_set=wanted)).to_pylist())
-
-
-def _count_missing(there: set[str], judged: Mapping[str, Any], source: str) -> int:
+def _count_missing(corpus: Corpus, judged: Mapping[str, Any], source: str) -> int:
     """Judged pairs without a document: normal where pools are deeper than the corpus (TREC DL).
 
     A given candidate without a document could never be scored, so that is an error.
     """
+    named = {doc_id for documents in judged["qrels"].values() for doc_id in documents}
+    named.update(doc_id for doc_ids in (judged["given"] or {}).values() for doc_id in doc_ids)
+    there = corpus.known(named)
     for query_id, doc_ids in (judged["given"] or {}).items():
         if lost := [doc_id for doc_id in doc_ids if doc_id not in there]:
             raise HarnessError(
@@ -178,9 +105,9 @@ def _count_missing(there: set[str], judged: Mapping[str, Any], source: str) -> i
 # -- the fingerprint
 
 
-def _fingerprint(size: int, corpus_digest: bytes, judged: Mapping[str, Any]) -> str:
+def _fingerprint(corpus_digest: str, judged: Mapping[str, Any]) -> str:
     """32 hex digits over the content, whatever the order of rows."""
-    digest = Digest().add("collection", "1", str(size), corpus_digest)
+    digest = Digest().add("collection", "1", corpus_digest)
     queries = judged["queries"]
     digest.add("queries", str(len(queries)))
     for query_id in sorted(queries):

@@ -8,6 +8,7 @@ prepared data, candidates, vectors and scores are each kept by content.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +81,10 @@ def evaluate(request: Request, say: Callable[[str], None]) -> Iterator[Outcome]:
     """
     from .compute import Workbench
 
+    started = time.time()
     with Workbench(request, say) as bench:
         for job in jobs_of(request):
-            known = reusable(job, request, say)
+            known = reusable(job, request, say, started)
             if known is not None:
                 yield Outcome(known, job.identity.path(request.results), reused=True)
                 continue
@@ -131,8 +133,11 @@ def _identity(
     )
 
 
-def reusable(job: Job, request: Request, say: Callable[[str], None]) -> Result | None:
-    """The stored result if its grounds are those of `job`; else None, and `say` is told what changed."""
+def reusable(job: Job, request: Request, say: Callable[[str], None], started: float) -> Result | None:
+    """The stored result if its grounds are those of `job`; else None, and `say` is told what changed.
+
+    `started` is when this command began, in seconds since the epoch.
+    """
     path = job.identity.path(request.results)
     if job.reranker is not None and not job.reranker.spec.declared:
         if path.exists():
@@ -142,7 +147,7 @@ def reusable(job: Job, request: Request, say: Callable[[str], None]) -> Result |
             )
         return None
     if not path.exists():
-        previous = find_previous(job.identity, request.results)
+        previous = find_previous(job.identity, request.results, started)
         if previous is not None:
             changes = job.identity.changed_from(previous.identity)
             say(f"{_title(job)}: changed since the last result: {'; '.join(changes)}")

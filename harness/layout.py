@@ -1,28 +1,32 @@
 """Which files of a data set hold its corpus, queries, qrels and the rest.
 
-A hub data set says so in the `configs` of its card's YAML; a folder in BEIR's layout, and a data
-set without `configs`, by the names of its files.
+A card (README.md) with `configs` in its YAML says so, as on the hub; without them the names of the
+files do, as in BEIR's layout. Both hold for hub data sets and for folders.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from .errors import HarnessError, did_you_mean
 
-__all__ = ["Layout", "data_files", "layout_of_card", "layout_of_names", "splits_of_names"]
+__all__ = ["Layout", "Listing"]
 
-Splits = Mapping[str, Sequence[str]]
-"""split → paths or globs, as a card's config gives them."""
+Configs = dict[str, dict[str, list[str]]]
+"""config → split → paths or globs, as a card gives them."""
 
-_TABLES = (".jsonl", ".jsonl.gz", ".parquet")
-_QRELS = (".tsv", ".tsv.gz", *_TABLES, ".txt", ".txt.gz", ".qrels", ".qrels.gz")
+_TABLE = (".jsonl", ".jsonl.gz", ".parquet")
+_QRELS = (".tsv", ".tsv.gz", *_TABLE, ".txt", ".txt.gz", ".qrels", ".qrels.gz")
+_SHARD = r"-\d{5}-of-\d{5}"
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
-_CONFIGS = {"qrels": ("default", "qrels"), "queries": ("queries", "query")}
-"""The names a part's config may have; a part that is not here has its own name alone."""
+_CONFIG_NAMES = {"qrels": ("default", "qrels"), "queries": ("queries", "query")}
+"""The names that a part's config may have; a part that is not here has its own name alone."""
+_UNNAMED_SPLIT = "test"
+"""The split of qrels that stand in one file beside the corpus: the one BEIR evaluates on."""
 
 
 @dataclass(frozen=True)
@@ -46,45 +50,131 @@ _PARTS = tuple(field.name for field in fields(Layout))
 _NEEDED = ("corpus", "queries", "qrels")
 
 
-# -- a card's configs
+class Listing:
+    """The files of one data set, and what its card says of them.
 
-
-def layout_of_card(card: str, names: Sequence[str], config: str, split: str, source: str) -> Layout | None:
-    """The layout that a data set card declares; None where it declares no `configs`.
-
-    `names` are the files there are; `config` is a prefix (`zh` for zh-corpus) or a suffix
-    (corpus-zh); `source` names the data set in errors. A part that has the split `split` gives it;
-    else it gives its only split, but qrels must have it. Raises HarnessError for YAML that cannot
-    be read, a missing part or split, and a path that matches no file.
+    `names` are relative, `card` is the text of its README.md or empty, `source` names the data set
+    in errors. Raises HarnessError for a card whose YAML cannot be read.
     """
-    configs = _configs(card, source)
-    if not configs:
-        return None
-    parts: dict[str, tuple[str, ...]] = {}
-    for part in _PARTS:
-        found = next((name for name in _config_names(part, config) if name in configs), None)
-        if found is None:
-            if part in _NEEDED:
-                raise _no_part(part, config, configs, source)
-            continue
-        patterns = _of_split(configs[found], part, split, f'config "{found}" of {source}')
-        parts[part] = tuple(_matches(patterns, names, f'config "{found}" of {source}'))
-    return Layout(**parts)
+
+    def __init__(self, names: Sequence[str], card: str, source: str) -> None:
+        self.names = sorted(names)
+        self.configs = _configs_of(card, source)
+        self.source = source
+
+    def layout(self, config: str, split: str) -> Layout:
+        """The files of a split.
+
+        `config` is a prefix or suffix of the card's configs (`zh` for zh-corpus or corpus-zh), or
+        the folder that holds the files. A part with the split `split` gives it, else its only
+        split; qrels must have it. Raises HarnessError for a missing part or split, a path without
+        a file, and a part that two kinds of file hold.
+        """
+        parts = {part: tuple(self._files_of(part, config, split)) for part in _PARTS}
+        for part in _NEEDED:
+            if not parts[part]:
+                raise self._missing(part, config, split)
+        return Layout(**parts)
+
+    def splits(self, config: str) -> list[str]:
+        """The splits that have qrels, sorted."""
+        if self.configs:
+            return sorted(self.configs.get(self._config_of("qrels", config) or "", {}))
+        start = f"{config}/qrels" if config else "qrels"
+        split = re.compile(rf"{re.escape(start)}/([^/]+?)(?:{_SHARD})?")
+        bare = [_without_ending(name) for name in self.names]
+        found = {match[1] for name in bare if (match := split.fullmatch(name))}
+        return sorted(found | ({_UNNAMED_SPLIT} if start in bare else set()))
+
+    def data_files(self) -> list[str]:
+        """Every file that belongs to any split of any config."""
+        if self.configs:
+            paths = [path for splits in self.configs.values() for split in splits.values() for path in split]
+            return sorted(self._matches(paths, "configs"))
+        part = re.compile(rf"(?:[^/]+/)?(?:qrels(?:/[^/]+)?|(?:{'|'.join(_PARTS)})(?:/[^/]+|{_SHARD})?)")
+        return [name for name in self.names if part.fullmatch(_without_ending(name))]
+
+    def rules(self) -> str:
+        """What beside the files decides the layout: the card's configs as canonical JSON, or nothing."""
+        return json.dumps(self.configs, sort_keys=True) if self.configs else ""
+
+    def _files_of(self, part: str, config: str, split: str) -> Sequence[str]:
+        if self.configs:
+            found = self._config_of(part, config)
+            return self._matches(self._of_split(found, part, split), f'config "{found}"') if found else ()
+        base = f"{config}/{part}" if config else part
+        if part != "qrels":
+            return self._named(base, _TABLE)
+        one_file = self._named(base, _QRELS) if split == _UNNAMED_SPLIT else ()
+        return self._named(f"{base}/{split}", _QRELS) or one_file
+
+    def _missing(self, part: str, config: str, split: str) -> HarnessError:
+        if part == "qrels" and (splits := self.splits(config)):
+            return self._no_split(self.source, split, splits)
+        if self.configs:
+            names = " or ".join(f'"{name}"' for name in _config_names(part, config))
+            there = ", ".join(list(self.configs)[:20])
+            return HarnessError(f"{self.source} has no config {names} for its {part}; it has {there}")
+        name = f"qrels/{split}.tsv" if part == "qrels" else f"{part}.jsonl"
+        where = f" in {config}/" if config else ""
+        return HarnessError(f"{self.source} has no {name}{where}, nor as .gz or .parquet: BEIR's layout names it so")
+
+    def _no_split(self, where: str, split: str, splits: Sequence[str]) -> HarnessError:
+        return HarnessError(f'{where} has no split "{split}"; it has {", ".join(splits)}.{did_you_mean(split, splits)}')
+
+    # -- by the card
+
+    def _config_of(self, part: str, config: str) -> str | None:
+        return next((name for name in _config_names(part, config) if name in self.configs), None)
+
+    def _of_split(self, config: str, part: str, split: str) -> Sequence[str]:
+        splits = self.configs[config]
+        if split in splits:
+            return splits[split]
+        if part != "qrels":
+            if part in splits:
+                return splits[part]
+            if len(splits) == 1:
+                return next(iter(splits.values()))
+        raise self._no_split(f'config "{config}" of {self.source}', split, list(splits))
+
+    def _matches(self, patterns: Iterable[str], where: str) -> list[str]:
+        """The files that paths and globs stand for, sorted within each pattern, each once."""
+        found: dict[str, None] = {}
+        for pattern in patterns:
+            bare = pattern.removeprefix("./")
+            glob = _glob(bare)
+            hits = [bare] if bare in self.names else [name for name in self.names if glob.fullmatch(name)]
+            if not hits:
+                raise HarnessError(f'{where} of {self.source} names "{pattern}", and there is no such file')
+            found.update(dict.fromkeys(hits))
+        return list(found)
+
+    # -- by the names
+
+    def _named(self, stem: str, endings: Sequence[str]) -> Sequence[str]:
+        kinds = [[f"{stem}{ending}"] for ending in endings if f"{stem}{ending}" in self.names]
+        shard = re.compile(rf"{re.escape(stem)}(?:/[^/]+|{_SHARD})\.parquet")
+        if not stem.endswith("qrels") and (shards := [name for name in self.names if shard.fullmatch(name)]):
+            kinds.append(shards)
+        if len(kinds) > 1:
+            both = " and ".join(kind[0] for kind in kinds)
+            raise HarnessError(f"{self.source} has both {both}: keep one, so that it is clear which is read")
+        return kinds[0] if kinds else ()
 
 
 def _config_names(part: str, config: str) -> list[str]:
-    names = _CONFIGS.get(part, (part,))
+    names = _CONFIG_NAMES.get(part, (part,))
     return [joined for name in names for joined in (f"{config}-{name}", f"{name}-{config}")] if config else list(names)
 
 
-def _no_part(part: str, config: str, configs: Iterable[str], source: str) -> HarnessError:
-    names = " or ".join(f'"{name}"' for name in _config_names(part, config))
-    there = ", ".join(list(configs)[:20])
-    return HarnessError(f"{source} has no config {names} for its {part}; it has {there}")
+def _without_ending(name: str) -> str:
+    """The name without the ending of a data file; empty for another kind of file."""
+    ending = max((ending for ending in _QRELS if name.endswith(ending)), key=len, default=None)
+    return name.removesuffix(ending) if ending else ""
 
 
-def _configs(card: str, source: str) -> dict[str, dict[str, list[str]]]:
-    """The paths of each split of each config, from the YAML before a card's text."""
+def _configs_of(card: str, source: str) -> Configs:
     import yaml
 
     found = _FRONT_MATTER.match(card.removeprefix("\ufeff"))
@@ -96,16 +186,14 @@ def _configs(card: str, source: str) -> dict[str, dict[str, list[str]]]:
     except yaml.YAMLError as error:
         raise HarnessError(f"the card of {source} is not readable YAML: {error}") from error
     entries = front.get("configs") if isinstance(front, dict) else None
-    configs = {}
-    for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, dict) and entry.get("data_files"):
-            configs[str(entry.get("config_name", "default"))] = dict(
-                _splits(entry["data_files"], entry.get("data_dir"))
-            )
-    return configs
+    return {
+        str(entry.get("config_name", "default")): dict(_splits_of(entry["data_files"], entry.get("data_dir")))
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict) and entry.get("data_files")
+    }
 
 
-def _splits(data_files: Any, data_dir: str | None) -> Iterator[tuple[str, list[str]]]:
+def _splits_of(data_files: Any, data_dir: str | None) -> Iterator[tuple[str, list[str]]]:
     """The forms that `data_files` may take; paths without a split are the split `train`."""
     if isinstance(data_files, dict):
         data_files = [{"split": split, "path": path} for split, path in data_files.items()]
@@ -117,92 +205,8 @@ def _splits(data_files: Any, data_dir: str | None) -> Iterator[tuple[str, list[s
         yield split, [f"{data_dir}/{path}" if data_dir else str(path) for path in paths]
 
 
-def _of_split(splits: Splits, part: str, split: str, where: str) -> Sequence[str]:
-    if split in splits:
-        return splits[split]
-    if part != "qrels":
-        if part in splits:
-            return splits[part]
-        if len(splits) == 1:
-            return next(iter(splits.values()))
-    raise HarnessError(f'{where} has no split "{split}"; it has {", ".join(splits)}.{did_you_mean(split, splits)}')
-
-
-def _matches(patterns: Iterable[str], names: Sequence[str], where: str) -> list[str]:
-    """The files that paths and globs stand for, sorted within each pattern, each once."""
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        bare = pattern.removeprefix("./")
-        test = re.compile(_glob(bare))
-        hits = [bare] if bare in names else sorted(name for name in names if test.fullmatch(name))
-        if not hits:
-            raise HarnessError(f'{where} names "{pattern}", and there is no such file')
-        found.update(dict.fromkeys(hits))
-    return list(found)
-
-
-def _glob(pattern: str) -> str:
+def _glob(pattern: str) -> re.Pattern[str]:
     """A glob as a regular expression: * and ? stay within a folder, ** does not."""
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)
     wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(
-        wild.get(piece) or (piece.replace("[!", "[^") if piece.startswith("[") else re.escape(piece))
-        for piece in pieces
-    )
-
-
-# -- names alone
-
-
-def layout_of_names(names: Sequence[str], config: str, split: str, source: str) -> Layout:
-    """The layout by BEIR's names: corpus.jsonl, queries.jsonl, qrels/<split>.tsv and the rest.
-
-    Each as .jsonl, .jsonl.gz or .parquet, or as parquet shards (corpus-00000-of-00002.parquet, also
-    in a folder of the part's name); qrels as .tsv too. With `config` all of them in the folder of
-    that name. Raises HarnessError for a missing part or split, and a part that two kinds of file hold.
-    """
-    base = f"{config}/" if config else ""
-    parts = {part: _named_files(names, f"{base}{part}", _TABLES, source) for part in _PARTS if part != "qrels"}
-    parts["qrels"] = _named_files(names, f"{base}qrels/{split}", _QRELS, source)
-    splits = splits_of_names(names, config)
-    if not parts["qrels"] and splits:
-        hint = did_you_mean(split, splits)
-        raise HarnessError(f'{source} has no split "{split}"; it has {", ".join(splits)}.{hint}')
-    for part in _NEEDED:
-        if not parts[part]:
-            wanted = f"{base}qrels/{split}.tsv" if part == "qrels" else f"{base}{part}.jsonl"
-            raise HarnessError(f"{source} has no {wanted} (nor .gz nor .parquet): BEIR's layout names it so")
-    return Layout(**parts)
-
-
-def splits_of_names(names: Iterable[str], config: str = "") -> list[str]:
-    """The splits that have qrels, sorted."""
-    start = f"{config}/qrels/" if config else "qrels/"
-    found = set()
-    for name in names:
-        suffix = next((ending for ending in _QRELS if name.endswith(ending)), None)
-        if name.startswith(start) and suffix and "/" not in name.removeprefix(start):
-            found.add(re.sub(r"-\d{5}-of-\d{5}$", "", name.removeprefix(start).removesuffix(suffix)))
-    return sorted(found)
-
-
-def data_files(names: Iterable[str]) -> list[str]:
-    """The names that may be a part of a data set in BEIR's layout, whatever its configs and splits."""
-    part = re.compile(rf"(?:[^/]+/)?(?:qrels/[^/]+|(?:{'|'.join(_PARTS)})(?:/[^/]+|-\d{{5}}-of-\d{{5}})?)")
-    return sorted(
-        name
-        for name in names
-        for ending in [next((ending for ending in _QRELS if name.endswith(ending)), None)]
-        if ending and part.fullmatch(name.removesuffix(ending))
-    )
-
-
-def _named_files(names: Sequence[str], stem: str, endings: Sequence[str], source: str) -> tuple[str, ...]:
-    kinds: list[tuple[str, ...]] = [(f"{stem}{ending}",) for ending in endings if f"{stem}{ending}" in names]
-    shard = re.compile(rf"{re.escape(stem)}(?:/[^/]+|-\d{{5}}-of-\d{{5}})\.parquet")
-    if shards := tuple(sorted(name for name in names if shard.fullmatch(name))):
-        kinds.append(shards)
-    if len(kinds) > 1:
-        both = " and ".join(kind[0] for kind in kinds)
-        raise HarnessError(f"{source} has both {both}: keep one, so that it is clear which is read")
-    return kinds[0] if kinds else ()
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return re.compile("".join(wild.get(piece) or re.escape(piece) for piece in pieces))

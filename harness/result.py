@@ -11,6 +11,7 @@ This module imports only the standard library: it is all that a run whose result
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import re
@@ -96,6 +97,8 @@ class Identity:
         mine, theirs = asdict(self), asdict(other)
         changes = []
         for name in mine:
+            if name == "retriever_settings" and self.retriever != other.retriever:
+                continue
             if name in ("retriever_settings", "reranker_settings"):
                 changes += _changed_settings(theirs[name], mine[name], name.removesuffix("_settings"))
             elif mine[name] != theirs[name] and not name.endswith("_fingerprint"):
@@ -146,7 +149,7 @@ class Result:
         record |= {k: v for k, v in vars(self).items() if k not in ("values", "query_ids", "identity")}
         record["identity"] = asdict(self.identity)
         values = json.dumps({"query_ids": self.query_ids, "values": self.values}, allow_nan=False)
-        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         try:
             write_atomically(values_path(path), gzip.compress(values.encode(), mtime=0))
             write_atomically(path, text)
@@ -196,14 +199,19 @@ def result_files(results: Path) -> Iterator[Path]:
     return (path for path in sorted(results.rglob("*@*.json")) if not path.name.startswith("."))
 
 
-def find_previous(identity: Identity, results: Path) -> Result | None:
-    """The newest result of the same reranker (or none) and task, of whatever settings: what a change is told against."""
+def find_previous(identity: Identity, results: Path, before: float) -> Result | None:
+    """What a change is told against: the newest result of the same reranker (or none), task and subset.
+
+    Of whatever settings, but the same first stage goes before others. Only files last written
+    before `before` (seconds since the epoch) count, so that one command's results are not told
+    against each other.
+    """
     folder = results / ("first-stage" if identity.reranker is None else slug(identity.reranker))
     name = slug(identity.task) + ("" if identity.subset == "default" else f".{slug(identity.subset)}")
-    found = [path for path in folder.rglob(f"{name}@*.json") if path.is_file()]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            return load_result(path)
-        except HarnessError:
-            continue
-    return None
+    found = []
+    for path in folder.rglob(f"{name}@*.json"):
+        with contextlib.suppress(HarnessError, OSError):
+            if (written := path.stat().st_mtime) < before:
+                result = load_result(path)
+                found.append((result.identity.retriever == identity.retriever, written, result))
+    return max(found, key=lambda entry: entry[:2])[2] if found else None

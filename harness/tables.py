@@ -39,7 +39,7 @@ def summary_table(results: Sequence[Result]) -> str:
     """A row a result, with each task's headline measure."""
     head = [
         "task",
-        "first stage",
+        "candidates",
         "reranker",
         "measure",
         "first stage",

@@ -50,7 +50,9 @@ def _measure(
     run: Run, collection: Collection, qrels: Qrels, measures: Sequence[Measure], level: int, stage: str
 ) -> Iterable[tuple[str, Measurement]]:
     """(name, Measurement) of each measure; original and changed instructions are never pooled."""
-    plain = [measure for measure in measures if measure.name != "p-MRR"]
+    # Judged@k counts judgements, not relevance, so the oracle's order is not the best for it.
+    left_out = ("p-MRR", "Judged") if stage == "oracle" else ("p-MRR",)
+    plain = [measure for measure in measures if measure.name not in left_out]
     if collection.qrel_diff is None:
         yield from ((str(m), found) for m, found in measure_run(run, qrels, plain, level).items())
         return

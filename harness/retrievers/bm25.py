@@ -78,7 +78,7 @@ def _write_index(texts: Iterable[str], language: str, new: Path, scratch: Path, 
         block = _sorted_block(tokens, lengths, first_row, len(vocabulary))
         blocks.append(_on_disk(block, scratch / f"block{len(blocks)}"))
     _write_vocabulary(vocabulary, new)
-    _merge(blocks, len(vocabulary), new)
+    _merge(blocks, len(vocabulary), new, block_tokens)
     numpy.save(new / "norms.npy", length_bytes(numpy.asarray(lengths, numpy.int64)))
     meta = {
         "version": VERSION,
@@ -146,24 +146,177 @@ def _write_vocabulary(vocabulary: Mapping[str, int], new: Path) -> None:
     numpy.save(new / "term_ids.npy", numpy.fromiter(map(vocabulary.__getitem__, terms), numpy.int32, len(terms)))
 
 
-def _merge(blocks: Sequence[_Block], terms: int, new: Path, most: int = 1 << 24) -> None:
+def _merge(blocks: Sequence[_Block], terms: int, new: Path, most: int) -> None:
     """Joins the blocks' postings term by term, about `most` of them in memory at a time."""
     import numpy
 
-    counts = numpy.zeros((len(blocks), terms), numpy.int32)
-    for row, block in zip(counts, blocks, strict=True):
-        row[: len(block.starts) - 1] = numpy.diff(block.starts)
-    starts = _starts(counts.sum(axis=0, dtype=numpy.int64))
-    highest = max((int(block.freqs.max(initial=0)) for block in blocks), default=0)
+    starts = numpy.zeros(terms + 1, numpy.int64)
+    for block in blocks:
+        starts[: len(block.starts)] += block.starts
+        starts[len(block.starts) :] += block.starts[-1]
+    highest = max(int(block.freqs.max(initial=0)) for block in blocks)
+    freq_type = numpy.min_scalar_type(highest)
     numpy.save(new / "starts.npy", starts)
     with open(new / "docs.npy", "wb") as docs, open(new / "freqs.npy", "wb") as freqs:
-        _write_header(docs, numpy.dtype(numpy.int32), int(starts[-1]))
-        frequency = numpy.min_scalar_type(highest)
-        _write_header(freqs, frequency, int(starts[-1]))
+        for file, kind in ((docs, numpy.dtype(numpy.int32)), (freqs, freq_type)):
+            header = {"descr": kind.str, "fortran_order": False, "shape": (int(starts[-1]),)}
+            numpy.lib.format.write_array_header_1_0(file, header)
         first = 0
         while first < terms:
             last = max(first + 1, int(numpy.searchsorted(starts, starts[first] + most, side="right")) - 1)
-            merged = _merged(blocks, counts[:, first:last], starts[first : last + 1] - starts[first], first)
-            docs.write(merged[0].tobytes())
-            freqs.write(merged[1].astype(frequency).tobytes())
+            merged = _merged(blocks, first, last, starts[first : last + 1])
+            docs.write(merged.docs)
+            freqs.write(merged.freqs.astype(freq_type))
             first = last
+
+
+def _merged(blocks: Sequence[_Block], first: int, last: int, starts: NDArray[Any]) -> _Block:
+    """The postings of the terms from `first` up to `last`, out of all blocks."""
+    import numpy
+
+    docs, freqs = (numpy.empty(starts[-1] - starts[0], numpy.int32) for _ in range(2))
+    ends = starts[:-1] - starts[0]
+    for block in blocks:
+        of_block = block.starts[min(first, len(block.starts) - 1) : last + 1]
+        counts = numpy.zeros(last - first, numpy.int64)
+        counts[: len(of_block) - 1] = numpy.diff(of_block)
+        here = slice(int(of_block[0]), int(of_block[-1]))
+        before = _starts(counts)[:-1]
+        places = numpy.arange(here.stop - here.start) + numpy.repeat(ends - before, counts)
+        docs[places], freqs[places] = block.docs[here], block.freqs[here]
+        ends += counts
+    return _Block(docs, freqs, starts)
+
+
+def length_bytes(lengths: NDArray[Any]) -> NDArray[Any]:
+    """uint8: the one byte that stands for each length (Lucene's SmallFloat.intToByte4): lengths are rounded down."""
+    import numpy
+
+    return (numpy.searchsorted(lengths_of_bytes(), lengths, side="right") - 1).astype(numpy.uint8)
+
+
+def lengths_of_bytes() -> NDArray[Any]:
+    """(256,) int64: the length that each byte stands for (Lucene's SmallFloat.byte4ToInt).
+
+    Up to 23 the byte is the length; from there it is a number with four significant bits.
+    """
+    import numpy
+
+    codes = range(256 - 24)
+    floats = (code if code < 8 else (code & 7 | 8) << (code >> 3) - 1 for code in codes)
+    return numpy.array([*range(24), *(24 + value for value in floats)], numpy.int64)
+
+
+def open_index(folder: Path, *, k1: float = K1, b: float = B) -> Index:
+    """The index that `build` wrote to `folder`, memory-mapped.
+
+    Raises HarnessError where there is none, or one that is damaged or of another version.
+    """
+    try:
+        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
+        arrays = {name: _load(folder / f"{name}.npy") for name in _ARRAYS}
+        whole = len(arrays["docs"]) == len(arrays["freqs"]) == arrays["starts"][-1]
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{folder} holds no whole BM25 index ({error}): delete the folder and build it again") from None
+    analyze = analyzer(meta["language"])
+    if not whole or [meta["version"], *meta["analyzer"]] != [VERSION, analyze.name, analyze.version]:
+        raise HarnessError(f"the BM25 index {folder} is damaged or of another version: delete the folder and build it again")
+    return Index(meta, arrays, k1=k1, b=b)
+
+
+def _load(path: Path) -> NDArray[Any]:
+    import numpy
+
+    values: NDArray[Any] = numpy.load(path, mmap_mode="r")
+    return values
+
+
+class Index:
+    """An open index; `documents` counts its rows, those without a term among them."""
+
+    def __init__(self, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, k1: float, b: float) -> None:
+        self.language: str = meta["language"]
+        self.documents: int = meta["documents"]
+        self._documents_with_terms: int = meta["documents_with_terms"]
+        self._arrays = arrays
+        self._terms = memoryview(arrays["terms"])
+        self._inverse_norms = _inverse_norms(meta["tokens"], self._documents_with_terms, k1, b)
+
+    def search(
+        self,
+        queries: Sequence[str],
+        k: int,
+        exclude: Sequence[Sequence[int] | NDArray[Any]] | None = None,
+        tie_order: NDArray[Any] | None = None,
+    ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """For each query the best `k` documents: (int32 rows, float32 scores), best first.
+
+        Only documents that hold a term of the query are returned. `exclude` names, for each query,
+        rows that are left out before the cut at `k`. Equal scores come in ascending order of
+        `tie_order` (one rank for each row; without it the row itself), also at the cut.
+        """
+        import numpy
+
+        analyze = analyzer(self.language)
+        ranks = numpy.arange(self.documents) if tie_order is None else tie_order
+        scores = numpy.zeros(self.documents, numpy.float64)
+        results = []
+        for number, query in enumerate(queries):
+            scores.fill(0)
+            for term, repetitions in Counter(analyze(query)).items():
+                self._add(term, repetitions, scores)
+            if exclude is not None:
+                scores[exclude[number]] = 0
+            results.append(_best(scores, k, ranks))
+        return results
+
+    def _add(self, term: str, repetitions: int, scores: NDArray[Any]) -> None:
+        """Adds what `term` contributes to each document; a repeated term counts as often as it stands there.
+
+        The sum is in double precision over single-precision terms, as in Lucene.
+        """
+        import numpy
+
+        found = self._postings(term)
+        if found is None:
+            return
+        docs, freqs = found
+        idf = numpy.log(1 + (self._documents_with_terms - len(docs) + 0.5) / (len(docs) + 0.5))
+        weight = numpy.float32(repetitions) * numpy.float32(idf)
+        tempered = freqs.astype(numpy.float32)
+        tempered *= self._inverse_norms[self._arrays["norms"][docs]]
+        tempered += numpy.float32(1)
+        scores[docs] += weight - weight / tempered
+
+    def _postings(self, term: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """(rows, frequencies) of the documents that hold `term`."""
+        arrays, encoded = self._arrays, term.encode("utf-8", "surrogatepass")
+        ends = arrays["term_starts"]
+        place = bisect.bisect_left(range(len(ends) - 1), encoded, key=lambda i: bytes(self._terms[ends[i] : ends[i + 1]]))
+        if place == len(ends) - 1 or bytes(self._terms[ends[place] : ends[place + 1]]) != encoded:
+            return None
+        number = arrays["term_ids"][place]
+        here = slice(*arrays["starts"][number : number + 2])
+        return arrays["docs"][here], arrays["freqs"][here]
+
+
+def _inverse_norms(tokens: int, documents_with_terms: int, k1: float, b: float) -> NDArray[Any]:
+    """(256,) float32: 1 / (k1 (1 − b + b · length / mean length)) for each length byte, in single precision."""
+    import numpy
+
+    single = numpy.float32
+    mean = single(tokens / max(documents_with_terms, 1))
+    lengths = lengths_of_bytes().astype(single)
+    return single(1) / (single(k1) * ((single(1) - single(b)) + single(b) * lengths / max(mean, single(1))))
+
+
+def _best(scores: NDArray[Any], k: int, ranks: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    import numpy
+
+    rows = numpy.flatnonzero(scores)
+    single = scores[rows].astype(numpy.float32)
+    if len(rows) > k:
+        kept = single >= numpy.partition(single, len(rows) - k)[len(rows) - k]
+        rows, single = rows[kept], single[kept]
+    order = numpy.lexsort((ranks[rows], -single))[:k]
+    return rows[order].astype(numpy.int32), single[order]

@@ -21,6 +21,7 @@ from .digest import Digest
 from .errors import HarnessError
 
 __all__ = [
+    "FILE_ERRORS",
     "LARGEST_ID",
     "Batch",
     "DamagedStoreError",
@@ -31,10 +32,9 @@ __all__ = [
     "integers",
     "journal_mode",
     "locked",
-    "move_aside",
+    "rebuild",
     "score_seal",
     "seal",
-    "take_over",
 ]
 
 _VERSION = 1
@@ -55,6 +55,9 @@ LARGEST_ID = 2**31 - 1
 
 _BUSY_SECONDS = 300.0
 _CHUNK = 65536
+
+_SUFFIXES = ("-journal", "-wal", "-shm", "")
+"""A database's files, in the order of renaming: a kill in between leaves no journal to the wrong database."""
 
 _LOCAL = {
     "apfs", "aufs", "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fuse.fuse-overlayfs", "fuseblk",
@@ -80,11 +83,15 @@ _SURROUNDINGS = {
 """SQLite's primary codes for causes outside the file's content; every other code means damage."""
 
 
+FILE_ERRORS = (sqlite3.Error, OSError, UnicodeDecodeError)
+"""What a bad file or disk can raise; the last where SQLite's message quotes a damaged schema."""
+
+
 class DamagedStoreError(Exception):
     """The content of the store cannot be trusted."""
 
 
-def explained(error: sqlite3.Error | OSError, path: Path) -> Exception:
+def explained(error: sqlite3.Error | OSError | UnicodeDecodeError, path: Path) -> Exception:
     """What `error` means for the store at `path`: a HarnessError, a DamagedStoreError, or `error` itself.
 
     The store's statements are fixed, so an SQL error that the surroundings do not explain (a missing
@@ -93,6 +100,8 @@ def explained(error: sqlite3.Error | OSError, path: Path) -> Exception:
     """
     if isinstance(error, OSError):
         return HarnessError(f"the score store {path} cannot be used: {error.strerror} ({path.parent}); {_WAY_OUT}")
+    if isinstance(error, UnicodeDecodeError):
+        return DamagedStoreError("its schema is broken")
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return error
@@ -132,9 +141,12 @@ def journal_mode(folder: Path, mounts: str) -> str:
 
 
 @contextlib.contextmanager
-def locked(lock: int, operation: int) -> Iterator[None]:
-    """Holds `lock`, a file descriptor, by flock's `operation` (LOCK_SH or LOCK_EX)."""
-    fcntl.flock(lock, operation)
+def locked(lock: int, operation: int, path: Path) -> Iterator[None]:
+    """Holds `lock`, the descriptor of the lock file of the store at `path`, by flock's LOCK_SH or LOCK_EX."""
+    try:
+        fcntl.flock(lock, operation)
+    except OSError as error:
+        raise explained(error, path) from error
     try:
         yield
     finally:
@@ -145,22 +157,15 @@ def file_identity(path: Path) -> tuple[int, int] | None:
     """Device and inode of `path`; None where there is no such file."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except OSError:
         return None
     return found.st_dev, found.st_ino
 
 
-def move_aside(path: Path) -> Path:
-    """Renames the database and its journals to `<name>.damaged-<UTC time>`; the new path.
-
-    The journals go first: a kill in between leaves a database without its journal, never a journal
-    that a new database would take for its own.
-    """
-    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
-    for suffix in ("-journal", "-wal", "-shm", ""):
+def _rename(path: Path, target: Path) -> None:
+    for suffix in _SUFFIXES:
         with contextlib.suppress(FileNotFoundError):
-            os.rename(f"{path}{suffix}", f"{aside}{suffix}")
-    return aside
+            os.rename(f"{path}{suffix}", f"{target}{suffix}")
 
 
 def connection(path: Path) -> sqlite3.Connection:
@@ -176,7 +181,7 @@ def connection(path: Path) -> sqlite3.Connection:
         except BaseException:
             database.close()
             raise
-    except (sqlite3.Error, OSError) as error:
+    except FILE_ERRORS as error:
         raise explained(error, path) from error
     return database
 
@@ -197,8 +202,10 @@ def _set_up(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA cell_size_check = ON")
     database.execute("PRAGMA cache_size = -65536")  # KiB
     database.execute("PRAGMA wal_autocheckpoint = 4096")  # pages
-    database.execute("BEGIN IMMEDIATE")  # says now, not after an hour of scoring, if nothing can be written
-    if not version:
+    database.execute("BEGIN IMMEDIATE")
+    if version:
+        database.execute("DELETE FROM batches WHERE 0")  # says now, not after an hour of scoring, if it is read-only
+    else:
         for statement in _SCHEMA:
             database.execute(statement)
         database.execute(f"PRAGMA user_version = {_VERSION}")
@@ -287,22 +294,38 @@ class Batch(NamedTuple):
         return cls(*row[:4])
 
 
-def take_over(aside: Path, database: sqlite3.Connection) -> int:
-    """Copies what is readable and sealed from the damaged file `aside` into a new database; how many scores."""
-    damaged = sqlite3.connect(f"{aside.as_uri()}?mode=ro", uri=True)
-    damaged.text_factory = bytes
-    with contextlib.closing(damaged):
-        try:
-            database.execute("BEGIN IMMEDIATE")
-            fingerprints, texts = (_take_over_digests(name, damaged, database) for name in ("fingerprints", "texts"))
-            saved = sum(
-                _take_over_scores(_Digests(fingerprints.ids[[i]], fingerprints.halves[[i]]), texts, damaged, database)
-                for i in range(len(fingerprints.ids))
-            )
-            saved += _take_over_batches(damaged, database)
-            database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise explained(error, aside) from error
+def rebuild(path: Path) -> tuple[Path, int]:
+    """Puts a new file in the place of the damaged one, with all that can be read there and is sealed.
+
+    The new name of the damaged file, and how many scores were taken over. The damaged file stays where
+    it is until the new one is whole, so a kill or a full disk costs nothing. The caller holds the lock
+    alone. Raises HarnessError.
+    """
+    new, aside = (
+        path.with_name(f"{path.name}.{end}") for end in ("new", f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    )
+    try:
+        for suffix in _SUFFIXES:
+            Path(f"{new}{suffix}").unlink(missing_ok=True)
+        with contextlib.closing(connection(new)) as database:
+            saved = _take_over(path, database)
+        _rename(path, aside)
+        _rename(new, path)
+    except FILE_ERRORS as error:
+        raise explained(error, path) from error
+    return aside, saved
+
+
+def _take_over(path: Path, database: sqlite3.Connection) -> int:
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as damaged:
+        damaged.text_factory = bytes
+        database.execute("BEGIN IMMEDIATE")
+        fingerprints, texts = (_take_over_digests(name, damaged, database) for name in ("fingerprints", "texts"))
+        saved = _take_over_batches(damaged, database)
+        for i in range(len(fingerprints.ids)):
+            fingerprint = _Digests(fingerprints.ids[[i]], fingerprints.halves[[i]])
+            saved += _take_over_scores(fingerprint, texts, damaged, database)
+        database.execute("COMMIT")
     return saved
 
 
@@ -359,7 +382,7 @@ def _readable(database: sqlite3.Connection, sql: str, last: int) -> Iterator[tup
                 if isinstance(row[0], int) and key < row[0] <= last:
                     key = row[0]
                 step = 1
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             key, step = key + step, 2 * step
         else:
             return

@@ -1,6 +1,6 @@
 """The command line: argv → one call → print. The only module that prints.
 
-The answer goes to stdout, everything else to stderr. Exit codes: 0 good, 1 a gate failed, 2 usage
+The answer goes to stdout, everything else to stderr. Exit codes: 0 good, 1 a gate or check failed, 2 usage
 or input, 3 something to compare is missing, 130 interrupted (the same command resumes).
 """
 
@@ -63,6 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_run(verbs)
+    _add_score(verbs)
+    _add_check(verbs)
     _add_list(verbs)
     return parser
 
@@ -76,86 +78,68 @@ class _Version(argparse.Action):
 
 
 def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
-    from .run_command import run
+    from . import run_command
 
-    run_parser = verbs.add_parser(
-        "run", help="evaluate rerankers on tasks", allow_abbrev=False,
+    parser = verbs.add_parser(
+        "run",
+        help="evaluate rerankers on tasks",
+        allow_abbrev=False,
         description="Take each task's candidates from a first stage, rerank them, measure both.",
-    )  # fmt: skip
-    add = run_parser.add_argument
-    add("tasks", nargs="+", metavar="TASK", help="tasks, suites, or folders in BEIR's layout")
-    add(
-        "--reranker",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a hub model, a folder, or module:attribute; may be given several times; none runs the first stage alone",
     )
-    add(
-        "--retriever",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="first stage: bm25 (the default) or a sentence-transformers model; may be given several times",
+    run_command.add_options(parser)
+    parser.set_defaults(verb=lambda given: run_command.run(given, say, print))
+
+
+def _add_score(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from . import run_command
+
+    parser = verbs.add_parser(
+        "score",
+        help="score pairs of a JSON-lines file",
+        description='Print one line {"score": …} a pair, in order, with the activation the authors publish.',
     )
-    add(
-        "--candidates",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="first stage: a TREC run, plain or .gz",
+    parser.add_argument("model", metavar="MODEL", help="a hub model, a folder, or module:attribute")
+    parser.add_argument("file", metavar="FILE", type=Path, help="JSON lines with query and text; instruction and title if wanted")
+    run_command.add_model_options(parser)
+    parser.set_defaults(verb=_score)
+
+
+def _score(given: argparse.Namespace) -> int:
+    import json
+
+    from .run_command import open_one_reranker
+    from .score import read_pairs, score_pairs
+
+    pairs = read_pairs(given.file)
+    reranker = open_one_reranker(given, say)
+    for score in score_pairs(reranker, pairs, given.batch_tokens).tolist():
+        print(json.dumps({"score": score}))
+    return 0
+
+
+def _add_check(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from . import run_command
+
+    parser = verbs.add_parser(
+        "check",
+        help="test a reranker in seconds",
+        description="Family, input, score order, NaN, determinism, batch invariance, truncation: before a long run.",
     )
-    add("--fuse", action="store_true", help="join the first stages into one by reciprocal rank")
-    add("--top-k", type=_above_zero, metavar="K", help="candidates a query (100; given lists are taken whole)")
-    add("--limit", type=_above_zero, metavar="N", help="only the first N queries of each task")
-    add(
-        "--languages",
-        type=_words,
-        default=(),
-        metavar="CODES",
-        help="only these languages of multilingual tasks, as zh,sw",
-    )
-    add("--split", metavar="NAME", help="another split than the card's")
-    add("--measures", type=_words, default=(), metavar="LIST", help="instead of the card's, as nDCG@10,MAP@100")
-    add(
-        "--relevance-level",
-        type=_above_zero,
-        default=1,
-        metavar="N",
-        help="judged N or more is relevant for binary measures (1)",
-    )
-    add(
-        "--missing-text",
-        choices=("error", "skip"),
-        default="error",
-        help="candidates without text: an error, or kept below every scored one",
-    )
-    add("--family", metavar="NAME", help="the scoring family, where the model's class does not decide it")
-    add(
-        "--set",
-        action="append",
-        default=[],
-        type=_setting,
-        dest="settings",
-        metavar="KEY=VALUE",
-        help="a setting of the family, as max_length=256",
-    )
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
-    add("--dtype", default="auto", help="auto, float32, bfloat16, float16 (float32 on CPU, bfloat16 on GPU)")
-    add("--batch-tokens", type=_above_zero, default=4096, metavar="N", help="token budget of a batch (4096)")
-    add("--trust-remote-code", action="store_true", help="allow code from a model's repository")
-    add("--rehash", action="store_true", help="read large files again instead of trusting their remembered digests")
-    add("--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (results)")
-    add("--tasks", type=Path, dest="cards", metavar="DIR", help="a folder with cards of your own")
-    add("--save-runs", type=Path, metavar="DIR", help="write candidates and rankings as TREC runs")
-    add(
-        "--dry-run",
-        action="store_true",
-        help="print the plan and check everything that can be checked; compute nothing",
-    )
-    add("--format", choices=("text", "json"), default="text", help="of the answer on stdout")
-    run_parser.set_defaults(verb=lambda given: run(given, say, print))
+    parser.add_argument("model", metavar="MODEL", help="a hub model, a folder, or module:attribute")
+    run_command.add_model_options(parser)
+    parser.set_defaults(verb=_check)
+
+
+def _check(given: argparse.Namespace) -> int:
+    from .check import check_reranker
+    from .run_command import open_one_reranker
+
+    failed = 0
+    for finding in check_reranker(open_one_reranker(given, say)):
+        failed += finding.status == "failed"
+        mark = {"ok": "[OK]  ", "warning": "[WARN]", "failed": "[FAIL]", "info": "      "}[finding.status]
+        print(f"{mark} {finding.name}: {finding.detail}", flush=True)
+    return 1 if failed else 0
 
 
 def _add_list(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -177,20 +161,3 @@ def _list(given: argparse.Namespace) -> int:
     for name in cards.names():
         print(f"  {name}")
     return 0
-
-
-def _above_zero(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number above 0')
-    return int(text)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
-
-
-def _setting(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f'"{text}" is not KEY=VALUE, as in max_length=256')
-    return key, value

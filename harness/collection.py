@@ -6,7 +6,6 @@ afterwards, so that 8.8 million passages cost a few pages and not the whole memo
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import secrets
@@ -195,18 +194,22 @@ def _source(task: Task) -> str:
 
 
 def _build(place: Path, paths: Mapping[str, Sequence[Path]], source: str) -> None:
-    """Builds in a folder of its own and renames it; whoever renames first has made the collection."""
+    """Builds in a folder of its own and renames it: another process's whole collection stays, a half one goes."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_name(f".{place.name}.{secrets.token_hex(6)}.part")
+    own = f".{place.name}.{secrets.token_hex(6)}"
+    unfinished, half = place.with_name(f"{own}.part"), place.with_name(f"{own}.half")
     unfinished.mkdir()
     try:
         write_collection(unfinished, paths, source)
-        if _manifest(place) is None:
-            shutil.rmtree(place, ignore_errors=True)
-            with contextlib.suppress(OSError):  # another process was first
+        try:
+            unfinished.rename(place)
+        except OSError:
+            if _manifest(place) is None:
+                place.rename(half)
                 unfinished.rename(place)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def _located(task: Task, subset: Subset, cache: Path) -> dict[str, list[Path]]:

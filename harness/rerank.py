@@ -24,7 +24,7 @@ from .rerankers.base import Reranker, RerankerSpec
 from .store import ScoreStore, document_digest, query_digest
 from .types import Candidates, DocumentText, QueryText, Run, ranked
 
-__all__ = ["Reranked", "rerank"]
+__all__ = ["Reranked", "RequestPairs", "gather", "rerank", "store_key"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Reranked:
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class RequestPairs:
     """The pairs of one request, each distinct text once."""
 
     query_ids: list[str]
@@ -89,7 +89,7 @@ def rerank(
     infinite score (naming its pair), and whatever the model cannot do; what was scored is kept.
     """
     started = time.monotonic()
-    request = _gather(candidates, collection, missing_text)
+    request = gather(candidates, collection, missing_text)
     score = _score_lists if reranker.spec.context == "list" else _score_pairs
     if not hasattr(reranker.load(), "prepare") and score is _score_pairs:
         score = _score_marked
@@ -107,7 +107,8 @@ def rerank(
     )
 
 
-def _gather(candidates: Candidates, collection: Collection, missing_text: str) -> _Pairs:
+def gather(candidates: Candidates, collection: Collection, missing_text: str = "error") -> RequestPairs:
+    """Every candidate pair with its texts. Raises HarnessError for candidates without text, unless they are skipped."""
     wanted = sorted({doc_id for scores in candidates.run.values() for doc_id in scores})
     texts = collection.documents(wanted)
     found = {doc_id: text for doc_id, text in texts.items() if text.title or text.text}
@@ -129,7 +130,7 @@ def _gather(candidates: Candidates, collection: Collection, missing_text: str) -
             skipped[query_id] = left
     queries = [collection.queries[query_id] for query_id in query_ids]
     array = np.array(pairs, np.int64).reshape(-1, 2)
-    return _Pairs(query_ids, doc_ids, queries, [found[doc_id] for doc_id in doc_ids], array, skipped)
+    return RequestPairs(query_ids, doc_ids, queries, [found[doc_id] for doc_id in doc_ids], array, skipped)
 
 
 def _missing_text(origin: str, unknown: Sequence[str], empty: Sequence[str]) -> str:
@@ -145,11 +146,11 @@ def _missing_text(origin: str, unknown: Sequence[str], empty: Sequence[str]) -> 
 
 
 def _score_pairs(
-    reranker: Reranker, request: _Pairs, store: ScoreStore, options: Options, candidates: Candidates
+    reranker: Reranker, request: RequestPairs, store: ScoreStore, options: Options, candidates: Candidates
 ) -> _Scored:
     prepared = reranker.load().prepare(request.queries, request.documents, request.pairs)
     plan = plan_batches(prepared.lengths, options.batch_tokens)
-    key = _store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
+    key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
     queries = [query_digest(query) for query in request.queries]
     documents = [document_digest(document) for document in request.documents]
     scores = store.known(key, queries, documents, request.pairs)
@@ -163,7 +164,7 @@ def _score_pairs(
     def commit(rows: Rows, values: NDArray[Any]) -> None:
         for other, scores_there in prepared.also.items():
             store.add(
-                _store_key(other, reranker.spec, candidates, plan),
+                store_key(other, reranker.spec, candidates, plan),
                 queries,
                 documents,
                 request.pairs[rows],
@@ -179,7 +180,7 @@ def _score_pairs(
 
 
 def _score_marked(
-    reranker: Reranker, request: _Pairs, store: ScoreStore, options: Options, candidates: Candidates
+    reranker: Reranker, request: RequestPairs, store: ScoreStore, options: Options, candidates: Candidates
 ) -> _Scored:
     """A function that takes a query's documents together but scores each on its own."""
     queries = [query_digest(query) for query in request.queries]
@@ -187,7 +188,7 @@ def _score_marked(
 
 
 def _score_lists(
-    reranker: Reranker, request: _Pairs, store: ScoreStore, options: Options, candidates: Candidates
+    reranker: Reranker, request: RequestPairs, store: ScoreStore, options: Options, candidates: Candidates
 ) -> _Scored:
     keys = []
     for query, rows in zip(request.queries, request.spans(), strict=True):
@@ -199,10 +200,10 @@ def _score_lists(
 
 
 def _query_by_query(
-    reranker: Reranker, request: _Pairs, store: ScoreStore, candidates: Candidates, keys: list[bytes], *, whole: bool
+    reranker: Reranker, request: RequestPairs, store: ScoreStore, candidates: Candidates, keys: list[bytes], *, whole: bool
 ) -> _Scored:
     """Call a list model once a query: for the whole list, or for the documents not stored yet."""
-    key = _store_key(reranker.spec.fingerprint, reranker.spec, candidates, None)
+    key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, None)
     documents = [document_digest(document) for document in request.documents]
     scores = store.known(key, keys, documents, request.pairs)
     missing = np.isnan(scores)
@@ -222,7 +223,7 @@ def _query_by_query(
     return _Scored(scores, stored, key, nothing, nothing)
 
 
-def _store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, plan: Sequence[Rows] | None) -> str:
+def store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, plan: Sequence[Rows] | None) -> str:
     """What scores are stored under: the fingerprint, and in half precision the batch plan with it."""
     if not spec.declared:
         return digest_of("one run", fingerprint, candidates.digest)
@@ -231,7 +232,7 @@ def _store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, pla
     return fingerprint
 
 
-def _finite(values: NDArray[np.float32], rows: Rows, request: _Pairs, reranker: Reranker) -> NDArray[np.float32]:
+def _finite(values: NDArray[np.float32], rows: Rows, request: RequestPairs, reranker: Reranker) -> NDArray[np.float32]:
     if values.shape != (len(rows),):
         raise HarnessError(
             f"{reranker.spec.name} gave {values.shape} scores for {len(rows)} pairs; one score a pair is needed"
@@ -247,7 +248,7 @@ def _finite(values: NDArray[np.float32], rows: Rows, request: _Pairs, reranker: 
     return values
 
 
-def _as_run(request: _Pairs, scores: NDArray[np.float32]) -> Run:
+def _as_run(request: RequestPairs, scores: NDArray[np.float32]) -> Run:
     run: Run = {query_id: {} for query_id in request.query_ids}
     for (query, document), score in zip(request.pairs.tolist(), scores.tolist(), strict=True):
         run[request.query_ids[query]][request.doc_ids[document]] = score

@@ -7,17 +7,19 @@ excluded documents leave before the cut at k, so they never take a candidate's p
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .cache import file_digest, write_atomically
+from .cache import file_digest, write_atomically, writing
 from .collection import Collection
 from .digest import Digest, digest_of, digest_of_settings
 from .errors import HarnessError
-from .formats import read_run, write_run
+from .formats import read_run
 from .options import Options
 from .types import Candidates, Run, Subset, Task, cut, ranked
 
@@ -236,18 +238,19 @@ def _of_this_task(run: Run, collection: Collection, path: Path, task: Task) -> R
 
 
 def _read_kept(folder: Path, stage: FirstStage) -> Candidates | None:
+    """Candidates kept by `_keep`, if they are whole; None where there are none, or they are damaged."""
     try:
-        manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text())
-        run = read_run(folder / "candidates.trec.gz")
-        run = {query_id: run.get(query_id, {}) for query_id in manifest["queries"]}
-        found = Candidates(run, stage.name, str(manifest["digest"]), stage.scored)
-    except (OSError, ValueError, KeyError, HarnessError):
+        lists = json.loads(gzip.decompress((folder / "candidates.json.gz").read_bytes()))
+        run = {query_id: dict(zip(*documents, strict=True)) for query_id, documents in lists.items()}
+        digest = str(json.loads((folder / "manifest.json").read_text())["digest"])
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found if digest_of_run(run) == found.digest else None
+    return Candidates(run, stage.name, digest, stage.scored) if digest_of_run(run) == digest else None
 
 
 def _keep(folder: Path, found: Candidates) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_run(folder / "candidates.trec.gz", found.run, "candidates")
-    manifest = {"digest": found.digest, "origin": found.origin, "queries": list(found.run)}
-    write_atomically(folder / "manifest.json", json.dumps(manifest))
+    """As JSON rather than a TREC run: an id may hold white space."""
+    lists = {query_id: (list(scores), list(scores.values())) for query_id, scores in found.run.items()}
+    with writing(folder):
+        write_atomically(folder / "candidates.json.gz", gzip.compress(json.dumps(lists).encode(), 6, mtime=0))
+        write_atomically(folder / "manifest.json", json.dumps({"digest": found.digest, "origin": found.origin}))

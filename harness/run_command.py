@@ -7,19 +7,120 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache as once
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import HarnessError
 
 if TYPE_CHECKING:
     from .evaluate import Request
     from .options import Options
+    from .rerankers.base import Reranker
     from .retrieve import FirstStage
     from .types import Measure
 
-__all__ = ["build_request", "run"]
+__all__ = ["add_model_options", "add_options", "build_request", "model_options", "open_one_reranker", "run"]
 
 Say = Callable[[str], None]
+
+
+def above_zero(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number above 0')
+    return int(text)
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words between commas, for argparse; a list in a file is joined by commas."""
+    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """KEY=VALUE as a pair, for argparse."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f'"{text}" is not KEY=VALUE, as in max_length=256')
+    return key, value
+
+
+_SEVERAL: dict[str, Any] = {"action": "append", "default": []}
+
+_WHAT: dict[str, dict[str, Any]] = {
+    "tasks": {"nargs": "*", "default": (), "metavar": "TASK", "help": "tasks, suites, or folders in BEIR's layout"},
+    "--reranker": {**_SEVERAL, "metavar": "NAME", "help": "a hub model, a folder, or module:attribute; several may be given; none runs the first stage alone"},
+    "--retriever": {**_SEVERAL, "metavar": "NAME", "help": "first stage: bm25 (the default) or a sentence-transformers model; several may be given"},
+    "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a TREC run, plain or .gz"},
+    "--fuse": {"action": "store_true", "help": "join the first stages into one by reciprocal rank"},
+    "--top-k": {"type": above_zero, "metavar": "K", "help": "candidates a query (100; given lists are taken whole)"},
+    "--limit": {"type": above_zero, "metavar": "N", "help": "only the first N queries of each task"},
+    "--languages": {"type": words, "default": (), "metavar": "CODES", "help": "only these of multilingual tasks, as zh,sw"},
+    "--split": {"metavar": "NAME", "help": "another split than the card's"},
+    "--measures": {"type": words, "default": (), "metavar": "LIST", "help": "instead of the card's, as nDCG@10,MAP@100"},
+    "--relevance-level": {"type": above_zero, "default": 1, "metavar": "N", "help": "judged N or more is relevant for binary measures (1)"},
+    "--missing-text": {"choices": ("error", "skip"), "default": "error", "help": "candidates without text: an error, or kept below every scored one"},
+    "--results": {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results go (results)"},
+    "--tasks": {"type": Path, "dest": "cards", "metavar": "DIR", "help": "a folder with cards of your own"},
+    "--save-runs": {"type": Path, "metavar": "DIR", "help": "write candidates and rankings as TREC runs"},
+    "--dry-run": {"action": "store_true", "help": "print the plan and check what can be checked; compute no result"},
+    "--format": {"choices": ("text", "json"), "default": "text", "help": "of the answer on stdout"},
+}  # fmt: skip
+
+_HOW: dict[str, dict[str, Any]] = {
+    "--family": {"metavar": "NAME", "help": "the scoring family, where the model's class does not decide it"},
+    "--set": {**_SEVERAL, "type": setting, "dest": "settings", "metavar": "KEY=VALUE", "help": "a setting of the family, as max_length=256"},
+    "--device": {"default": "auto", "help": "auto, cpu, cuda, cuda:1, mps (auto)"},
+    "--dtype": {"default": "auto", "help": "auto, float32, bfloat16, float16 (float32 on CPU, bfloat16 on GPU)"},
+    "--batch-tokens": {"type": above_zero, "default": 4096, "metavar": "N", "help": "token budget of a batch (4096)"},
+    "--trust-remote-code": {"action": "store_true", "help": "allow code from a model's repository"},
+    "--rehash": {"action": "store_true", "help": "read large files again instead of trusting their remembered digests"},
+}  # fmt: skip
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `run` takes. No defaults here: `completed` has them, so that flags go before the file."""
+    for flag, how in {**_WHAT, **_HOW}.items():
+        parser.add_argument(flag, **{**how, "default": None})
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a whole run in a file (rerank-harness.toml, where no task is named)")
+
+
+def completed(given: argparse.Namespace) -> argparse.Namespace:
+    """Flags before the file before the defaults. Raises HarnessError where no task is named anywhere."""
+    from .config import FILE_NAME, read_config
+
+    flags = {name: value for name, value in vars(given).items() if value not in (None, [])}
+    options = {**_WHAT, **_HOW}
+    path = given.config or (Path(FILE_NAME) if not given.tasks and Path(FILE_NAME).is_file() else None)
+    values = {how.get("dest", flag.removeprefix("--").replace("-", "_")): _default(how) for flag, how in options.items()}
+    values |= read_config(path, options) if path else {}
+    values |= flags
+    if not values["tasks"]:
+        raise HarnessError(f'name a TASK, as in "run SciFact", or write the run in {FILE_NAME}; "list" shows the tasks')
+    return argparse.Namespace(**values)
+
+
+def _default(how: dict[str, Any]) -> Any:
+    return how.get("default", False if how.get("action") == "store_true" else None)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """How models are run; the same words for every verb that loads one."""
+    for flag, how in _HOW.items():
+        parser.add_argument(flag, **how)
+
+
+def model_options(given: argparse.Namespace) -> Options:
+    """The model options, resolved: never `auto` further on."""
+    from .options import Options, resolve_device, resolve_dtype
+
+    device = resolve_device(given.device)
+    return Options(
+        device=device,
+        dtype=resolve_dtype(given.dtype, device),
+        batch_tokens=given.batch_tokens,
+        trust_remote_code=given.trust_remote_code,
+        rehash=given.rehash,
+        settings=tuple(given.settings),
+    )
 
 
 def run(given: argparse.Namespace, say: Say, answer: Say) -> int:
@@ -27,6 +128,7 @@ def run(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from .evaluate import evaluate
     from .tables import result_block, summary_table
 
+    given = completed(given)
     request = build_request(given, say)
     if given.dry_run:
         from .plan import dry_run
@@ -48,24 +150,29 @@ def run(given: argparse.Namespace, say: Say, answer: Say) -> int:
     return 0
 
 
+def open_one_reranker(given: argparse.Namespace, say: Say) -> Reranker:
+    """The reranker that `given.model` names. Raises HarnessError where it stands for several."""
+    from .cache import cache_folder
+    from .rerankers.resolve import open_rerankers
+
+    opened = open_rerankers(given.model, model_options(given), cache_folder(), given.family)
+    if len(opened) > 1:
+        names = ", ".join(reranker.spec.name for reranker in opened)
+        raise HarnessError(f"{given.model} stands for several rerankers ({names}): ask for one")
+    if opened[0].note:
+        say(f"{opened[0].spec.name}: {opened[0].note}")
+    return opened[0]
+
+
 def build_request(given: argparse.Namespace, say: Say) -> Request:
     """Everything resolved: cards, first stages, rerankers, device. Raises HarnessError for what cannot be."""
     from .cache import cache_folder
     from .evaluate import Request
-    from .options import Options, resolve_device, resolve_dtype
     from .rerankers.resolve import open_rerankers
     from .task import Cards, select_languages
 
     cache = cache_folder()
-    device = resolve_device(given.device)
-    options = Options(
-        device=device,
-        dtype=resolve_dtype(given.dtype, device),
-        batch_tokens=given.batch_tokens,
-        trust_remote_code=given.trust_remote_code,
-        rehash=given.rehash,
-        settings=tuple(given.settings),
-    )
+    options = model_options(given)
     tasks = Cards(given.cards).resolve(given.tasks, cache, given.split)
     if given.languages:
         tasks = select_languages(tasks, given.languages)

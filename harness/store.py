@@ -23,6 +23,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -31,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._store_files import (
+    FILE_ERRORS,
     LARGEST_ID,
     Batch,
     DamagedStoreError,
@@ -40,10 +42,9 @@ from ._store_files import (
     halves,
     integers,
     locked,
-    move_aside,
+    rebuild,
     score_seal,
     seal,
-    take_over,
 )
 from .digest import Digest
 from .errors import HarnessError
@@ -87,18 +88,18 @@ class ScoreStore:
     damaged file was set aside; the default writes to the log. To be used from one thread.
 
     Raises HarnessError where the folder or the file cannot be written, the disk is full, another
-    process blocks the store for a minute, or a newer version of the harness wrote it (such a store is
+    process blocks the store for five minutes, or a newer version of the harness wrote it (such a store is
     not touched).
     """
 
     def __init__(self, path: Path, *, report: Callable[[str], None] = _LOG.warning) -> None:
-        self._path = path.absolute()
         self._report = report
         try:
+            self._path = path.resolve()  # SQLite names its journals after the file behind a link
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise explained(error, self._path) from error
+            raise explained(error, path) from error
         self._unsorted = 0
         self._identity: tuple[int, int] | None = None
         try:
@@ -180,7 +181,7 @@ class ScoreStore:
         """The result of `work` in a transaction, batches sorted first; after damage, once more on the new file."""
         damage: DamagedStoreError | None = None
         for _ in range(3):
-            with locked(self._lock, fcntl.LOCK_SH):
+            with locked(self._lock, fcntl.LOCK_SH, self._path):
                 # A file that another process has set aside, or a user removed, must get no more rows.
                 if file_identity(self._path) == self._identity:
                     try:
@@ -201,7 +202,7 @@ class ScoreStore:
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 self._database.rollback()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, FILE_ERRORS):
                 raise explained(error, self._path) from error
             raise
         if sort:
@@ -213,21 +214,24 @@ class ScoreStore:
 
         `damage` is what was found in the file that was open; another process may have set it aside since.
         """
-        with locked(self._lock, fcntl.LOCK_EX):
+        with locked(self._lock, fcntl.LOCK_EX, self._path):
             if damage is None or file_identity(self._path) != self._identity:
                 try:
                     return connection(self._path), file_identity(self._path)
                 except DamagedStoreError as error:
                     damage = error
-            aside = move_aside(self._path)
-            database = connection(self._path)
-            saved = take_over(aside, database)
-            identity = file_identity(self._path)
-        self._report(
-            f"the score store {self._path} was damaged ({damage}) and is set aside as {aside.name}; "
-            f"{saved:,} scores were taken over from it, the others will be scored again"
-        )
-        return database, identity
+            try:
+                aside, saved = rebuild(self._path)
+                database = connection(self._path)
+            except DamagedStoreError as error:
+                raise HarnessError(
+                    f"the score store {self._path} is damaged again ({error}): check its disk"
+                ) from error
+            self._report(
+                f"the score store {self._path} was damaged ({damage}) and is set aside as {aside.name}; "
+                f"{saved:,} scores were taken over from it, the others will be scored again"
+            )
+            return database, file_identity(self._path)
 
     def _append(self, batch: Batch) -> None:
         statement = "INSERT INTO batches (fingerprint, texts, pairs, scores, seal) VALUES (?, ?, ?, ?, ?)"
@@ -317,9 +321,10 @@ class ScoreStore:
 
     def _matching(self, statement: str, keys: Sequence[bytes | int]) -> Iterator[tuple[Any, ...]]:
         """The rows of `statement` for all keys, which go into its braces, some at a time."""
-        for start in range(0, len(keys), _KEYS):
-            some = keys[start : start + _KEYS]
-            yield from self._database.execute(statement.format(",".join("?" * len(some))), some)
+        parts = (keys[start : start + _KEYS] for start in range(0, len(keys), _KEYS))
+        return chain.from_iterable(
+            self._database.execute(statement.format(",".join("?" * len(part))), part) for part in parts
+        )
 
     def _rows(self, statement: str, width: int, values: Sequence[int] = ()) -> NDArray[np.int64]:
         return integers(self._database.execute(statement, values), width)
@@ -340,9 +345,9 @@ def _request(
         used, inverse = np.unique(column, return_inverse=True)
         if len(used) and not 0 <= used[0] <= used[-1] < len(digests):
             raise ValueError(f"pairs point to {used[0]} … {used[-1]} of a list of {len(digests)} digests")
-        index = [places.setdefault(digests[i], len(places)) for i in used]
+        index = [places.setdefault(digests[i], len(places)) for i in used.tolist()]
         columns.append(np.array(index, np.int64)[inverse])
-    if any(len(digest) != 16 for digest in places):
+    if not set(map(len, places)) <= {16}:
         raise ValueError("a digest is not 16 bytes long; query_digest and document_digest make them")
     return _Request(fingerprint, list(places), np.column_stack(columns))
 

@@ -16,7 +16,7 @@ def result_block(result: Result, path: Path, *, reused: bool) -> str:
     """One result: a title, a row a measure, and where it is written."""
     identity = result.identity
     subset = "" if identity.subset == "default" else f" {identity.subset}"
-    depth = "given lists" if identity.top_k is None else f"top {identity.top_k}"
+    depth = "lists" if identity.top_k is None else f"top {identity.top_k}"
     partial = f" (the first {identity.limit})" if identity.limit is not None else ""
     arrow = f" → {identity.reranker}" if identity.reranker else ""
     title = f"{identity.task}{subset} ({identity.split}), {result.queries} queries{partial}: {identity.retriever} {depth}{arrow}"

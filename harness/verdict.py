@@ -79,10 +79,13 @@ def _row(found: Mapping[str, Measurement]) -> dict[str, float | None]:
     return row
 
 
-def diagnose(run: Run, candidates: Run, qrels: Qrels) -> dict[str, object]:
-    """What a run hides: judged queries that it misses, and the share of tied documents."""
+def diagnose(run: Run | None, candidates: Run, qrels: Qrels) -> dict[str, object]:
+    """What a run hides: judged queries without candidates, and the share of tied documents.
+
+    `run` is None where nothing is ranked (given lists without a reranker): then no tie rate is known.
+    """
     return {
-        "missing_queries": missing_queries(run, qrels),
-        "tie_rate": tie_rate(run),
+        "missing_queries": missing_queries(candidates, qrels),
+        "tie_rate": None if run is None else tie_rate(run),
         "candidates": sum(map(len, candidates.values())),
     }

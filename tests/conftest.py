@@ -1,13 +1,19 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use: a tiny collection, a counting reranker, the command line."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(__file__).resolve().parent / "data"
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +23,123 @@ def shared() -> Path:
     if not (folder / "hub").is_dir():
         pytest.skip(f"needs the shared test data; {folder} is absent")
     return folder
+
+
+WORDS = "amber birch cedar delta ember fjord grove heron inlet jetty knoll larch".split()
+
+
+@pytest.fixture
+def collection_folder(tmp_path: Path) -> Path:
+    """A BEIR folder of 24 documents and 6 queries; document i holds words i, i+1, i+2 of twelve."""
+    return write_collection(tmp_path / "birds")
+
+
+def write_collection(folder: Path, documents: int = 24, queries: int = 6) -> Path:
+    (folder / "qrels").mkdir(parents=True)
+    corpus = [
+        {
+            "_id": f"d{i:02d}",
+            "title": f"On {WORDS[i % 12]}" if i % 3 else "",
+            "text": " ".join(WORDS[(i + step) % 12] for step in range(3)) + f" and note {i}",
+        }
+        for i in range(documents)
+    ]
+    asked = [{"_id": f"q{i}", "text": f"{WORDS[i]} {WORDS[(i + 1) % 12]}"} for i in range(queries)]
+    judged = [f"q{i}\td{i + step:02d}\t{2 - step}" for i in range(queries) for step in range(3)]
+    write_lines(folder / "corpus.jsonl", [json.dumps(row) for row in corpus])
+    write_lines(folder / "queries.jsonl", [json.dumps(row) for row in asked])
+    write_lines(folder / "qrels" / "test.tsv", ["query-id\tcorpus-id\tscore", *judged])
+    return folder
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+COUNTING = '''
+import os, pathlib
+
+calls = pathlib.Path(os.environ["CALLS"])
+
+
+class Counting:
+    """Scores a pair by the words it shares; writes down every pair it was asked for."""
+
+    {declared}
+
+    def predict(self, pairs):
+        with calls.open("a") as log:
+            log.writelines(f"{{query}}\\t{{document}}\\n" for query, document in pairs)
+        return [len(set(query.split()) & set(document.split())) + len(document) / 1000 for query, document in pairs]
+
+
+counting = Counting()
+'''
+
+
+class Counter(NamedTuple):
+    """A plug-in that keeps a list of the pairs it was asked for."""
+
+    name: str
+    log: Path
+
+    def pairs(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def reset(self) -> None:
+        self.log.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """A pair-context plug-in with a declared fingerprint."""
+    return make_counter(tmp_path, monkeypatch, 'fingerprint = "words 1"')
+
+
+def make_counter(folder: Path, monkeypatch: pytest.MonkeyPatch, declared: str) -> Counter:
+    file, log = folder / "counting.py", folder / "calls.tsv"
+    file.write_text(COUNTING.format(declared=declared))
+    monkeypatch.setenv("CALLS", str(log))
+    return Counter(f"{file}:counting", log)
+
+
+class Answer(NamedTuple):
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def results(self) -> list[dict]:
+        return json.loads(self.out)["results"]
+
+
+Cli = Callable[..., Answer]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line in this process, with a cache and a results folder of the test's own."""
+    from harness.cli import main
+
+    monkeypatch.setenv("RERANK_HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> Answer:
+        capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return call
+
+
+def python(*words: object, **more: object) -> subprocess.CompletedProcess[str]:
+    """A fresh Python process in the checkout."""
+    return subprocess.run(
+        [sys.executable, *map(str, words)], cwd=ROOT, text=True, capture_output=True, check=False, **more
+    )

@@ -89,6 +89,9 @@ class Reranker:
     spec: RerankerSpec
     loader: Callable[[], Any]
     note: str | None = None
+    bind: Callable[[str], Reranker] | None = None
+    """For a model whose input holds the data set's task sentence: the reranker with that sentence.
+    Its spec has the sentence too, so that scores made with another one are never taken for its own."""
     _model: Any = field(default=None, repr=False)
 
     def load(self) -> Any:
@@ -96,6 +99,10 @@ class Reranker:
         if self._model is None:
             self._model = self.loader()
         return self._model
+
+    def for_task(self, prompt: str) -> Reranker:
+        """The reranker as it is used on a data set whose task sentence is `prompt`; mostly itself."""
+        return self.bind(prompt) if self.bind else self
 
 
 def sigmoid(margins: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Bi-encoders as rerankers: any sentence-transformers model; the score is the dot product of two vectors.
+"""Bi-encoders as rerankers: any sentence-transformers model or known encoder; the score is the dot product of two vectors.
 
 Vectors are normalised where the model compares by cosine, so the score is then the cosine. They
 come from the same encoder and store as a dense first stage's, so a text is encoded once for both.
@@ -6,20 +6,23 @@ come from the same encoder and store as a dense first stage's, so a text is enco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache as once
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..embedding_store import Vectors
 from ..encoders import Encoder
 from ..models import ModelSource
-from ..recipes import read_encoder
 from ..options import Options
+from ..recipes import read_encoder
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import DocumentText, QueryText
 from .base import Reranker, RerankerSpec
-from .settings import read_settings
+from .settings import read_settings, whole_number
 
 __all__ = ["FAMILY", "open_family"]
 
@@ -27,30 +30,35 @@ FAMILY = "bi-encoder"
 
 
 def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
-    """The reranker of a sentence-transformers model. It has no settings of its own."""
-    read_settings(FAMILY, options.settings, {})
-    spec = read_encoder(source, options.dtype)
-    settings = tuple(sorted({**spec.settings, "join": JOIN_RULE}.items()))
-    reranker = RerankerSpec(source.name, FAMILY, source.revision, settings)
+    """The reranker of an encoder. Settings: recipe (a name), max_length, task (one task sentence for every data set)."""
+    readers = {"recipe": str, "max_length": whole_number, "task": str}
+    spec = read_encoder(source, options.dtype, **read_settings(FAMILY, options.settings, readers))
 
-    def load() -> BiEncoder:
-        return BiEncoder(
-            Encoder(source, spec, options.device, options.batch_tokens, cache, trust=options.trust_remote_code)
-        )
+    @once
+    def encoder() -> Encoder:
+        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=options.trust_remote_code)
 
-    return [Reranker(reranker, load, source.note)]
+    def reranker(task_prompt: str, more: Mapping[str, object], bind: Callable[[str], Reranker] | None) -> Reranker:
+        settings = tuple(sorted({**spec.settings, "join": JOIN_RULE, **more}.items()))
+        found = RerankerSpec(source.name, FAMILY, source.revision, settings)
+        return Reranker(found, lambda: BiEncoder(encoder(), task_prompt), source.note, bind)
+
+    def bound(task_prompt: str) -> Reranker:
+        return reranker(task_prompt, {"task_prompt": task_prompt}, None)
+
+    return [reranker("", {}, bound if spec.recipe.wants_task_prompt else None)]
 
 
 class BiEncoder:
-    """Scores pairs through vectors of their texts."""
+    """Scores pairs through vectors of their texts; `task_prompt` is the data set's task sentence."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
+    def __init__(self, encoder: Encoder, task_prompt: str = "") -> None:
+        self.encoder, self.task_prompt = encoder, task_prompt
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
     ) -> VectorPairs:
-        return VectorPairs(self.encoder, queries, documents, pairs)
+        return VectorPairs(self, queries, documents, pairs)
 
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
         """The cosine or dot product itself."""
@@ -62,26 +70,34 @@ class VectorPairs:
 
     def __init__(
         self,
-        encoder: Encoder,
+        model: BiEncoder,
         queries: Sequence[QueryText],
         documents: Sequence[DocumentText],
         pairs: NDArray[np.int64],
     ) -> None:
-        self._encoder, self._pairs = encoder, pairs
+        self._encoder, self._task, self._pairs = model.encoder, model.task_prompt, pairs
         self._queries = [join_query(query) for query in queries]
         self._documents = [join_document(document) for document in documents]
         self.also: Mapping[str, NDArray[np.float32]] = {}
-        self._vectors: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         # A dot product costs nothing beside the encoding, which has a plan of its own.
         self.lengths = np.ones(len(pairs), np.int64)
-        self.lost = encoder.lost_tokens(self._queries, "query")[pairs[:, 0]]
-        self.lost += encoder.lost_tokens(self._documents, "document")[pairs[:, 1]]
+        self.lost = self._encoder.lost_tokens(self._queries, "query", self._task)[pairs[:, 0]]
+        self.lost += self._encoder.lost_tokens(self._documents, "document")[pairs[:, 1]]
+
+    @cached_property
+    def _vectors(self) -> tuple[Vectors, Vectors]:
+        queries = self._encoder.encode(self._queries, "query", self._task)
+        return queries, self._encoder.encode(self._documents, "document")
+
+    def token_ids(self, row: int) -> list[int]:
+        """The query's ids and then the document's: the two inputs of the pair."""
+        query, document = self._pairs[row]
+        [left] = self._encoder.token_ids([self._queries[query]], "query", self._task)
+        [right] = self._encoder.token_ids([self._documents[document]], "document")
+        return left + right
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        if self._vectors is None:
-            queries = self._encoder.encode(self._queries, "query")
-            self._vectors = queries, self._encoder.encode(self._documents, "document")
-        left, right = self._vectors
+        queries, documents = self._vectors
         chosen = self._pairs[rows]
-        scores: NDArray[np.float32] = np.einsum("nd,nd->n", left[chosen[:, 0]], right[chosen[:, 1]])
+        scores: NDArray[np.float32] = np.einsum("nd,nd->n", queries[chosen[:, 0]], documents[chosen[:, 1]])
         return scores

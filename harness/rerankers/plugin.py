@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HarnessError, did_you_mean
+from ..models import PACKAGE
 from ..options import Options
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import DocumentText, QueryText
@@ -48,7 +49,7 @@ def entry_point_names() -> list[str]:
 
 def is_plugin(name: str) -> bool:
     """Whether a `--reranker` word names a plug-in: it has a colon, or is an entry point."""
-    return ":" in name or name in entry_point_names()
+    return (":" in name and not name.startswith(PACKAGE)) or name in entry_point_names()
 
 
 def open_plugin(name: str, options: Options) -> Reranker:
@@ -256,6 +257,8 @@ def as_scores(found: Any, count: int, name: str) -> NDArray[np.float32]:
     if hasattr(found, "detach"):
         found = found.detach().float().cpu().numpy()
     try:
+        if found is None:
+            raise TypeError
         scores = np.asarray(found, np.float32)
     except (TypeError, ValueError):
         raise HarnessError(f"{name} returned {type(found).__name__}, which is not a list of {count} scores") from None

@@ -22,6 +22,10 @@ __all__ = ["FAMILIES", "known_models", "open_rerankers"]
 
 FAMILIES = {
     "sequence-classification": "sequence_classification",
+    "bge": "bge",
+    "layerwise": "layerwise",
+    "lightweight": "lightweight",
+    "enct5": "enct5",
     "bi-encoder": "bi_encoder",
     "plug-in": "plugin",
 }
@@ -68,7 +72,16 @@ def _with_settings(options: Options, settings: Mapping[str, object]) -> Options:
     return replace(options, settings=tuple(merged.items()))
 
 
+_BY_ARCHITECTURE = {
+    "LayerWiseMiniCPMForCausalLM": "layerwise",
+    "CostWiseGemmaForCausalLM": "lightweight",
+    "EncT5ForSequenceClassification": "enct5",
+}
+
+
 def _family_of(source: ModelSource) -> str:
+    if source.architecture in _BY_ARCHITECTURE:
+        return _BY_ARCHITECTURE[source.architecture]
     if source.architecture.endswith("ForSequenceClassification"):
         return "sequence-classification"
     if source.is_sentence_transformer:

@@ -111,6 +111,7 @@ class PairClassifier:
         """Raw float32 logits, shape (batch, labels), of rows of token ids padded on the right."""
         import torch
 
+        model = self.model
         width = max(map(len, ids))
         batch = torch.full((len(ids), width), self.tokenizer.pad_id, dtype=torch.long)
         mask = torch.zeros((len(ids), width), dtype=torch.long)
@@ -124,7 +125,7 @@ class PairClassifier:
         if self.source.config.get("type_vocab_size", 1) > 1:
             inputs["token_type_ids"] = kinds.to(device)
         with torch.inference_mode():
-            found: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
+            found: NDArray[np.float32] = model(**inputs).logits.float().cpu().numpy()
         return found
 
 
@@ -144,6 +145,11 @@ class ClassifierPairs:
         """The joined, truncated `tokenizers.Encoding` of each pair."""
         join = self.model.tokenizer.backend.post_process
         return [join(self.left[query], self.right[document], True) for query, document in self.pairs[rows]]
+
+    def token_ids(self, row: int) -> list[int]:
+        """The ids that the model gets for one pair."""
+        ids: list[int] = self.encodings(np.array([row]))[0].ids
+        return ids
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         found = self.encodings(rows)

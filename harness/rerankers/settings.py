@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import HarnessError, did_you_mean
 
-__all__ = ["read_settings", "whole_number"]
+__all__ = ["Reader", "one_of", "read_settings", "whole_number", "yes_or_no"]
 
 Reader = Callable[[str], object]
 
@@ -17,6 +17,25 @@ def whole_number(text: str) -> int:
     if number < 1:
         raise ValueError("a whole number above 0")
     return number
+
+
+def yes_or_no(text: str) -> bool:
+    """True or false, as YAML and people write them. Raises ValueError that says so."""
+    word = text.strip().lower()
+    if word not in ("true", "yes", "false", "no"):
+        raise ValueError("true or false")
+    return word in ("true", "yes")
+
+
+def one_of(*choices: str) -> Reader:
+    """A reader of one of the choices. It raises ValueError that lists them."""
+
+    def read(text: str) -> str:
+        if text.strip() not in choices:
+            raise ValueError(f"one of: {', '.join(choices)}")
+        return text.strip()
+
+    return read
 
 
 def read_settings(family: str, given: Sequence[tuple[str, str]], readers: Mapping[str, Reader]) -> dict[str, object]:

@@ -42,13 +42,8 @@ def dense_run(collection: Collection, encoder: Encoder, k: int) -> Run:
 
 
 def tie_order(collection: Collection) -> NDArray[np.int64]:
-    """Each document row's place under doc_id descending: the order among equal scores."""
-    import pyarrow.compute as pc
-
-    order = pc.sort_indices(collection.doc_ids(), sort_keys=[("", "descending")]).to_numpy()
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(len(order))
-    return places
+    """Each document row's place under doc_id descending, the order among equal scores: rows ascend by doc_id."""
+    return np.arange(collection.size, dtype=np.int64)[::-1]
 
 
 def _as_run(collection: Collection, found: Iterable[tuple[NDArray[np.integer], NDArray[np.float32]]]) -> Run:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 from . import languages
 from .standard import split
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 __all__ = ["Analyzer", "analyzer"]
 
@@ -37,23 +34,26 @@ class _Memo(dict[str, tuple[str, ...]]):
 class Analyzer:
     """Text → the terms that are indexed or searched for, in order, repetitions kept.
 
-    `name` says which of Lucene's analyzers it is; `version` changes when its output does; `known` is
-    False where the language has no analyzer of its own and gets words in lower case, no more.
+    `name` says which of Lucene's analyzers it is and `version` changes when its output does: both
+    are parts of the key of whatever is made with it. `language` is the two-letter code. `known` is
+    False where the language has no analyzer and gets its words in lower case, no more.
     """
 
     def __init__(self, language: str) -> None:
-        chosen = languages.choose(language)
-        self.language = language
-        self.name = chosen.name
-        self.version = chosen.version
-        self.known = chosen.known
-        self._memo = _Memo(chosen.analyze)
+        chain = languages.chain(language)
+        self.language = languages.code(language)
+        self.name = chain.name
+        self.version = chain.version
+        self.known = chain.known
+        self._memo = _Memo(chain.analyze)
 
     def __call__(self, text: str) -> list[str]:
         return list(itertools.chain.from_iterable(map(self._memo.__getitem__, split(text))))
 
 
-@functools.cache
 def analyzer(language: str) -> Analyzer:
     """The analyzer for `language`: an mteb code (`eng-Latn`, `zho-Hans`) or two letters (`en`, `zh`)."""
-    return Analyzer(language)
+    return _analyzer(languages.code(language))
+
+
+_analyzer = functools.cache(Analyzer)

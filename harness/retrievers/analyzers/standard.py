@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from importlib import resources
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["MAX_TOKEN_LENGTH", "split", "tokenize", "tokens_by_kind"]
+__all__ = ["MAX_TOKEN_LENGTH", "runs", "split", "tokenize"]
 
 MAX_TOKEN_LENGTH = 255
 """In UTF-16 units, as Java counts characters."""
@@ -67,10 +64,10 @@ _RULES = {
     "Asian": "(?:[<complex>]<X>)++",
     # A run of connectors without a word is passed over at once: a line of underscores must not be
     # tried again from each of its characters.
-    "Token": "(?P<word><Word>)|(?P<other><Emoji>|<Asian>)|(?P<han>[<Han>]<X>)|(?P<hiragana>[<Hiragana>]<X>)"
-    "|[<ExtendNumLet>]++",
-    "Hanguls": "(?:[<Hangul>]<X>)++",
-    "Katakanas": "(?:<Kana>)++",
+    "Other": "(?P<word><Word>)|(?P<whole><Emoji>|<Asian>)|[<ExtendNumLet>]++",
+    "Token": "(?P<ideographs>[<Han><Hiragana>]<X>)|<Other>",
+    "Run": "(?P<ideographs>(?:[<Han><Hiragana>]++<X>)++)|<Other>",
+    "OneScript": "(?:[<Hangul>]<X>)++|(?:<Kana>)++",
 }
 """The grammar. `<Name>` stands for another rule, or inside brackets for the characters of a class."""
 
@@ -107,29 +104,31 @@ def tokenize(text: str) -> list[str]:
     """The tokens of `text`, in order."""
     if text.isascii() and text.isalnum() and len(text) <= MAX_TOKEN_LENGTH:
         return [text]
-    return [match[0] for match in _matches(text)]
+    return [match[0] for match in _matches("Token", text)]
 
 
-def tokens_by_kind(text: str) -> Iterator[tuple[str, int, str]]:
-    """(token, where it starts, kind): kind is han, hiragana, hangul, katakana, or empty for the others."""
-    hangul, katakana = _pattern("Hanguls"), _pattern("Katakanas")
-    for match in _matches(text):
-        kind = match.lastgroup or ""
-        if kind == "word":
-            kind = "hangul" if hangul.fullmatch(match[0]) else "katakana" if katakana.fullmatch(match[0]) else ""
-        yield match[0], match.start(), "" if kind == "other" else kind
+def runs(text: str) -> Iterator[tuple[str, int, bool]]:
+    """The tokens of `text`, but Han and Hiragana that stand together in one: (run or token, start, which).
+
+    The last is True for Han, Hiragana, Katakana and Hangul, False for every other token.
+    """
+    one_script = _pattern("OneScript")
+    for match in _matches("Run", text):
+        yield match[0], match.start(), match.lastgroup == "ideographs" or bool(one_script.fullmatch(match[0]))
 
 
-def _matches(text: str) -> list[re.Match[str]]:
-    found = [match for match in _pattern("Token").finditer(text) if match.lastgroup]
-    if len(text) > MAX_TOKEN_LENGTH // 2 and any(_units(match[0]) > MAX_TOKEN_LENGTH for match in found):
-        return list(_matches_in_windows(text))
+def _matches(rule: str, text: str) -> list[re.Match[str]]:
+    found = [match for match in _pattern(rule).finditer(text) if match.lastgroup]
+    if len(text) > MAX_TOKEN_LENGTH // 2 and any(
+        match.lastgroup != "ideographs" and _units(match[0]) > MAX_TOKEN_LENGTH for match in found
+    ):
+        return list(_matches_in_windows(rule, text))
     return found
 
 
-def _matches_in_windows(text: str) -> Iterator[re.Match[str]]:
+def _matches_in_windows(rule: str, text: str) -> Iterator[re.Match[str]]:
     """As `_matches` where a token is too long: each match sees no further than the 255th unit from its start."""
-    pattern, start = _pattern("Token"), 0
+    pattern, start = _pattern(rule), 0
     while start < len(text):
         end = start + len(_window(text[start : start + MAX_TOKEN_LENGTH]))
         match = pattern.match(text, start, end)

@@ -1,0 +1,29 @@
+"""How a pair of id sequences is cut, counted in tokens: the two rules of transformers' slow tokenizers.
+
+The fast tokenizers break ties of `longest_first` the other way round, so the rules are written out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["longest_first", "only_second"]
+
+Counts = NDArray[np.int64]
+
+
+def only_second(first: Counts, second: Counts, room: int) -> tuple[Counts, Counts]:
+    """How many ids of each side are kept when only the second may be cut to make both fit in `room`.
+
+    A second side that would lose every id is left whole, and so is the pair: that is how
+    `truncate_sequences(…, "only_second")` of transformers answers a first side that overflows alone.
+    """
+    excess = np.maximum(first + second - room, 0)
+    return first, np.where(second > excess, second - excess, second)
+
+
+def longest_first(first: Counts, second: Counts, room: int) -> tuple[Counts, Counts]:
+    """How many ids of each side are kept when the longer loses one id at a time, the second where both are equal."""
+    kept_first = np.minimum(first, np.maximum(room - second, (room + 1) // 2))
+    return kept_first, np.minimum(second, room - kept_first)

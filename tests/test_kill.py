@@ -1,0 +1,106 @@
+"""kill -9 in the middle of a run, in a real process: the same command ends in the same result, to the bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import DATA, ROOT, make_counter, write_collection
+
+from harness.formats import read_run
+from harness.result import load_result
+
+
+def start(folder: Path, reranker: str, home: Path, **more: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "RERANK_HARNESS_CACHE": str(home / "cache"), **more}
+    command = [
+        sys.executable, ROOT / "run_eval.py", "run", folder, "--reranker", reranker, "--batch-tokens", "64",
+        "--results", home / "results", "--save-runs", home / "runs",
+    ]  # fmt: skip
+    return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+    """SIGKILL as soon as `ready`; fails the test if the process ends before."""
+    deadline = time.monotonic() + 120
+    while not ready():
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err.decode()
+    assert b"written to" in out
+
+
+def answer_of(home: Path) -> tuple[object, object, list[object]]:
+    (path,) = (home / "results").rglob("*@*.json")
+    result = load_result(path, with_values=True)
+    runs = [read_run(path) for path in sorted((home / "runs").rglob("*.trec"))]
+    return result.measures, result.values, runs
+
+
+@pytest.mark.parametrize("moments", [(1, 100, 200), (150, 160, 320)])
+def test_a_killed_run_ends_in_the_same_result_and_scores_nothing_twice_but_a_batch(
+    moments, tmp_path, monkeypatch
+):
+    collection_folder = write_collection(tmp_path / "birds", documents=120, queries=12)
+    counter = make_counter(tmp_path, monkeypatch, 'fingerprint = "slow 1"')
+    source = Path(counter.name.partition(":")[0])
+    source.write_text(source.read_text().replace("with calls", "__import__('time').sleep(0.01)\n        with calls"))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    finish(start(collection_folder, counter.name, whole))
+    total = len(counter.pairs())
+    counter.reset()
+    for moment in moments:
+        already = len(counter.pairs())
+        kill_when(start(collection_folder, counter.name, cut), lambda: len(counter.pairs()) >= max(moment, already + 1))
+    finish(start(collection_folder, counter.name, cut))
+    assert answer_of(cut) == answer_of(whole)
+    times = Counter(counter.pairs())
+    assert len(times) == total
+    twice = [pair for pair, count in times.items() if count > 1]
+    assert total > 400
+    assert len(twice) <= 16 * len(moments), "each kill costs the batch in flight, and no more"
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.9])
+def test_a_real_model_killed_in_the_middle_resumes_to_the_bit(share, collection_folder, tmp_path):
+    model = str(DATA / "models" / "cross-encoder")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    finish(start(collection_folder, model, whole))
+
+    def written(home: Path) -> int:
+        return sum(path.stat().st_size for path in (home / "cache").glob("scores.sqlite*") if path.exists())
+
+    limit = share * written(whole)
+    kill_when(start(collection_folder, model, cut), lambda: written(cut) >= limit)
+    finish(start(collection_folder, model, cut))
+    assert answer_of(cut) == answer_of(whole)
+
+
+def test_control_c_ends_with_130_and_says_that_the_same_command_resumes(collection_folder, tmp_path, monkeypatch):
+    counter = make_counter(tmp_path, monkeypatch, 'fingerprint = "slow 2"')
+    source = Path(counter.name.partition(":")[0])
+    source.write_text(source.read_text().replace("with calls", "__import__('time').sleep(0.05)\n        with calls"))
+    process = start(collection_folder, counter.name, tmp_path / "home")
+    while len(counter.pairs()) < 5:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"the same command resumes" in err
+    assert b"Traceback" not in err
+    finish(start(collection_folder, counter.name, tmp_path / "home"))

@@ -15,6 +15,9 @@ $(VENV)/.ready: pyproject.toml .ci/setup
 	.ci/setup $(VENV)
 	@touch $@
 
+demo: $(VENV)/.ready
+	$(BIN)/rerank-harness demo
+
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -m "not slow"
 

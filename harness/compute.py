@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from .collection import prepare
 from .environment import describe
@@ -37,7 +37,7 @@ class Workbench:
         self._store: ScoreStore | None = None
         self._spent: str | None = None
 
-    def __enter__(self) -> Workbench:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,8 +53,9 @@ class Workbench:
         if job.reranker is not None:
             from .rerank import rerank
 
+            reranker = job.reranker.for_task(job.task.prompt)
             reranked = rerank(
-                job.reranker, candidates, collection, self.store(), self._request.options, self._request.missing_text
+                reranker, candidates, collection, self.store(), self._request.options, self._request.missing_text
             )
             self._spent = reranked.spent
         else:

@@ -13,6 +13,7 @@ given as a flag goes before what the file says.
 
 from __future__ import annotations
 
+import argparse
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -84,7 +85,7 @@ def _one(value: Any, how: Mapping[str, Any], where: str) -> Any:
     reader: Reader = how.get("type", str)
     try:
         return reader(word)
-    except Exception as error:
+    except (ValueError, argparse.ArgumentTypeError) as error:
         raise HarnessError(f"{where}: {error}") from None
 
 

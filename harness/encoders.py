@@ -7,7 +7,7 @@ with a batch plan of its own, so a corpus of any size passes through the memory 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -22,11 +22,13 @@ from .engine import Rows, plan_batches, run_plan
 from .errors import HarnessError, MissingDependency
 from .loading import check_device, load_weights, torch_dtype
 from .models import ModelSource, snapshot
+from .options import Options
 from .progress import Progress
-from .recipes import EncoderSpec, Recipe, Side
+from .recipes import EncoderSpec, Recipe, Side, read_encoder
+from .rerankers.settings import Reader, read_settings, whole_number
 from .tokenization import Tokenizer, load_tokenizer
 
-__all__ = ["Encoder", "Ids", "pad", "pool"]
+__all__ = ["Encoder", "Ids", "encoder_spec", "pad", "pool"]
 
 Ids = NDArray[np.int32]
 """Token ids of one text."""
@@ -35,6 +37,15 @@ _BLOCK = 16_384
 """Texts that are planned together; a part of what decides the company a text is computed in."""
 _TOKENIZED_AT_ONCE = 1_024
 """A tokenizer's answer takes about a hundred bytes a token; only the ids are kept."""
+
+
+def encoder_spec(source: ModelSource, options: Options) -> EncoderSpec:
+    """The spec of an encoder under these options. Settings: recipe (a name), max_length (tokens), and
+    task (one task sentence for every data set). Raises HarnessError as `read_encoder` does.
+    """
+    readers: Mapping[str, Reader] = {"recipe": str, "max_length": whole_number, "task": str}
+    chosen: Mapping[str, Any] = read_settings("bi-encoder", options.settings, readers)
+    return read_encoder(source, options.dtype, **chosen)
 
 
 class Encoder:
@@ -168,7 +179,7 @@ class _Transformer:
             dtype=self._spec.dtype, device=self._device, trust_remote_code=self._trust,
         )  # fmt: skip
 
-    def prepare(self, texts: Sequence[str], side: Side, prompt: str) -> _TokenizedBlock:  # noqa: ARG002  (the library asks the side)
+    def prepare(self, texts: Sequence[str], side: Side, prompt: str) -> _TokenizedBlock:
         return _TokenizedBlock(self, texts, [ids for ids, _ in self.token_ids([prompt + text for text in texts])])
 
     def token_ids(self, texts: Sequence[str]) -> list[tuple[Ids, int]]:
@@ -224,6 +235,8 @@ class _Library:
         except ImportError:
             who = f"{self._spec.name} (modules of its own)"
             raise MissingDependency(who, "sentence-transformers", "pip install sentence-transformers") from None
+        if self._source.adapter is not None:
+            raise HarnessError(f"{self._spec.name}: an adapter of a model with modules of its own cannot be merged")
         check_device(self._device)
         model = SentenceTransformer(
             str(snapshot(self._source)),

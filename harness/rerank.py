@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,13 @@ from .collection import Collection
 from .digest import Digest, digest_of
 from .engine import Rows, plan_batches, plan_digest, run_plan
 from .errors import HarnessError
-from .progress import Progress
 from .options import Options
+from .progress import Progress
 from .rerankers.base import Reranker, RerankerSpec
 from .store import ScoreStore, document_digest, query_digest
 from .types import Candidates, DocumentText, QueryText, Run, ranked
 
-__all__ = ["Reranked", "RequestPairs", "gather", "rerank", "store_key"]
+__all__ = ["RequestPairs", "Reranked", "gather", "rerank", "store_key"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class RequestPairs:
     def spans(self) -> list[Rows]:
         """The rows of each query's pairs, query by query."""
         bounds = np.searchsorted(self.pairs[:, 0], np.arange(len(self.query_ids) + 1))
-        return [np.arange(first, last) for first, last in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [np.arange(first, last) for first, last in pairwise(bounds)]
 
 
 @dataclass(frozen=True)
@@ -158,24 +159,28 @@ def _score_pairs(
     stored = int((~missing).sum())
     progress = Progress(reranker.spec.name, len(scores), stored)
 
+    also: dict[str, NDArray[np.float32]] = {}
+
     def compute(rows: Rows) -> NDArray[np.float32]:
-        return _finite(np.asarray(prepared.score(rows), np.float32), rows, request, reranker)
+        values = _finite(np.asarray(prepared.score(rows), np.float32), rows, request, reranker)
+        # By row: after an out-of-memory a batch is computed in several parts, and some of them twice.
+        for other, found in prepared.also.items():
+            also.setdefault(other, np.zeros_like(scores))[rows] = _finite(found, rows, request, reranker)
+        return values
 
     def commit(rows: Rows, values: NDArray[Any]) -> None:
-        for other, scores_there in prepared.also.items():
-            store.add(
-                store_key(other, reranker.spec, candidates, plan),
-                queries,
-                documents,
-                request.pairs[rows],
-                scores_there,
-            )
+        for other, found in also.items():
+            there = store_key(other, reranker.spec, candidates, plan)
+            store.add(there, queries, documents, request.pairs[rows], found[rows])
         store.add(key, queries, documents, request.pairs[rows], values)
         scores[rows] = values
         progress.advance(len(rows), int(prepared.lengths[rows].sum()))
 
     run_plan(plan, missing, compute, commit)
     progress.finish()
+    if missing.any():
+        # What the store kept is what is ranked: another process may have scored a pair first.
+        scores = store.known(key, queries, documents, request.pairs)
     return _Scored(scores, stored, key, prepared.lengths, prepared.lost)
 
 
@@ -200,7 +205,13 @@ def _score_lists(
 
 
 def _query_by_query(
-    reranker: Reranker, request: RequestPairs, store: ScoreStore, candidates: Candidates, keys: list[bytes], *, whole: bool
+    reranker: Reranker,
+    request: RequestPairs,
+    store: ScoreStore,
+    candidates: Candidates,
+    keys: list[bytes],
+    *,
+    whole: bool,
 ) -> _Scored:
     """Call a list model once a query: for the whole list, or for the documents not stored yet."""
     key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, None)

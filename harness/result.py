@@ -59,6 +59,8 @@ class Identity:
     limit: int | None = None
     relevance_level: int = 1
     missing_text: str = "error"
+    task_prompt: str = ""
+    """The card's task sentence where the first stage or the reranker puts it into its input, else empty."""
     scoring_version: int = SCORING_VERSION
 
     def path(self, results: Path) -> Path:
@@ -92,7 +94,7 @@ class Identity:
             "retriever_fingerprint": "first stage's fingerprint", "reranker_revision": "model files",
             "reranker_fingerprint": "reranker's fingerprint", "limit": "--limit",
             "relevance_level": "--relevance-level", "missing_text": "--missing-text",
-            "scoring_version": "scoring version", "card": "card",
+            "scoring_version": "scoring version", "card": "card", "task_prompt": "task sentence",
         }  # fmt: skip
         mine, theirs = asdict(self), asdict(other)
         changes = []
@@ -138,8 +140,8 @@ class Result:
     performance: Mapping[str, Any] = field(default_factory=dict)
     """Seconds, pairs a second, latency: measured, so they differ from run to run."""
     environment: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[str, Mapping[str, list[float]]] = field(default_factory=dict, compare=False)
-    """measure → stage → value of each query, in the order of `query_ids`."""
+    values: Mapping[str, Mapping[str, list[float | None]]] = field(default_factory=dict, compare=False)
+    """measure → stage → value of each query, in the order of `query_ids`; None where a measure leaves a query out."""
     query_ids: tuple[str, ...] = ()
 
     def save(self, results: Path) -> Path:

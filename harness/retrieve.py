@@ -12,8 +12,8 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache as once
 from pathlib import Path
-from typing import Any
 
 from .cache import file_digest, write_atomically, writing
 from .collection import Collection
@@ -40,8 +40,18 @@ class FirstStage:
     name: str
     settings: tuple[tuple[str, object], ...]
     search: Search = field(compare=False, repr=False)
+    wants_task_prompt: bool = False
+    """Whether its scores depend on the task sentence of the data set's card."""
     scored: bool = True
     note: str | None = field(default=None, compare=False)
+    in_language: Callable[[str], FirstStage] | None = field(default=None, compare=False, repr=False)
+    """The stage for one language, where its settings depend on it (BM25's analyzer)."""
+
+    def for_subset(self, subset: Subset) -> FirstStage:
+        """The stage as it searches a subset, in the subset's first language."""
+        if self.in_language is None:
+            return self
+        return self.in_language(subset.languages[0] if subset.languages else "und")
 
     @property
     def fingerprint(self) -> str:
@@ -59,52 +69,46 @@ def open_first_stage(name: str, options: Options, cache: Path) -> FirstStage:
     return _dense(name, options, cache)
 
 
-def _bm25(cache: Path) -> FirstStage:
-    from .retrievers import ANALYZERS_VERSION, BM25_VERSION
+def _bm25(cache: Path, language: str = "und") -> FirstStage:
+    from .retrievers import BM25_VERSION
+    from .retrievers.analyzers import analyzer
 
-    settings = (
-        ("analyzers", ANALYZERS_VERSION),
-        ("b", 0.4),
-        ("fields", "flat"),
-        ("k1", 0.9),
-        ("version", BM25_VERSION),
-    )
+    chosen = analyzer(language)
+    settings = {
+        "analyzer": f"{chosen.name} {chosen.version}",
+        "b": 0.4,
+        "fields": "flat",
+        "k1": 0.9,
+        "language": chosen.language,
+        "version": BM25_VERSION,
+    }
 
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
         from .retrievers.search import bm25_run
 
-        language = subset.languages[0] if subset.languages else "und"
         return bm25_run(collection, language, cache, k)
 
-    return FirstStage("bm25", settings, search)
+    return FirstStage("bm25", tuple(settings.items()), search, in_language=lambda code: _bm25(cache, code))
 
 
 def _dense(name: str, options: Options, cache: Path) -> FirstStage:
+    from .encoders import Encoder, encoder_spec
     from .models import open_model
 
     source = open_model(name, cache, rehash=options.rehash)
-    spec_settings, encoder_of = _encoder(source, options, cache)
+    spec = encoder_spec(source, options)
+
+    @once
+    def encoder() -> Encoder:
+        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=options.trust_remote_code)
 
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
         from .retrievers.search import dense_run
 
-        return dense_run(collection, encoder_of(), k)
+        return dense_run(collection, encoder(), k, task.prompt)
 
-    settings = (("revision", source.revision), *sorted(spec_settings.items()))
-    return FirstStage(source.name, settings, search, note=source.note)
-
-
-def _encoder(source: Any, options: Options, cache: Path) -> tuple[dict[str, object], Callable[[], Any]]:
-    from .recipes import read_encoder
-
-    spec = read_encoder(source, options.dtype)
-
-    def load() -> Any:
-        from .encoders import Encoder
-
-        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=options.trust_remote_code)
-
-    return spec.settings, load
+    settings = (("revision", source.revision), *sorted(spec.settings.items()))
+    return FirstStage(source.name, settings, search, spec.recipe.wants_task_prompt, note=source.note)
 
 
 def run_file_stage(path: Path, cache: Path) -> FirstStage:
@@ -145,7 +149,14 @@ def fused_stage(stages: Sequence[FirstStage]) -> FirstStage:
         (f"{place:03d}", stage.fingerprint) for place, stage in enumerate(sorted(stages, key=lambda s: s.fingerprint))
     ]
     name = "+".join(stage.name for stage in stages)
-    return FirstStage(f"rrf({name})", (("k", RRF_K), ("parts", digest_of_settings(parts))), search)
+    settings = (("k", RRF_K), ("parts", digest_of_settings(parts)))
+    return FirstStage(
+        f"rrf({name})",
+        settings,
+        search,
+        wants_task_prompt=any(stage.wants_task_prompt for stage in stages),
+        in_language=lambda code: fused_stage([stage.in_language(code) if stage.in_language else stage for stage in stages]),
+    )
 
 
 def fuse(runs: Sequence[Run]) -> Run:
@@ -206,9 +217,9 @@ def digest_of_run(run: Run) -> str:
 
 
 def _key(stage: FirstStage, fingerprint: str, task: Task, subset: Subset, top_k: int | None) -> str:
-    return digest_of(
-        stage.fingerprint, fingerprint, str(top_k), "drop" if task.drop_identical_ids else "keep", *subset.languages[:1]
-    )
+    identical = "drop" if task.drop_identical_ids else "keep"
+    sentence = [task.prompt] if stage.wants_task_prompt else []
+    return digest_of(stage.fingerprint, fingerprint, str(top_k), identical, *subset.languages[:1], *sentence)
 
 
 def _depth(collection: Collection, task: Task, top_k: int | None) -> int:

@@ -80,7 +80,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What `run` takes. No defaults here: `completed` has them, so that flags go before the file."""
     for flag, how in {**_WHAT, **_HOW}.items():
         parser.add_argument(flag, **{**how, "default": None})
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a whole run in a file (rerank-harness.toml, where no task is named)")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a whole run in a file (rerank-harness.toml, where no task is named)",
+    )
 
 
 def completed(given: argparse.Namespace) -> argparse.Namespace:
@@ -90,7 +95,9 @@ def completed(given: argparse.Namespace) -> argparse.Namespace:
     flags = {name: value for name, value in vars(given).items() if value not in (None, [])}
     options = {**_WHAT, **_HOW}
     path = given.config or (Path(FILE_NAME) if not given.tasks and Path(FILE_NAME).is_file() else None)
-    values = {how.get("dest", flag.removeprefix("--").replace("-", "_")): _default(how) for flag, how in options.items()}
+    values = {
+        how.get("dest", flag.removeprefix("--").replace("-", "_")): _default(how) for flag, how in options.items()
+    }
     values |= read_config(path, options) if path else {}
     values |= flags
     if not values["tasks"]:
@@ -141,9 +148,7 @@ def run(given: argparse.Namespace, say: Say, answer: Say) -> int:
         if given.format == "text":
             answer(result_block(outcome.result, outcome.path, reused=outcome.reused))
     if given.format == "json":
-        entries = [
-            {**outcome.result.summary(), "path": str(outcome.path), "reused": outcome.reused} for outcome in outcomes
-        ]
+        entries = [{**outcome.result.summary(), "path": str(outcome.path), "reused": outcome.reused} for outcome in outcomes]
         answer(json.dumps({"results": entries}, ensure_ascii=False, allow_nan=False))
     elif len(outcomes) > 1:
         answer(summary_table([outcome.result for outcome in outcomes]))

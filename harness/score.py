@@ -22,6 +22,8 @@ __all__ = ["Pair", "margins_of", "read_pairs", "score_pairs"]
 
 Pair = tuple[QueryText, DocumentText]
 
+_OPTIONAL = ("instruction", "title")
+
 
 def read_pairs(path: Path) -> list[Pair]:
     """Pairs of a JSON-lines file with `query` and `text`, and if wanted `instruction` and `title`.
@@ -29,16 +31,14 @@ def read_pairs(path: Path) -> list[Pair]:
     Raises HarnessError, naming file and line, for a row without them, and for an empty file.
     """
     pairs = []
-    for row in read_jsonl(path):
-        values = {name: row.value.get(name) for name in ("query", "text", "instruction", "title")}
-        for name, value in values.items():
-            if value is None and name in ("instruction", "title"):
-                continue
-            if not isinstance(value, str):
-                raise HarnessError(f'{row.place}: "{name}" must be a string; a pair has query and text, and may have instruction and title')
-        pairs.append(
-            (QueryText(values["query"], values["instruction"] or ""), DocumentText(values["title"] or "", values["text"]))
-        )
+    for place, row in read_jsonl(path):
+        for name in ("query", "text", "instruction", "title"):
+            if not isinstance(row.get(name, "" if name in _OPTIONAL else None), str):
+                raise HarnessError(
+                    f'{place}: "{name}" must be a string; a pair has query and text, and may have instruction and title'
+                )
+        query = QueryText(str(row["query"]), str(row.get("instruction", "")))
+        pairs.append((query, DocumentText(str(row.get("title", "")), str(row["text"]))))
     if not pairs:
         raise HarnessError(f"{path} holds no pair")
     return pairs
@@ -53,7 +53,9 @@ def score_pairs(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4
     margins = margins_of(reranker, pairs, batch_tokens)
     bad = np.flatnonzero(~np.isfinite(margins))
     if len(bad):
-        raise HarnessError(f"{reranker.spec.name} scored {margins[bad[0]]} for pair {bad[0] + 1}; a score must be a finite number")
+        raise HarnessError(
+            f"{reranker.spec.name} scored {margins[bad[0]]} for pair {bad[0] + 1}; a score must be a finite number"
+        )
     model = reranker.load()
     return np.asarray(model.activate(margins) if hasattr(model, "activate") else margins, np.float32)
 

@@ -57,8 +57,8 @@ class Cards:
         for folder in reversed(self._folders):
             path = folder / "suites.yaml"
             if path.is_file():
-                for name, entry in _mapping(_read_yaml(path), path).items():
-                    entry = _mapping(entry, path)
+                for name, value in _mapping(_read_yaml(path), path).items():
+                    entry = _mapping(value, path)
                     _refuse_unknown_keys(entry, {"tasks", "title", "mean"}, path, name)
                     found[name] = [str(task) for task in entry.get("tasks", [])]
         return found
@@ -87,8 +87,7 @@ class Cards:
                 tasks.append(folder_task(Path(word), cache, split))
             else:
                 tasks.append(self.task(word))
-        unique = {task: None for task in tasks}
-        return [_with_split(task, split) for task in unique]
+        return [_with_split(task, split) for task in dict.fromkeys(tasks)]
 
     def _unknown(self, name: str) -> str:
         names = self.names() + list(self.suites())
@@ -248,8 +247,8 @@ def _measures(card: Mapping[str, Any], path: Path) -> tuple[Measure, ...]:
 def _subsets(card: Mapping[str, Any], path: Path) -> tuple[Subset, ...]:
     entries = card.get("subsets") or {"default": {}}
     found = []
-    for name, entry in _mapping(entries, path).items():
-        entry = _mapping(entry or {}, path)
+    for name, value in _mapping(entries, path).items():
+        entry = _mapping(value or {}, path)
         _refuse_unknown_keys(entry, _SUBSET_KEYS, path, f'subset "{name}"')
         merged = {key: entry.get(key, card.get(key)) for key in ("split", "languages", "counts")}
         counts = merged["counts"] or {}

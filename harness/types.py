@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 __all__ = [
     "Candidates",
     "DocumentText",
+    "Finding",
     "Interval",
     "Measure",
     "Measurement",
     "Qrels",
     "QueryText",
     "Run",
+    "Status",
     "Subset",
     "Task",
     "cut",
@@ -162,6 +164,18 @@ class Candidates:
     digest: str
     """32 hex digits over every query_id, doc_id and float32 score, length-prefixed."""
     scored: bool = True
+
+
+Status = Literal["ok", "warning", "failed", "info"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: its name, how it ended, and what was seen."""
+
+    name: str
+    status: Status
+    detail: str
 
 
 class Interval(NamedTuple):

@@ -25,7 +25,7 @@ def shared() -> Path:
     return folder
 
 
-WORDS = "amber birch cedar delta ember fjord grove heron inlet jetty knoll larch".split()
+WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet", "jetty", "knoll", "larch"]
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_broken_run_file_names_file_and_line(cli: Cli, collection_folder: Path
         ("return [float('nan')] * len(documents)", "nan for query q0"),
         ("return [float('inf')] * len(documents)", "inf for query q0"),
         ("return [1.0]", "one score a document"),
-        ("return None", "NoneType"),
+        ("return None", "shape (0,)"),
         ("return ['high'] * len(documents)", "list"),
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
         ("return [{'corpus_id': 0, 'score': 1.0}]", "every document needs a score"),
@@ -168,7 +168,11 @@ def test_weights_that_are_not_finite_are_refused(cli: Cli, collection_folder: Pa
 
 @pytest.mark.parametrize(
     ("setting", "said"),
-    [("max_lenght=5", 'Did you mean "max_length"'), ("max_length=long", "whole number"), ("max_length=9999", "at most 512")],
+    [
+        ("max_lenght=5", 'Did you mean "max_length"'),
+        ("max_length=long", "whole number"),
+        ("max_length=9999", "at most 512"),
+    ],
 )
 def test_a_wrong_setting_is_one_line(cli: Cli, collection_folder: Path, setting, said):
     one_line(cli("run", collection_folder, "--reranker", CROSS_ENCODER, "--set", setting), said)

@@ -9,20 +9,20 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Cli, Counter
+from conftest import ROOT, Cli
 
 HARNESS = ROOT / "harness"
 MODULES = sorted(path for path in HARNESS.rglob("*.py") if "_tasks" not in path.parts)
 
 LAYERS = [
     {"types", "errors", "text", "digest", "options", "progress"},
-    {"cache", "rows", "formats", "layout", "environment", "engine", "tokenization", "result", "_store_files"},
+    {"cache", "rows", "formats", "layout", "environment", "engine", "tokenization", "spiece", "result", "_store_files"},
     {"hub", "store", "embedding_store", "corpus", "dataset", "collection", "significance", "measure", "p_mrr"},
-    {"models", "loading", "checkpoint", "task", "verdict", "recipes"},
+    {"adapters", "models", "loading", "checkpoint", "task", "verdict", "recipes"},
     {"encoders", "retrievers", "rerankers"},
     {"retrieve", "rerank"},
     {"compute", "evaluate", "score", "check"},
-    {"tables", "plan", "run_command"},
+    {"leaderboard", "upkeep", "tables", "config", "demo", "plan", "run_command"},
     {"cli"},
 ]
 """Each layer may import from itself and from those before it."""
@@ -89,7 +89,11 @@ def test_a_module_says_what_it_is_for_and_what_it_offers(path: Path):
     assert ast.get_docstring(tree(path)), "a module begins with what it is for"
     names = {n.name for n in tree(path).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     offered = next(
-        (ast.literal_eval(n.value) for n in tree(path).body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"),
+        (
+            ast.literal_eval(n.value)
+            for n in tree(path).body
+            if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"
+        ),
         None,
     )
     if offered is not None:
@@ -136,7 +140,14 @@ def test_help_loads_not_even_numpy():
 def test_a_run_whose_results_exist_loads_nothing_heavy(cli: Cli, collection_folder: Path, tmp_path: Path):
     from conftest import DATA
 
-    words = ["run", collection_folder, "--reranker", DATA / "models" / "cross-encoder", "--results", tmp_path / "results"]
+    words = [
+        "run",
+        collection_folder,
+        "--reranker",
+        DATA / "models" / "cross-encoder",
+        "--results",
+        tmp_path / "results",
+    ]
     assert cli(*words).code == 0
     assert loaded(*words) == set()
 

@@ -52,9 +52,7 @@ def answer_of(home: Path) -> tuple[object, object, list[object]]:
 
 
 @pytest.mark.parametrize("moments", [(1, 100, 200), (150, 160, 320)])
-def test_a_killed_run_ends_in_the_same_result_and_scores_nothing_twice_but_a_batch(
-    moments, tmp_path, monkeypatch
-):
+def test_a_killed_run_ends_in_the_same_result_and_scores_nothing_twice_but_a_batch(moments, tmp_path, monkeypatch):
     collection_folder = write_collection(tmp_path / "birds", documents=120, queries=12)
     counter = make_counter(tmp_path, monkeypatch, 'fingerprint = "slow 1"')
     source = Path(counter.name.partition(":")[0])
@@ -64,8 +62,8 @@ def test_a_killed_run_ends_in_the_same_result_and_scores_nothing_twice_but_a_bat
     total = len(counter.pairs())
     counter.reset()
     for moment in moments:
-        already = len(counter.pairs())
-        kill_when(start(collection_folder, counter.name, cut), lambda: len(counter.pairs()) >= max(moment, already + 1))
+        enough = max(moment, len(counter.pairs()) + 1)
+        kill_when(start(collection_folder, counter.name, cut), lambda enough=enough: len(counter.pairs()) >= enough)
     finish(start(collection_folder, counter.name, cut))
     assert answer_of(cut) == answer_of(whole)
     times = Counter(counter.pairs())

@@ -65,7 +65,7 @@ def test_a_first_stage_without_reranker_has_its_own_folder():
         {"relevance_level": 2},
         {"missing_text": "skip"},
     ],
-    ids=lambda change: "-".join(change),
+    ids="-".join,
 )
 def test_runs_that_could_differ_have_different_paths(change):
     assert dataclasses.replace(IDENTITY, **change).path(Path()) != IDENTITY.path(Path())
@@ -110,7 +110,9 @@ def test_a_file_that_is_no_result_is_named(tmp_path, text):
 
 
 def test_what_changed_is_said_in_words():
-    deeper = dataclasses.replace(IDENTITY, top_k=200, reranker_settings={"max_length": 256}, reranker_fingerprint="e" * 32)
+    deeper = dataclasses.replace(
+        IDENTITY, top_k=200, reranker_settings={"max_length": 256}, reranker_fingerprint="e" * 32
+    )
     assert deeper.changed_from(IDENTITY) == ["depth 100 → 200", "reranker's max_length 512 → 256"]
 
 
@@ -130,6 +132,8 @@ def test_the_previous_result_is_the_newest_of_the_same_reranker_and_first_stage(
     assert find_previous(dataclasses.replace(wanted, reranker="org/new"), tmp_path, before=float("inf")) is None
 
 
-@pytest.mark.parametrize(("name", "expected"), [("org/model", "org__model"), ("a b:c", "a-b-c"), ("..", "-"), ("模型", "模型")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("org/model", "org__model"), ("a b:c", "a-b-c"), ("..", "-"), ("模型", "模型")]
+)
 def test_a_name_becomes_one_part_of_a_path(name, expected):
     assert slug(name) == expected

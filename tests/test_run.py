@@ -17,7 +17,7 @@ def test_a_run_prints_the_table_and_writes_one_result(cli: Cli, collection_folde
     assert answer.code == 0
     for word in ("first stage", "reranked", "oracle", "difference", "95 % interval", "R@100", "nDCG@10", "birds"):
         assert word in answer.out
-    written = [path for path in Path("results").rglob("*.json")]
+    written = list(Path("results").rglob("*.json"))
     assert len(written) == 1
     assert str(written[0]) in answer.out
 
@@ -38,7 +38,7 @@ def test_json_is_one_object_with_the_agreed_fields(cli: Cli, collection_folder: 
     assert row["low"] <= row["difference"] <= row["high"]
     assert 0 < row["p"] <= 1
     assert row["oracle"] >= max(row["first_stage"], row["reranked"])
-    assert list(result["measures"])[0] == "nDCG@10"
+    assert next(iter(result["measures"])) == "nDCG@10"
 
 
 def test_the_same_command_again_computes_nothing(cli: Cli, collection_folder: Path, counter: Counter):
@@ -169,7 +169,9 @@ def test_saved_runs_are_trec_runs_of_candidates_and_ranking(cli: Cli, collection
     cli("run", collection_folder, "--reranker", counter.name, "--top-k", 5, "--save-runs", "runs")
     saved = sorted(Path("runs").rglob("*.trec"))
     assert len(saved) == 2
-    first, reranked = (read_run(next(path for path in saved if ("first-stage" in str(path)) is stage)) for stage in (True, False))
+    first, reranked = (
+        read_run(next(path for path in saved if ("first-stage" in str(path)) is stage)) for stage in (True, False)
+    )
     assert {q: set(docs) for q, docs in first.items()} == {q: set(docs) for q, docs in reranked.items()}
     scores = list(reranked["q0"].values())
     assert all(before >= after for before, after in pairwise(scores))
@@ -180,7 +182,9 @@ def test_fusion_is_the_sum_of_reciprocal_ranks(cli: Cli, collection_folder: Path
 
     write_lines(Path("a.trec"), [f"q{q} Q0 d00 1 2 a\nq{q} Q0 d01 2 1 a" for q in range(6)])
     write_lines(Path("b.trec"), [f"q{q} Q0 d01 1 2 b\nq{q} Q0 d02 2 1 b" for q in range(6)])
-    answer = cli("run", collection_folder, "--candidates", "a.trec", "--candidates", "b.trec", "--fuse", "--save-runs", "runs")
+    answer = cli(
+        "run", collection_folder, "--candidates", "a.trec", "--candidates", "b.trec", "--fuse", "--save-runs", "runs"
+    )
     assert answer.code == 0
     (path,) = Path("runs").rglob("*.trec")
     assert read_run(path)["q3"] == pytest.approx({"d00": 1 / 61, "d01": 1 / 62 + 1 / 61, "d02": 1 / 62})
@@ -195,14 +199,18 @@ def test_a_query_without_candidates_counts_as_zero_and_is_reported(cli: Cli, col
 
 
 def test_documents_without_text_are_an_error_that_counts_them(cli: Cli, collection_folder: Path, counter: Counter):
-    write_lines(Path("odd.trec"), [f"q{q} Q0 {d} {r} {9 - r} x" for q in range(6) for r, d in enumerate(("d00", "zz", "d01"))])
+    write_lines(
+        Path("odd.trec"), [f"q{q} Q0 {d} {r} {9 - r} x" for q in range(6) for r, d in enumerate(("d00", "zz", "d01"))]
+    )
     answer = cli("run", collection_folder, "--candidates", "odd.trec", "--reranker", counter.name)
     assert answer.code == 2
     assert "1 candidates of odd have no text" in answer.err
     assert "--missing-text skip" in answer.err
 
 
-def test_skipped_documents_stay_below_every_scored_one_in_their_order(cli: Cli, collection_folder: Path, counter: Counter):
+def test_skipped_documents_stay_below_every_scored_one_in_their_order(
+    cli: Cli, collection_folder: Path, counter: Counter
+):
     from harness.formats import read_run
 
     order = ("no2", "d00", "no1", "d01")

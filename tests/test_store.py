@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -38,15 +40,23 @@ def same_bits(left, right):
     return left.dtype == right.dtype == np.float32 and (left.view(np.int32) == right.view(np.int32)).all()
 
 
-def filled(folder, *, rounds=1, settled=True, fingerprint="model"):
-    """A closed store with all pairs of GRID, in an order that mixes queries."""
+@functools.cache
+def content_of_a_store(settled):
+    """The bytes of a closed store with all pairs of GRID, added in an order that mixes queries."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scores.sqlite"
+        with ScoreStore(path) as store:
+            for part in np.array_split(np.random.default_rng(1).permutation(len(GRID)), 6):
+                store.add("model", QUERIES, DOCUMENTS, GRID[part], scores_of(GRID[part]))
+            if settled:
+                store.count()
+        return path.read_bytes()
+
+
+def filled(folder, *, settled=True):
     path = folder / "scores.sqlite"
-    order = np.random.default_rng(1).permutation(len(GRID))
-    with ScoreStore(path) as store:
-        for part in np.array_split(order, 6 * rounds):
-            store.add(fingerprint, QUERIES, DOCUMENTS, GRID[part], scores_of(GRID[part]))
-        if settled:
-            store.count()
+    folder.mkdir(exist_ok=True)
+    path.write_bytes(content_of_a_store(settled))
     return path
 
 
@@ -257,6 +267,21 @@ def test_damage_to_the_journal_of_a_killed_process_never_gives_a_wrong_score(tmp
         assert right_or_missing(store) == len(GRID)
 
 
+def test_no_byte_of_the_header_can_lead_astray(tmp_path):
+    with ScoreStore(tmp_path / "scores.sqlite") as store:
+        store.add("model", QUERIES, DOCUMENTS, GRID[:100], scores_of(GRID[:100]))
+        store.count()
+    content = (tmp_path / "scores.sqlite").read_bytes()
+    for place in range(100):
+        for change in (1, 130):
+            copy = tmp_path / f"{place} {change}" / "scores.sqlite"
+            copy.parent.mkdir()
+            copy.write_bytes(content[:place] + bytes([content[place] ^ change]) + content[place + 1 :])
+            with ScoreStore(copy, report=lambda line: None) as store:
+                found = store.known("model", QUERIES, DOCUMENTS, GRID[:100])
+                assert same_bits(found[~np.isnan(found)], scores_of(GRID[:100])[~np.isnan(found)])
+
+
 def test_a_destroyed_page_costs_its_own_scores_and_no_others(tmp_path):
     path = filled(tmp_path)
     content = bytearray(path.read_bytes())
@@ -412,6 +437,12 @@ def test_the_damage_goes_to_the_log_where_nobody_listens(tmp_path, caplog):
     assert "was damaged (file is not a database)" in caplog.text
 
 
+def test_a_commit_waits_for_the_disk(tmp_path):
+    with ScoreStore(tmp_path / "scores.sqlite") as store:
+        extra = 3
+        assert store._database.execute("PRAGMA synchronous").fetchone() == (extra,)
+
+
 # Versions
 
 
@@ -535,27 +566,27 @@ def test_a_path_below_a_file_is_told_with_the_way_out(tmp_path):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to leave a folder to somebody who may not write there")
 @pytest.mark.parametrize("writable", ["nothing", "lock", "folder"])
 def test_a_store_that_may_only_be_read_is_told_with_the_way_out(writable):
-    # Below /tmp itself: pytest's own folders are closed to other users.
-    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
-    path = filled(folder)
-    folder.chmod(0o777 if writable == "folder" else 0o755)
-    Path(f"{path}.lock").chmod(0o644 if writable == "nothing" else 0o666)
-    process = python(
-        """
-        os.seteuid(65534)
-        try:
-            ScoreStore(Path(sys.argv[1])).known("model", QUERIES, DOCUMENTS, GRID)
-        except HarnessError as error:
-            print(error)
-        """,
-        path,
-    )
-    line = said(process)
-    assert str(folder) in line
-    assert "RERANK_HARNESS_CACHE" in line
-    with ScoreStore(path) as store:
-        assert right_or_missing(store) == len(GRID)
-    subprocess.run(["rm", "-r", folder], check=True)
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
+        folder = Path(name)
+        path = filled(folder)
+        ScoreStore(path).close()
+        folder.chmod(0o777 if writable == "folder" else 0o755)
+        Path(f"{path}.lock").chmod(0o644 if writable == "nothing" else 0o666)
+        process = python(
+            """
+            os.seteuid(65534)
+            try:
+                ScoreStore(Path(sys.argv[1]))
+            except HarnessError as error:
+                print(error)
+            """,
+            path,
+        )
+        line = said(process)
+        assert name in line
+        assert "RERANK_HARNESS_CACHE" in line
+        with ScoreStore(path) as store:
+            assert right_or_missing(store) == len(GRID)
 
 
 FILL = """

@@ -21,7 +21,9 @@ def test_cut_keeps_the_documents_that_ranked_puts_first():
     assert cut(run, 2) == {"q": {"c": 1.0, "b": 1.0}, "empty": {}}
 
 
-@pytest.mark.parametrize("text", ["nDCG@10", "MAP", "MAP@1000", "R@100", "RR@10", "P@5", "Success@1", "Judged@10", "p-MRR"])
+@pytest.mark.parametrize(
+    "text", ["nDCG@10", "MAP", "MAP@1000", "R@100", "RR@10", "P@5", "Success@1", "Judged@10", "p-MRR"]
+)
 def test_a_measure_prints_as_it_is_written(text):
     assert str(Measure.parse(text)) == text
 

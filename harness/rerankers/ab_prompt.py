@@ -19,13 +19,14 @@ from ..models import ModelSource
 from ..text import join_document, join_query
 from ..tokenization import Tokenizer
 from ..types import DocumentText, QueryText
-from .settings import whole_number
 from .truncation import only_second
 
-__all__ = ["AbInput", "AbInputs", "AbRule", "AbTemplate", "bos_id", "prompt_length"]
+__all__ = ["SHORTEST", "AbInput", "AbInputs", "AbRule", "AbTemplate", "bos_id"]
 
 TABLES_MAX_LENGTH = 1024
 """The length behind the published tables; the classes' own default is 512."""
+SHORTEST = 16
+"""The least max_length: it leaves the passage a place beside the longest query."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,3 @@ def bos_id(source: ModelSource, tokenizer: Tokenizer) -> int:
     if not isinstance(found, int):
         raise HarnessError(f"{source.name} names no bos_token that its tokenizer knows; its inputs begin with one")
     return found
-
-
-def prompt_length(text: str) -> int:
-    """A max_length that leaves the passage a place: 16 at least. Raises ValueError that says so."""
-    if whole_number(text) < 16:
-        raise ValueError("a whole number, 16 at least")
-    return whole_number(text)

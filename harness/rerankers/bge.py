@@ -22,7 +22,7 @@ from ..tokenization import token_limit
 from ..types import DocumentText, QueryText
 from .base import Reranker, RerankerSpec, sigmoid
 from .sequence_classification import ClassifierPairs, PairClassifier
-from .settings import read_settings, whole_number, yes_or_no
+from .settings import at_least, read_settings, yes_or_no
 from .truncation import only_second
 
 __all__ = ["FAMILY", "open_family"]
@@ -45,7 +45,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
             f"{source.name} ({what}, {labels} labels) is no BGE reranker: these are sequence classifiers with one label"
         )
     limit = token_limit(source.config, {})
-    chosen = read_settings(FAMILY, options.settings, {"max_length": whole_number, "normalize": yes_or_no})
+    chosen = read_settings(FAMILY, options.settings, {"max_length": at_least(16), "normalize": yes_or_no})
     max_length = int(str(chosen.get("max_length", min(TABLES_MAX_LENGTH, limit or TABLES_MAX_LENGTH))))
     if limit is not None and max_length > limit:
         raise HarnessError(f"{source.name} has positions for {limit} tokens; max_length={max_length} is more")

@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embedding_store import Vectors
-from ..encoders import Encoder
+from ..encoders import Encoder, encoder_spec
 from ..models import ModelSource
 from ..options import Options
-from ..recipes import read_encoder
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import DocumentText, QueryText
 from .base import Reranker, RerankerSpec
-from .settings import read_settings, whole_number
 
 __all__ = ["FAMILY", "open_family"]
 
@@ -30,9 +28,8 @@ FAMILY = "bi-encoder"
 
 
 def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
-    """The reranker of an encoder. Settings: recipe (a name), max_length, task (one task sentence for every data set)."""
-    readers = {"recipe": str, "max_length": whole_number, "task": str}
-    spec = read_encoder(source, options.dtype, **read_settings(FAMILY, options.settings, readers))
+    """The reranker of an encoder. Settings: those of `encoder_spec`."""
+    spec = encoder_spec(source, options)
 
     @once
     def encoder() -> Encoder:

@@ -138,4 +138,3 @@ class LayerPairs:
         own: NDArray[np.float32] = others.pop(self.shared.fingerprints[self.place])
         self.also = others
         return own
-

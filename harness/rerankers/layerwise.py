@@ -12,11 +12,11 @@ from typing import Any
 from ..models import ModelSource
 from ..options import Options
 from ..text import JOIN_RULE
-from .ab_prompt import AbRule, prompt_length
+from .ab_prompt import SHORTEST, AbRule
 from .base import Reranker, RerankerSpec
 from .layers import choose_layers, layer_numbers, open_layers
 from .minicpm import MiniCPM, MiniCPMConfig
-from .settings import Reader, one_of, read_settings, yes_or_no
+from .settings import Reader, at_least, one_of, read_settings, yes_or_no
 
 __all__ = ["FAMILY", "open_family"]
 
@@ -28,7 +28,7 @@ PROMPT = (
 )
 _READERS: dict[str, Reader] = {
     "cutoff_layers": layer_numbers,
-    "max_length": prompt_length,
+    "max_length": at_least(SHORTEST),
     "normalize": yes_or_no,
     "prompt": str,
     "rule": one_of("card", "class"),

@@ -16,11 +16,11 @@ from ..errors import HarnessError
 from ..models import ModelSource
 from ..options import Options
 from ..text import JOIN_RULE
-from .ab_prompt import AbRule, prompt_length
+from .ab_prompt import SHORTEST, AbRule
 from .base import Reranker, RerankerSpec
 from .gemma2 import Economy, Gemma2, Gemma2Config
 from .layers import choose_layers, layer_numbers, open_layers
-from .settings import Reader, one_of, read_settings, whole_number, yes_or_no
+from .settings import Reader, at_least, one_of, read_settings, whole_number, yes_or_no
 
 __all__ = ["FAMILY", "open_family"]
 
@@ -34,7 +34,7 @@ _READERS: dict[str, Reader] = {
     "compress_ratio": whole_number,
     "cutoff_layers": layer_numbers,
     "head": one_of("position", "layer"),
-    "max_length": prompt_length,
+    "max_length": at_least(SHORTEST),
     "normalize": yes_or_no,
     "prompt": str,
     "rule": one_of("card", "class"),

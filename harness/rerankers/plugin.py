@@ -257,9 +257,7 @@ def as_scores(found: Any, count: int, name: str) -> NDArray[np.float32]:
     if hasattr(found, "detach"):
         found = found.detach().float().cpu().numpy()
     try:
-        if found is None:
-            raise TypeError
-        scores = np.asarray(found, np.float32)
+        scores = np.asarray([] if found is None else found, np.float32)
     except (TypeError, ValueError):
         raise HarnessError(f"{name} returned {type(found).__name__}, which is not a list of {count} scores") from None
     if scores.ndim == 0 and count == 1:

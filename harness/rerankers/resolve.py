@@ -26,6 +26,10 @@ FAMILIES = {
     "layerwise": "layerwise",
     "lightweight": "lightweight",
     "enct5": "enct5",
+    "causal": "causal",
+    "seq2seq": "seq2seq",
+    "listwise": "listwise",
+    "remote": "remote",
     "bi-encoder": "bi_encoder",
     "plug-in": "plugin",
 }
@@ -33,16 +37,19 @@ FAMILIES = {
 
 
 def open_rerankers(name: str, options: Options, cache: Path, family: str | None = None) -> list[Reranker]:
-    """The rerankers that `name` means: a plug-in, a model folder, or a hub model (`NAME@REVISION` too).
+    """The rerankers that `name` means: a plug-in, a model folder, a hub model (`NAME@REVISION` too), or
+    a provider's (`remote:PROVIDER/MODEL`).
 
     Mostly one; a layerwise model that is asked for several layers is one reranker each. Loads no
     weights. Raises HarnessError where the name, the revision or the family cannot be resolved, or
     the family does not take the settings.
     """
-    from . import plugin
+    from . import plugin, remote
 
     if family is not None and family not in FAMILIES:
         raise HarnessError(f'unknown family "{family}"; known: {", ".join(FAMILIES)}.{did_you_mean(family, FAMILIES)}')
+    if family == remote.FAMILY or (family is None and remote.is_remote(name)):
+        return [remote.open_remote(name, options)]
     if family == plugin.FAMILY or (family is None and plugin.is_plugin(name)):
         return [plugin.open_plugin(name, options)]
     source = open_model(name, cache, rehash=options.rehash)
@@ -76,6 +83,8 @@ _BY_ARCHITECTURE = {
     "LayerWiseMiniCPMForCausalLM": "layerwise",
     "CostWiseGemmaForCausalLM": "lightweight",
     "EncT5ForSequenceClassification": "enct5",
+    "T5ForConditionalGeneration": "seq2seq",
+    "MT5ForConditionalGeneration": "seq2seq",
 }
 
 
@@ -86,6 +95,8 @@ def _family_of(source: ModelSource) -> str:
         return "sequence-classification"
     if source.is_sentence_transformer:
         return "bi-encoder"
+    if source.architecture.endswith("ForCausalLM"):
+        return "causal"
     what = source.architecture or "no architecture in config.json"
     raise HarnessError(
         f"{source.name} ({what}) fits no family of rerankers by its class alone; name one with --family: "

@@ -2,7 +2,8 @@
 
 A pair goes in as `[CLS] query [SEP] document [SEP]` (or as the model's tokenizer joins pairs), the
 longer side cut first; the score is the raw logit, as sentence-transformers' CrossEncoder computes
-it. With two labels the margin is logit 1 − logit 0, whose sigmoid is softmax[1].
+it. With two labels the margin is logit 1 − logit 0, whose sigmoid is softmax[1]. `template` says how
+query and document become the model's input: as such a pair, or as RankLLaMA reads them.
 """
 
 from __future__ import annotations
@@ -22,24 +23,34 @@ from ..options import Options
 from ..text import JOIN_RULE, join_document, join_query
 from ..tokenization import Tokenizer, load_tokenizer, token_limit
 from ..types import DocumentText, QueryText
-from .base import Reranker, RerankerSpec, sigmoid
-from .settings import read_settings, whole_number
+from .base import Prepared, Reranker, RerankerSpec, sigmoid
+from .settings import one_of, read_settings, whole_number
 
-__all__ = ["FAMILY", "open_family"]
+__all__ = ["FAMILY", "ClassifierPairs", "PairClassifier", "open_family"]
 
 FAMILY = "sequence-classification"
 VERSION = 1
+_PREFIXES = {"pair": ("", ""), "rankllama-pair": ("query: ", "document: ")}
+"""What stands before query and document where the tokenizer joins them; `rankllama-pair` is how the
+cards of the first RankLLaMA models call it."""
+_LLAMA_LENGTH = 512
+"""Tevatron's own limit; the models have positions for far more than they were trained on."""
+_READERS = {"max_length": whole_number, "template": one_of(*_PREFIXES, "rankllama")}
 
 
 def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
-    """The reranker of a `…ForSequenceClassification` model. Settings: max_length.
+    """The reranker of a `…ForSequenceClassification` model.
 
+    Settings: max_length, template (pair; rankllama: one string that ends in the end-of-sequence
+    token, see `single_string`; rankllama-pair: the tokenizer's pair of `query: …` and `document: …`).
     Raises HarnessError for more than two labels, or a max_length the model has no positions for.
     """
     labels = _label_count(source)
     limit = token_limit(source.config, source.tokenizer_config)
-    chosen = read_settings(FAMILY, options.settings, {"max_length": whole_number})
-    max_length = int(chosen.get("max_length", limit or 512))
+    chosen: dict[str, Any] = read_settings(FAMILY, options.settings, _READERS)
+    template: str = chosen.get("template", "pair")
+    usual = limit or 512
+    max_length: int = chosen.get("max_length", usual if template == "pair" else min(usual, _LLAMA_LENGTH))
     if limit is not None and max_length > limit:
         raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={max_length} is more")
     settings = {
@@ -47,11 +58,20 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         "join": JOIN_RULE,
         "labels": labels,
         "max_length": max_length,
-        "truncation": "longest_first",
+        "template": template,
+        "truncation": "right" if template == "rankllama" else "longest_first",
         "version": VERSION,
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
-    return [Reranker(spec, lambda: PairClassifier(source, options, max_length, labels), source.note)]
+
+    def load() -> PairClassifier:
+        if template == "rankllama":
+            from .single_string import SingleStringClassifier
+
+            return SingleStringClassifier(source, options, max_length, labels)
+        return PairClassifier(source, options, max_length, labels, _PREFIXES[template])
+
+    return [Reranker(spec, load, source.note)]
 
 
 def _label_count(source: ModelSource) -> int:
@@ -68,9 +88,16 @@ def _label_count(source: ModelSource) -> int:
 class PairClassifier:
     """A loaded tokenizer, and weights that are loaded when the first score is missing."""
 
-    def __init__(self, source: ModelSource, options: Options, max_length: int, labels: int) -> None:
+    def __init__(
+        self,
+        source: ModelSource,
+        options: Options,
+        max_length: int,
+        labels: int,
+        prefixes: tuple[str, str] = ("", ""),
+    ) -> None:
         self.source, self.options = source, options
-        self.max_length, self.labels = max_length, labels
+        self.max_length, self.labels, self.prefixes = max_length, labels, prefixes
         self.folder: Path = snapshot(source)
         self.tokenizer: Tokenizer = load_tokenizer(self.folder, source.config)
         self.tokenizer.backend.enable_truncation(max_length, strategy="longest_first")
@@ -88,14 +115,17 @@ class PairClassifier:
                 device=self.options.device,
                 trust_remote_code=self.options.trust_remote_code,
             )
+            # Decoders pool the last token that is not padding: model and batch must mean the same id.
+            self._model.config.pad_token_id = self.tokenizer.pad_id
         return self._model
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
-    ) -> ClassifierPairs:
+    ) -> Prepared:
         self.tokenizer.backend.no_truncation()
-        left = self.tokenizer.encode_plain([join_query(query) for query in queries])
-        right = self.tokenizer.encode_plain([join_document(document) for document in documents])
+        before_query, before_document = self.prefixes
+        left = self.tokenizer.encode_plain([before_query + join_query(query) for query in queries])
+        right = self.tokenizer.encode_plain([before_document + join_document(document) for document in documents])
         self.tokenizer.backend.enable_truncation(self.max_length, strategy="longest_first")
         whole = np.array([len(entry.ids) for entry in left], np.int64)[pairs[:, 0]]
         whole += np.array([len(entry.ids) for entry in right], np.int64)[pairs[:, 1]]
@@ -128,6 +158,12 @@ class PairClassifier:
             found: NDArray[np.float32] = model(**inputs).logits.float().cpu().numpy()
         return found
 
+    def margins(self, ids: list[list[int]], types: list[list[int]]) -> NDArray[np.float32]:
+        """The float32 margin of each row: its logit, or with two labels logit 1 − logit 0."""
+        logits = self.logits(ids, types)
+        found: NDArray[np.float32] = logits[:, 0] if self.labels == 1 else logits[:, 1] - logits[:, 0]
+        return found
+
 
 @dataclass
 class ClassifierPairs:
@@ -153,8 +189,4 @@ class ClassifierPairs:
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         found = self.encodings(rows)
-        logits = self.model.logits([entry.ids for entry in found], [entry.type_ids for entry in found])
-        if self.model.labels == 1:
-            return logits[:, 0]
-        margins: NDArray[np.float32] = logits[:, 1] - logits[:, 0]
-        return margins
+        return self.model.margins([entry.ids for entry in found], [entry.type_ids for entry in found])

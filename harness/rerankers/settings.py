@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import HarnessError, did_you_mean
 
-__all__ = ["Reader", "one_of", "read_settings", "whole_number", "yes_or_no"]
+__all__ = ["Reader", "at_least", "one_of", "read_settings", "whole_number", "yes_or_no"]
 
 Reader = Callable[[str], object]
 
@@ -17,6 +17,17 @@ def whole_number(text: str) -> int:
     if number < 1:
         raise ValueError("a whole number above 0")
     return number
+
+
+def at_least(minimum: int) -> Reader:
+    """A reader of a whole number that is `minimum` or more. It raises ValueError that says so."""
+
+    def read(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < minimum:
+            raise ValueError(f"a whole number, {minimum} at least")
+        return int(text)
+
+    return read
 
 
 def yes_or_no(text: str) -> bool:

@@ -60,6 +60,9 @@ def build(texts: Iterable[str], language: str, folder: Path, *, block_tokens: in
         new = temporary / "index"
         new.mkdir()
         _write_index(texts, language, new, temporary, block_tokens)
+        for path in new.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
         if folder.is_dir():
             os.rename(folder, temporary / "old")
         os.rename(new, folder)
@@ -194,19 +197,21 @@ def open_index(folder: Path, *, k1: float = K1, b: float = B) -> Index:
 
     Raises HarnessError where there is none, or one that is damaged or of another version.
     """
+    again = "delete the folder and build it again"
     try:
         meta = json.loads((folder / _META).read_text(encoding="utf-8"))
+        analyze = analyzer(meta["language"])
+        same = [meta["version"], *meta["analyzer"]] == [VERSION, analyze.name, analyze.version]
         arrays = {name: _load(folder / f"{name}.npy") for name in _ARRAYS}
-        whole = len(arrays["docs"]) == len(arrays["freqs"]) == arrays["starts"][-1]
-    except (OSError, ValueError) as error:
-        raise HarnessError(
-            f"{folder} holds no whole BM25 index ({error}): delete the folder and build it again"
-        ) from None
-    analyze = analyzer(meta["language"])
-    if not whole or [meta["version"], *meta["analyzer"]] != [VERSION, analyze.name, analyze.version]:
-        raise HarnessError(
-            f"the BM25 index {folder} is damaged or of another version: delete the folder and build it again"
+        whole = len(arrays["norms"]) == meta["documents"] and (
+            len(arrays["docs"]) == len(arrays["freqs"]) == arrays["starts"][-1]
         )
+    except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise HarnessError(f"{folder} holds no whole BM25 index ({error}): {again}") from None
+    if not same:
+        raise HarnessError(f"the BM25 index {folder} is of another version or analyzer: {again}")
+    if not whole:
+        raise HarnessError(f"the BM25 index {folder} is damaged: {again}")
     return Index(meta, arrays, k1=k1, b=b)
 
 

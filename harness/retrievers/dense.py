@@ -7,17 +7,27 @@ the sums, and thus the scores, do not depend on the machine's memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["search_exactly"]
 
+
+class Vectors(Protocol):
+    """Vectors that are read part by part: an array of shape (n, d), or rows of a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.float32]: ...
+
+
 _DOCUMENTS, _QUERIES = 16_384, 256
 
 
 def search_exactly(
-    queries: NDArray[np.float32], documents: NDArray[np.float32], k: int, tie_order: NDArray[np.int64]
+    queries: Vectors, documents: Vectors, k: int, tie_order: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """For each query the rows and scores of its best `k` documents, best first.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from ..collection import Collection
 from ..digest import digest_of
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import Run
-from . import ANALYZERS_VERSION, BM25_VERSION
+from . import BM25_VERSION
+from .analyzers import analyzer
 from .bm25 import build, open_index
 from .dense import search_exactly
 
@@ -25,7 +26,8 @@ __all__ = ["bm25_run", "dense_run"]
 
 def bm25_run(collection: Collection, language: str, cache: Path, k: int) -> Run:
     """BM25's best `k` documents of every query; the index is built once for a collection and language."""
-    key = digest_of(collection.fingerprint, language, BM25_VERSION, ANALYZERS_VERSION, JOIN_RULE)
+    chosen = analyzer(language)
+    key = digest_of(collection.fingerprint, chosen.language, chosen.name, chosen.version, BM25_VERSION, JOIN_RULE)
     folder = cache / "bm25" / key
     if not folder.is_dir():
         build((join_document(document) for document in collection.iterate_texts()), language, folder)
@@ -34,11 +36,21 @@ def bm25_run(collection: Collection, language: str, cache: Path, k: int) -> Run:
     return _as_run(collection, found)
 
 
-def dense_run(collection: Collection, encoder: Encoder, k: int) -> Run:
-    """The best `k` documents of every query by the vectors of `encoder`."""
-    documents = encoder.encode([join_document(document) for document in collection.iterate_texts()], "document")
-    queries = encoder.encode([join_query(query) for query in collection.queries.values()], "query")
+def dense_run(collection: Collection, encoder: Encoder, k: int, task_prompt: str = "") -> Run:
+    """The best `k` documents of every query by the vectors of `encoder`; `task_prompt` is the data set's task sentence."""
+    documents = encoder.encode(_DocumentTexts(collection), "document")
+    queries = encoder.encode([join_query(query) for query in collection.queries.values()], "query", task_prompt)
     return _as_run(collection, search_exactly(queries, documents, k, tie_order(collection)))
+
+
+class _DocumentTexts:
+    """The joined text of every document, read from the corpus anew each time it is gone through."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def __iter__(self) -> Iterator[str]:
+        return map(join_document, self._collection.iterate_texts())
 
 
 def tie_order(collection: Collection) -> NDArray[np.int64]:
@@ -49,6 +61,6 @@ def tie_order(collection: Collection) -> NDArray[np.int64]:
 def _as_run(collection: Collection, found: Iterable[tuple[NDArray[np.integer], NDArray[np.float32]]]) -> Run:
     run: Run = {}
     for query_id, (rows, scores) in zip(collection.queries, found, strict=True):
-        doc_ids: Sequence[str] = collection.doc_ids_at(rows)
+        doc_ids: Sequence[str] = collection.doc_ids_at(rows.tolist())
         run[query_id] = dict(zip(doc_ids, scores.tolist(), strict=True))
     return run

@@ -1,0 +1,216 @@
+"""Causal language models as rerankers: the logit of a word after a prompt, the prompt a template.
+
+FollowIR, Self-RAG, bge-reranker-v2-gemma, Qwen3-Reranker, mxbai v2 and any model of the user's with
+a template of its own. The margin is logit(positive) − logit(negative), whose sigmoid is the softmax
+over the two labels, or one raw logit, always at the last token and in float32. See `template.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import HarnessError
+from ..loading import load_weights
+from ..models import ModelSource, snapshot
+from ..options import Options
+from ..text import JOIN_RULE
+from ..tokenization import Tokenizer, load_tokenizer, token_limit
+from ..types import DocumentText, QueryText
+from .base import Reranker, RerankerSpec, sigmoid
+from .prompts import Prompter, Prompts
+from .settings import Reader, one_of, read_settings, whole_number
+from .template import Rule, Template, read_template, template_names
+
+__all__ = ["FAMILY", "open_family"]
+
+FAMILY = "causal"
+VERSION = 1
+
+
+def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
+    """The reranker of a `…ForCausalLM` model and a template.
+
+    Settings: template (a packed name, or the path of a YAML file), rule (one of the template's),
+    max_length, truncation (`published`, the rule's own; `document`, which cuts the document so that
+    the prompt's end stays). Raises HarnessError where no template is chosen, or max_length is more
+    than the model has positions for.
+    """
+    if not source.architecture.endswith("ForCausalLM"):
+        what = source.architecture or "no named architecture"
+        raise HarnessError(
+            f"{source.name} ({what}) is no causal language model: the family {FAMILY} needs a head over words"
+        )
+    template = read_template(_chosen_template(source, options))
+    readers: dict[str, Reader] = {
+        "template": str,
+        "rule": one_of(*template.rules),
+        "max_length": whole_number,
+        "truncation": one_of("published", "document"),
+    }
+    chosen = read_settings(FAMILY, options.settings, readers)
+    rule_name = str(chosen.get("rule", next(iter(template.rules))))
+    truncation = str(chosen.get("truncation", "published"))
+    limit = token_limit(source.config, source.tokenizer_config)
+    rule = template.rules[rule_name]
+    max_length = int(str(chosen.get("max_length", min(rule.max_length, limit or rule.max_length))))
+    if limit is not None and max_length > limit:
+        raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={max_length} is more")
+    rule = replace(rule, max_length=max_length)
+    if truncation == "document":
+        rule = replace(rule, cut="document", fixed="counted")
+    settings = {
+        "dtype": options.dtype,
+        "join": JOIN_RULE,
+        "max_length": max_length,
+        "rule": rule_name,
+        "template": template.name,
+        "template_digest": template.digest,
+        "truncation": truncation,
+        "version": VERSION,
+    }
+    spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
+    return [Reranker(spec, lambda: CausalModel(source, options, template, rule), source.note)]
+
+
+def _chosen_template(source: ModelSource, options: Options) -> str:
+    name = dict(options.settings).get("template")
+    if name is None:
+        raise HarnessError(
+            f"{source.name} ({source.architecture}) is a causal language model, and what its prompt is, its files do "
+            f"not say: choose a template with --family {FAMILY} --set template=NAME ({', '.join(template_names())}), "
+            f"or write one and give its path, --set template=PATH.yaml"
+        )
+    return name
+
+
+class CausalModel:
+    """A loaded tokenizer, and weights that are loaded when the first score is missing."""
+
+    def __init__(self, source: ModelSource, options: Options, template: Template, rule: Rule) -> None:
+        self.source, self.options, self.template = source, options, template
+        self.folder: Path = snapshot(source)
+        self.tokenizer: Tokenizer = load_tokenizer(self.folder, source.config)
+        positions = token_limit(source.config, source.tokenizer_config)
+        self.prompter = Prompter(self.tokenizer, template, rule, positions, source.config.get("bos_token_id"))
+        self.labels = self._label_ids()
+        self._model: Any = None
+
+    @property
+    def model(self) -> Any:
+        """The weights, with a head that has the labels' rows only, in the order of `labels`.
+
+        The head works in float32 whatever the dtype: rounded logits tie. Raises HarnessError where
+        the weights do not fit (see `loading.load_weights`).
+        """
+        if self._model is None:
+            model = load_weights(
+                "AutoModelForCausalLM",
+                self.folder,
+                self.source.name,
+                dtype=self.options.dtype,
+                device=self.options.device,
+                trust_remote_code=self.options.trust_remote_code,
+            )
+            model.set_output_embeddings(_label_head(model.get_output_embeddings(), self.labels))
+            self._model = model
+        return self._model
+
+    def prepare(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> CausalPairs:
+        prompts = self.prompter.encode(queries, documents, pairs)
+        return CausalPairs(self, prompts, prompts.lengths, prompts.lost)
+
+    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """P(positive) for the score `softmax`; else the margin itself, as its authors publish it."""
+        return sigmoid(margins) if self.template.score == "softmax" else margins
+
+    def logits(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """Float32 logits of the labels after each row of ids, shape (rows, labels).
+
+        Padding stands on the right, where a causal model's real tokens never see it: any id will do,
+        and positions need no shift.
+        """
+        import torch
+
+        lengths = torch.tensor([len(ids) for ids in rows])
+        width = int(lengths.max())
+        batch = torch.zeros((len(rows), width), dtype=torch.long)
+        for row, ids in enumerate(rows):
+            batch[row, : len(ids)] = torch.from_numpy(ids)
+        mask = (torch.arange(width) < lengths[:, None]).long()
+        device = self.options.device
+        with torch.inference_mode():
+            every = self.model(input_ids=batch.to(device), attention_mask=mask.to(device), use_cache=False).logits
+            last = every[torch.arange(len(rows), device=device), (lengths - 1).to(device)]
+            found: NDArray[np.float32] = last.float().cpu().numpy()
+        return found
+
+    def _label_ids(self) -> list[int]:
+        labels = self.template.labels
+        words = [labels.positive] if labels.negative is None else [labels.positive, labels.negative]
+        ids = [self._label_id(word) for word in words]
+        if len(set(ids)) < len(ids):
+            raise HarnessError(
+                f"{self.source.name}'s tokenizer gives the labels {words[0]} and {words[1]} of the template "
+                f"{self.template.name} the same token, so every score would be 0"
+            )
+        return ids
+
+    def _label_id(self, word: str) -> int:
+        if self.template.labels.find == "first_id":
+            ids = self.tokenizer.encode_plain([word])[0].ids
+            found = ids[0] if ids else None
+        else:
+            found = self.tokenizer.backend.token_to_id(word)
+        if found is None:
+            raise HarnessError(
+                f'{self.source.name} has no token "{word}", whose logit the template {self.template.name} scores: '
+                f"the template is for another model"
+            )
+        return int(found)
+
+
+@dataclass
+class CausalPairs:
+    """The pairs of one request."""
+
+    model: CausalModel
+    prompts: Prompts
+    lengths: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def token_ids(self, row: int) -> list[int]:
+        """The ids that the model gets for one pair."""
+        return [int(token) for token in self.prompts.ids(row)]
+
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        logits = self.model.logits([self.prompts.ids(row) for row in rows])
+        if logits.shape[1] == 1:
+            return logits[:, 0]
+        margins: NDArray[np.float32] = logits[:, 0] - logits[:, 1]
+        return margins
+
+
+def _label_head(head: Any, labels: Sequence[int]) -> Any:
+    """A float32 linear layer with the rows of `labels`.
+
+    The model's own code runs it in the head's place, so what an architecture does to its logits (a soft cap, a scale) is done to these as well.
+    """
+    import torch
+
+    chosen = torch.tensor(labels, device=head.weight.device)
+    small = torch.nn.Linear(head.weight.shape[1], len(labels), bias=head.bias is not None, device=head.weight.device)
+    with torch.no_grad():
+        small.weight.copy_(head.weight[chosen])
+        if head.bias is not None:
+            small.bias.copy_(head.bias[chosen])
+    small.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+    return small.eval()

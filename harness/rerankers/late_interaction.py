@@ -1,0 +1,185 @@
+"""Late interaction: ColBERT, GTE-ModernColBERT and every model that compares token by token.
+
+A text becomes one unit vector a token; the score of a pair is Σ over the query's tokens of the
+largest dot product with a token of the document (MaxSim; Khattab and Zaharia, arXiv 2004.12832).
+Queries are filled up with [MASK] tokens that are scored too; punctuation of documents is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..encoders import pad
+from ..engine import Rows, plan_batches
+from ..errors import HarnessError
+from ..loading import load_weights, torch_dtype
+from ..models import ModelSource, snapshot
+from ..options import Options
+from ..text import JOIN_RULE, join_document, join_query
+from ..tokenization import Tokenizer, load_tokenizer, token_limit
+from ..types import DocumentText, QueryText
+from .base import Reranker, RerankerSpec
+from .late_layouts import LateLayout, read_layout
+from .settings import Reader, read_settings, whole_number
+
+__all__ = ["FAMILY", "open_family"]
+
+FAMILY = "late-interaction"
+VERSION = 1
+
+
+def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:  # noqa: ARG001  (keeps nothing in the cache)
+    """The reranker of a late-interaction model. Settings: query_length, document_length (tokens).
+
+    Raises HarnessError for a layout that is not known, or lengths the model has no positions for.
+    """
+    readers: dict[str, Reader] = {"query_length": whole_number, "document_length": whole_number}
+    chosen: Mapping[str, Any] = read_settings(FAMILY, options.settings, readers)
+    limit = token_limit(source.config, source.tokenizer_config)
+    layout = replace(read_layout(source), **chosen)
+    layout = replace(
+        layout, query_length=layout.query_length or limit or 512, document_length=layout.document_length or limit or 512
+    )
+    for side, length in (("query", layout.query_length), ("document", layout.document_length)):
+        if limit is not None and length is not None and length > limit:
+            raise HarnessError(f"{source.name} takes at most {limit} tokens; {side}_length={length} is more")
+    settings = {**asdict(layout), "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION}
+    spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
+    return [Reranker(spec, lambda: LateInteraction(source, options, layout), source.note)]
+
+
+class TokenRow(NamedTuple):
+    """A text as the model gets it."""
+
+    ids: NDArray[np.int32]
+    seen: NDArray[np.bool_]
+    """Which tokens the attention layers see."""
+    scored: NDArray[np.bool_]
+    """Which tokens count in the score."""
+    lost: int
+    """Tokens that truncation took."""
+
+
+class LateInteraction:
+    """Tokenizer and weights of a late-interaction model; both are loaded when they are first needed."""
+
+    def __init__(self, source: ModelSource, options: Options, layout: LateLayout) -> None:
+        self.source, self.options, self.layout = source, options, layout
+
+    def prepare(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> LatePairs:
+        return LatePairs(
+            self,
+            self._query_rows([join_query(query) for query in queries]),
+            self._document_rows([join_document(document) for document in documents]),
+            pairs,
+        )
+
+    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The sum itself."""
+        return margins
+
+    def token_vectors(self, rows: Sequence[TokenRow]) -> list[Any]:
+        """For each row a float32 tensor (scored tokens, dimension) of unit vectors, on the model's device."""
+        import torch
+
+        ids, _ = pad([row.ids for row in rows], self._tokenizer.pad_id)
+        mask, _ = pad([row.seen.astype(np.int32) for row in rows], 0)
+        device = self.options.device
+        with torch.inference_mode():
+            hidden = self._model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
+            for project in self._projections:
+                hidden = project(hidden)
+            vectors = torch.nn.functional.normalize(hidden.float(), dim=-1)
+            return [
+                vectors[place, : len(row.ids)][torch.as_tensor(row.scored, device=device)]
+                for place, row in enumerate(rows)
+            ]
+
+    def _query_rows(self, texts: Sequence[str]) -> list[TokenRow]:
+        layout = self.layout
+        rows = []
+        for ids, lost in self._encode(texts, layout.query_prompt, layout.query_marker, layout.query_length):
+            missing = (layout.query_length or 0) - len(ids) if layout.expansion else 0
+            filled = np.concatenate([ids, np.full(missing, self._expansion_id if missing else 0, np.int32)])
+            seen = np.ones(len(filled), bool)
+            seen[len(ids) :] = layout.attend
+            rows.append(TokenRow(filled, seen, np.ones(len(filled), bool), lost))
+        return rows
+
+    def _document_rows(self, texts: Sequence[str]) -> list[TokenRow]:
+        layout = self.layout
+        return [
+            TokenRow(ids, np.ones(len(ids), bool), ~np.isin(ids, self._skipped), lost)
+            for ids, lost in self._encode(texts, layout.document_prompt, layout.document_marker, layout.document_length)
+        ]
+
+    def _encode(
+        self, texts: Sequence[str], prompt: str, marker: str, length: int | None
+    ) -> list[tuple[NDArray[np.int32], int]]:
+        """Ids with the marker, cut to `length`, and how many tokens were lost."""
+        backend = self._tokenizer.backend
+        inserted = [self._id_of(marker)] if marker else []
+        specials = self._tokenizer.specials_in(pair=False) + len(inserted)
+        if length is not None and length <= specials:
+            raise HarnessError(f"{self.source.name} puts {specials} special tokens around a text; {length} are too few")
+        backend.enable_truncation((length or 0) - len(inserted))
+        found = []
+        for entry in backend.encode_batch([prompt + text for text in texts]):
+            ids = np.array(entry.ids[:1] + inserted + entry.ids[1:], np.int32)
+            found.append((ids, sum(part.special_tokens_mask.count(0) for part in entry.overflowing)))
+        return found
+
+    def _id_of(self, token: str) -> int:
+        """The id of a token, which PyLate saves with the space after it. Raises HarnessError for an unknown one."""
+        ids = (self._tokenizer.backend.token_to_id(name) for name in (token, token.strip()))
+        found = next((number for number in ids if number is not None), None)
+        if found is None:
+            raise HarnessError(f'{self.source.name}: its tokenizer has no token "{token}"')
+        return int(found)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return load_tokenizer(snapshot(self.source), self.source.config)
+
+    @cached_property
+    def _expansion_id(self) -> int:
+        token = self.layout.expansion_token
+        for name in ("mask_token", "eos_token"):
+            stated = self.source.tokenizer_config.get(name)
+            token = token or (stated.get("content") if isinstance(stated, dict) else stated)
+        if not token:
+            raise HarnessError(f"{self.source.name}: tokenizer_config.json names neither mask_token nor eos_token")
+        return self._id_of(token)
+
+    @cached_property
+    def _skipped(self) -> list[int]:
+        ids = (self._tokenizer.backend.token_to_id(word) for word in self.layout.skiplist)
+        return [number for number in ids if number is not None]
+
+    @cached_property
+    def _model(self) -> Any:
+        options = self.options
+        return load_weights(
+            "AutoModel", snapshot(self.source), self.source.name,
+            dtype=options.dtype, device=options.device, trust_remote_code=options.trust_remote_code,
+        )  # fmt: skip
+
+    @cached_property
+    def _projections(self) -> list[Any]:
+        from .late_projection import load_projection
+
+        dtype = torch_dtype(self.options.dtype)
+        folder = snapshot(self.source)
+        return [
+            load_projection(folder, projection, self.source.name).to(device=self.options.device, dtype=dtype)
+            for projection in self.layout.projections
+        ]

@@ -1,0 +1,59 @@
+"""Sorting a long list with a sorter that sees a window at a time, and reading the order it writes.
+
+The window starts at the end of the list and moves to its front by `stride`, so that the best of
+each window is seen again in the next (RankGPT: Sun et al., arXiv 2304.09542). As in RankLLM the
+last window is cut at the front of the list, so the first documents are always seen, also where
+length and stride do not fit; RankGPT's own code leaves them out there.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+__all__ = ["read_permutation", "sort_by_windows", "window_bounds"]
+
+_BRACKETS = str.maketrans("［］【】〔〕", "[][][]")
+
+
+def window_bounds(count: int, window: int, stride: int) -> list[tuple[int, int]]:
+    """Start and stop of each window over `count` documents, from the back to the front."""
+    stop = count
+    bounds = [(max(stop - window, 0), stop)]
+    while bounds[-1][0] > 0:
+        stop -= stride
+        bounds.append((max(stop - window, 0), stop))
+    return bounds
+
+
+def sort_by_windows(
+    count: int, window: int, stride: int, permute: Callable[[Sequence[int]], Sequence[int]]
+) -> list[int]:
+    """The documents 0 to count − 1, best first.
+
+    `permute` gets the documents in a window, in their present order, and returns the places in that
+    window, best first: a permutation of 0 … len − 1. A window of one document is not asked for.
+    """
+    order = list(range(count))
+    for start, stop in window_bounds(count, window, stride):
+        if stop - start > 1:
+            seen = order[start:stop]
+            order[start:stop] = [seen[place] for place in permute(seen)]
+    return order
+
+
+def read_permutation(text: str, count: int) -> list[int]:
+    """The order that `text` writes as `[2] > [1] > …`: all places 0 … count − 1, best first.
+
+    Numbers in brackets count; where there are none, every number does. Those out of range and
+    repetitions are dropped, what is missing follows in its present order, and what a model thinks
+    aloud (up to `</think>`) is not read. Digits may be of any kind (`［３］`, `[③]`).
+    """
+    answer = text.rpartition("</think>")[2].translate(_BRACKETS)
+    plain = "".join(str(unicodedata.digit(sign)) if sign.isdigit() else sign for sign in answer)
+    numbers = re.findall(r"\[\s*([0-9]+)\s*\]", plain) or re.findall(r"[0-9]+", plain)
+    # A number of thousands of digits is out of range too, and int() would refuse it.
+    named = (int(number) - 1 for number in numbers if len(number) < 10)
+    order = dict.fromkeys(place for place in named if 0 <= place < count)
+    return [*order, *(place for place in range(count) if place not in order)]

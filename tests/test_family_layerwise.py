@@ -1,0 +1,245 @@
+"""BGE's layerwise reranker: FlagEmbedding's own scores, several layers in one pass, strict weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Cli
+from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
+
+from harness.errors import HarnessError
+
+FOLDER = model_folder("bge-reranker-layerwise")
+CASES = cases("bge-reranker-layerwise")
+PAIRS = CASES[0]["pairs"]
+
+
+def check(folder: Path, cache: Path, case: dict) -> None:
+    rerankers = opened(
+        folder, cache, cutoff_layers=case["cutoff_layers"], max_length=case["max_length"], rule="class"
+    )
+    assert len(rerankers) == len(case["cutoff_layers"])
+    place = case["cutoff_layers"].index(case.get("layer", case["cutoff_layers"][0]))
+    found = score(rerankers[place], case["pairs"])
+    np.testing.assert_allclose(found.published, case["scores"], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_scores_equal_the_authors_own(tmp_path: Path, case: dict):
+    check(FOLDER, tmp_path, case)
+
+
+@pytest.mark.shared
+def test_scores_equal_the_authors_own_on_the_other_texts(tmp_path: Path, shared: Path):
+    for case in read_cases(shared / "goldens" / "bge-reranker-layerwise.json"):
+        check(shared / "hub" / "models" / "standin" / "bge-reranker-layerwise", tmp_path, case)
+
+
+def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path):
+    (reranker,) = opened(FOLDER, tmp_path)
+    together, alone = score(reranker, PAIRS), score(reranker, PAIRS, batch=1)
+    np.testing.assert_allclose(together.margins, alone.margins, atol=1e-5, rtol=0)
+
+
+def test_the_input_is_bos_query_newline_passage_newline_prompt(tmp_path: Path):
+    (reranker,) = opened(FOLDER, tmp_path)
+    found = score(reranker, [("cedar trees", "They grow tall.")], instruction="Reasons only.")
+    tokenizer = found.model.template.tokenizer
+    prompt = (
+        "Given a query A and a passage B, determine whether the passage contains an answer to the query "
+        "by providing a prediction of either 'Yes' or 'No'."
+    )
+    parts = ["A: cedar trees Reasons only.", "\n", "B: They grow tall.", "\n", prompt]
+    assert found.ids[0] == [1, *(token for part in tokenizer.encode_plain(parts) for token in part.ids)]
+
+
+def test_the_two_rules_leave_the_passage_different_room(tmp_path: Path):
+    (card,), (klass,) = (opened(FOLDER, tmp_path, max_length=64, rule=rule) for rule in ("card", "class"))
+    long = [("cedar", "birch and elm " * 100)]
+    by_card, by_class = score(card, long), score(klass, long)
+    template = by_card.model.template
+    frame = len(template.separator) + len(template.closing)
+    assert by_card.prepared.lengths[0] == 64 + frame
+    # The passage's own first 64 ids are fewer than the class leaves room for.
+    assert by_class.prepared.lengths[0] == 1 + len(template._ids(["A: cedar"])[0]) + 64 + len(template.separator) + frame
+    assert by_card.ids[0][-frame:] == by_class.ids[0][-frame:]
+
+
+def test_a_prompt_of_ones_own_replaces_the_published_one(tmp_path: Path):
+    (own,), (published,) = opened(FOLDER, tmp_path, prompt="Same meaning?"), opened(FOLDER, tmp_path)
+    assert own.spec.fingerprint != published.spec.fingerprint
+    found = score(own, PAIRS[:1])
+    assert found.ids[0][-len(found.model.template.closing) :] == found.model.template._ids(["Same meaning?"])[0]
+
+
+def test_layers_are_sorted_named_once_and_the_last_is_the_default(tmp_path: Path):
+    rerankers = opened(FOLDER, tmp_path, cutoff_layers="4, 2,4")
+    assert [reranker.spec.name for reranker in rerankers] == [f"{FOLDER.name}[layer 2]", f"{FOLDER.name}[layer 4]"]
+    (default,) = opened(FOLDER, tmp_path)
+    assert default.spec.name == FOLDER.name
+    assert default.spec.fingerprint == rerankers[1].spec.fingerprint != rerankers[0].spec.fingerprint
+
+
+def test_a_layer_has_the_same_key_whatever_else_is_asked_for(tmp_path: Path):
+    alone = opened(FOLDER, tmp_path, cutoff_layers=3)[0]
+    among = opened(FOLDER, tmp_path, cutoff_layers="2,3,4")[1]
+    assert alone.spec.fingerprint == among.spec.fingerprint
+    np.testing.assert_array_equal(score(alone, PAIRS).margins, score(among, PAIRS).margins)
+
+
+def test_one_pass_hands_over_the_other_layers_under_their_own_keys(tmp_path: Path):
+    rerankers = opened(FOLDER, tmp_path, cutoff_layers="2,3,4")
+    found = [score(reranker, PAIRS) for reranker in rerankers]
+    also = found[0].prepared.also
+    assert set(also) == {rerankers[1].spec.fingerprint, rerankers[2].spec.fingerprint}
+    for place in (1, 2):
+        np.testing.assert_array_equal(also[rerankers[place].spec.fingerprint], found[place].margins)
+    assert found[0].model.shared.network is found[2].model.shared.network
+
+
+def test_compute_and_weights_stop_at_the_largest_layer(tmp_path: Path):
+    rerankers = opened(FOLDER, tmp_path, cutoff_layers="2,3")
+    weights = score(rerankers[0], PAIRS[:1]).model.shared.network.weights
+    assert any(name.startswith("model.layers.2.") for name in weights)
+    assert not any(name.startswith("model.layers.3.") for name in weights)
+
+
+def test_a_run_of_several_layers_scores_each_pair_once(cli: Cli, collection_folder: Path):
+    answer = cli(
+        "run", collection_folder, "--reranker", FOLDER, "--set", "cutoff_layers=2,3,4", "--top-k", 5, "--format", "json"
+    )
+    results = answer.results()
+    assert [result["reranker"].rpartition("[")[2] for result in results] == ["layer 2]", "layer 3]", "layer 4]"]
+    assert [result["diagnostics"]["stored_pairs"] for result in results] == [0, 30, 30]
+    alone = cli(
+        "run", collection_folder, "--reranker", FOLDER, "--set", "cutoff_layers=4", "--top-k", 5, "--format", "json"
+    )
+    assert alone.results()[0]["measures"] == results[2]["measures"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cutoff_layers": 1}, "no head at layer 1: cutoff_layers are from 2 to 4"),
+        ({"cutoff_layers": "3,5"}, "no head at layer 5"),
+        ({"cutoff_layers": "last"}, "as in 8,16,24"),
+        ({"cutoff_layers": ""}, "as in 8,16,24"),
+        ({"max_length": 4}, "16 at least"),
+        ({"rule": "own"}, "one of: card, class"),
+        ({"compress_ratio": 2}, 'no setting "compress_ratio"'),
+    ],
+)
+def test_a_wrong_setting_is_a_one_line_error(tmp_path: Path, settings: dict, message: str):
+    with pytest.raises(HarnessError, match=message) as caught:
+        opened(FOLDER, tmp_path, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def copied(folder: Path, config: dict | None = None, weights=None) -> Path:
+    """The tiny model with a changed config.json, or with `weights` done to its weights."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(FOLDER, folder)
+    stated = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**stated, **(config or {})}))
+    if weights:
+        found = load_file(folder / "model.safetensors")
+        weights(found)
+        save_file(found, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head_type": "complex"}, "head_type is 'complex'"),
+        ({"rope_scaling": {"type": "linear", "factor": 2}}, "rope_scaling"),
+        ({"scale_depth": None}, "no number for scale_depth"),
+    ],
+)
+def test_a_minicpm_of_another_build_is_refused(tmp_path: Path, change: dict, message: str):
+    with pytest.raises(HarnessError, match=message):
+        opened(copied(tmp_path / "other", change), tmp_path)
+
+
+def _nan(weights: dict) -> None:
+    weights["model.norm.weight"][3] = float("nan")
+
+
+def _whole_numbers(weights: dict) -> None:
+    weights["model.layers.0.mlp.up_proj.weight"] = weights["model.layers.0.mlp.up_proj.weight"].char()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda weights: weights.pop("lm_head.1.linear_head.weight"), r"files lack lm_head\.1\.linear_head\.weight"),
+        (lambda weights: weights.update(extra=weights["model.norm.weight"].clone()), "no place for, extra"),
+        (lambda weights: weights.update({"model.norm.weight": weights["model.norm.weight"][:8].clone()}), r"shape \(8,\)"),
+        (_nan, "model.norm.weight holds NaN"),
+        (_whole_numbers, "quantised weights are not read"),
+    ],
+    ids=["missing", "unknown", "shape", "nan", "quantised"],
+)
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path, damage, message: str):
+    (reranker,) = opened(copied(tmp_path / "damaged", weights=damage), tmp_path)
+    with pytest.raises(HarnessError, match=message):
+        score(reranker, PAIRS[:1])
+
+
+def test_stored_rotary_frequencies_are_ignored(tmp_path: Path):
+    def add(weights: dict) -> None:
+        weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = weights["model.norm.weight"].clone()
+
+    (old,), (plain,) = opened(copied(tmp_path / "old", weights=add), tmp_path), opened(FOLDER, tmp_path)
+    np.testing.assert_array_equal(score(old, PAIRS[:3]).margins, score(plain, PAIRS[:3]).margins)
+
+
+def test_shared_keys_and_values_equal_repeated_ones(tmp_path: Path):
+    """Two key/value heads for four heads score as four, each of the two twice."""
+
+    def halve(weights: dict) -> None:
+        for name in [name for name in weights if "k_proj" in name or "v_proj" in name]:
+            weights[name] = weights[name][:16].clone()
+
+    def repeat(weights: dict) -> None:
+        for name in [name for name in weights if "k_proj" in name or "v_proj" in name]:
+            weights[name] = weights[name][:16].unflatten(0, (2, 8)).repeat_interleave(2, 0).flatten(0, 1)
+
+    (grouped,) = opened(copied(tmp_path / "grouped", {"num_key_value_heads": 2}, halve), tmp_path)
+    (repeated,) = opened(copied(tmp_path / "repeated", None, repeat), tmp_path)
+    np.testing.assert_allclose(score(grouped, PAIRS).margins, score(repeated, PAIRS).margins, atol=1e-6, rtol=0)
+
+
+def test_with_scales_of_one_the_network_is_a_llama(tmp_path: Path):
+    """transformers' own Llama, on the same weights, gives the hidden states that the heads read."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import LlamaConfig, LlamaModel
+
+    folder = copied(tmp_path / "llama", {"scale_emb": 1, "scale_depth": 2.0})  # 2 / √4 layers is 1
+    stated = json.loads((folder / "config.json").read_text())
+    known = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size", "rms_norm_eps")
+    llama = LlamaModel(LlamaConfig(**{key: stated[key] for key in known})).eval()
+    weights = load_file(folder / "model.safetensors")
+    body = {name.removeprefix("model."): weight for name, weight in weights.items() if name.startswith("model.")}
+    llama.load_state_dict(body)
+    found = [score(reranker, PAIRS[:4]) for reranker in opened(folder, tmp_path, cutoff_layers="2,3,4")]
+    for row, ids in enumerate(found[0].ids):
+        with torch.inference_mode():
+            states = llama(torch.tensor([ids]), output_hidden_states=True).hidden_states
+        for place, layer in enumerate((2, 3, 4)):
+            last = states[layer][0, -1] if layer == 4 else llama.norm(states[layer][0, -1])
+            expected = float(weights[f"lm_head.{place}.linear_head.weight"][0] @ last)
+            assert found[place].margins[row] == pytest.approx(expected, abs=1e-5)
+
+
+def test_half_precision_has_its_own_key_and_stays_near(tmp_path: Path):
+    (half,), (single,) = opened(FOLDER, tmp_path, dtype="bfloat16"), opened(FOLDER, tmp_path)
+    assert half.spec.fingerprint != single.spec.fingerprint
+    near = score(half, PAIRS).margins - score(single, PAIRS).margins
+    assert 0 < np.abs(near).max() < 0.2

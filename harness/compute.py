@@ -130,6 +130,7 @@ class Workbench:
             collection=collection.fingerprint,
             candidates=candidates.digest,
             queries=len(qrels),
+            asked=tuple(map(str, measures)),
             measures=rows,
             diagnostics={**diagnose(judged, candidates.run, qrels), **_counts(reranked)},
             performance=_performance(reranked),
@@ -144,7 +145,7 @@ class Workbench:
 
         path = job.identity.path(self._request.results)
         try:
-            known = [Measure.parse(name.split(" ")[0]) for name in load_result(path).measures] if path.exists() else []
+            known = [Measure.parse(name) for name in load_result(path).asked] if path.exists() else []
         except (HarnessError, ValueError):
             known = []
         return tuple(dict.fromkeys((*job.measures, *known)))

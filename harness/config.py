@@ -43,7 +43,11 @@ def read_config(path: Path, options: Mapping[str, Mapping[str, Any]]) -> dict[st
         raise HarnessError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path} is not readable TOML: {error}") from None
-    known = {flag.removeprefix("--"): how for flag, how in options.items()}
+    known: dict[str, Mapping[str, Any]] = {}
+    for flag, how in options.items():
+        # `tasks` are the words of `run`; the flag --tasks, a folder of cards, is the key `cards`.
+        key = flag.removeprefix("--")
+        known[str(how["dest"]) if key in known else key] = how
     found = {}
     for key, value in table.items():
         where = f"{path}, line {_line_of(key, text)}"

@@ -88,9 +88,10 @@ class Encoder:
         """The ids that the model gets for each text; empty where the library runs the model."""
         return [ids.tolist() for ids, _ in self._encode_ids(texts, side, task_prompt)]
 
-    def lost_tokens(self, texts: Iterable[str], side: Side, task_prompt: str = "") -> NDArray[np.int64]:
-        """Tokens that truncation takes from each text; zeros where the library runs the model."""
-        return np.array([lost for _, lost in self._encode_ids(texts, side, task_prompt)], np.int64)
+    def token_counts(self, texts: Iterable[str], side: Side, task_prompt: str = "") -> NDArray[np.int64]:
+        """Shape (texts, 2): tokens that the model gets, tokens that truncation takes; zeros where the library runs it."""
+        counts = [(len(ids), lost) for ids, lost in self._encode_ids(texts, side, task_prompt)]
+        return np.array(counts, np.int64).reshape(-1, 2)
 
     def _encode_ids(self, texts: Iterable[str], side: Side, task_prompt: str) -> Iterator[tuple[Ids, int]]:
         prompt = self.spec.recipe.prompt(side, task_prompt)

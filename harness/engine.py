@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .digest import Digest
 from .errors import HarnessError
 
-__all__ = ["Rows", "plan_batches", "plan_digest", "run_plan"]
+__all__ = ["Rows", "plan_batches", "plan_digest", "plan_of", "run_plan"]
 
 Rows = NDArray[np.int64]
 
@@ -43,6 +43,14 @@ def plan_batches(lengths: Sequence[int] | Rows, budget: int) -> list[Rows]:
         batches.append(order[start : start + size])
         start += size
     return batches
+
+
+def plan_of(prepared: Any, budget: int) -> list[Rows]:
+    """The plan of a prepared request: the one that its model makes (`plan(budget)`), else by length alone."""
+    if hasattr(prepared, "plan"):
+        own: list[Rows] = prepared.plan(budget)
+        return own
+    return plan_batches(prepared.lengths, budget)
 
 
 def plan_digest(batches: Sequence[Rows]) -> str:

@@ -175,16 +175,12 @@ def _stale(stored: Result, job: Job, request: Request) -> list[str]:
     digest = known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache)
     if digest is not None and request.limit is None and digest != stored.candidates:
         reasons.append(f"the candidates {stored.candidates[:8]} → {digest[:8]}")
-    absent = [str(m) for m in job.measures if not any(_names(name, m) for name in stored.measures)]
+    absent = [str(measure) for measure in job.measures if str(measure) not in stored.asked]
     if absent:
         reasons.append(f"{', '.join(absent)} was not measured")
     if request.save_runs is not None:
         reasons.append("its rankings are to be saved")
     return reasons
-
-
-def _names(printed: str, measure: Measure) -> bool:
-    return printed == str(measure) or printed.startswith(f"{measure} ")
 
 
 def _title(job: Job) -> str:

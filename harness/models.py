@@ -35,8 +35,8 @@ _TOKENIZER = re.compile(
     r"(tokenizer\.json|tokenizer_config\.json|vocab\.(txt|json)|merges\.txt|spiece\.model|tokenizer\.model"
     r"|sentencepiece\.bpe\.model|special_tokens_map\.json|added_tokens\.json|chat_template\.jinja|generation_config\.json)\Z"
 )
-_SAFETENSORS = re.compile(r"((\w+/)?(model|pytorch_model)|adapter_model)[\w.-]*\.safetensors(\.index\.json)?\Z")
-_BIN = re.compile(r"((\w+/)?pytorch_model|adapter_model)[\w.-]*\.bin(\.index\.json)?\Z")
+_SAFETENSORS = re.compile(r"(model|pytorch_model|adapter_model)[\w.-]*\.safetensors(\.index\.json)?\Z")
+_BIN = re.compile(r"(pytorch_model|adapter_model)[\w.-]*\.bin(\.index\.json)?\Z")
 _VOCABULARY = re.compile(r"(tokenizer\.(json|model)|vocab\.(txt|json)|spiece\.model|sentencepiece\.bpe\.model)\Z")
 
 
@@ -78,20 +78,32 @@ class ModelSource:
         return "modules.json" in self.files
 
     def weight_files(self) -> list[str]:
-        """safetensors where there are any, else pickled weights (read with weights_only).
+        """In each folder of the model safetensors where there are any, else pickled weights (read with weights_only).
 
         For an adapter those of the adapter, so that whoever reads weights without merging finds
         none that fit.
         """
         if self.adapter is not None:
             return self.adapter.weight_files()
-        safe = [name for name in self.files if _SAFETENSORS.match(name)]
-        return safe or [name for name in self.files if _BIN.match(name)]
+        found = []
+        for folder in ["", *self._module_folders()]:
+            inside = [name for name in self.files if name.rpartition("/")[0] == folder]
+            safe = [name for name in inside if _SAFETENSORS.match(name.rpartition("/")[2])]
+            found += safe or [name for name in inside if _BIN.match(name.rpartition("/")[2])]
+        return found
 
     def needed_files(self) -> list[str]:
+        """The files that decide what the model computes, sorted; weights in one form only."""
         wanted = set(self.weight_files()) | set(self.small)
         wanted |= {name for name in self.files if _TOKENIZER.match(name)}
+        folders = set(self._module_folders())
+        forms = re.compile(r".*\.(bin|safetensors|h5|msgpack|onnx|ot)\Z")
+        wanted |= {name for name in self.files if name.rpartition("/")[0] in folders and not forms.match(name)}
         return sorted(wanted)
+
+    def _module_folders(self) -> list[str]:
+        """The folders of a sentence-transformers model's modules, below its own."""
+        return sorted({str(module["path"]) for module in self.small.get("modules.json", ())} - {""})
 
 
 def open_model(name: str, cache: Path, *, revision: str | None = None, rehash: bool = False) -> ModelSource:

@@ -125,7 +125,7 @@ def _measure(job: Job, request: Request, collection: Any, candidates: Any) -> Pl
     """Exact counts, and a probe of a few batches spread over the plan."""
     import numpy as np
 
-    from .engine import plan_batches
+    from .engine import plan_of
     from .rerank import gather, store_key
     from .store import ScoreStore, document_digest, query_digest
 
@@ -136,7 +136,7 @@ def _measure(job: Job, request: Request, collection: Any, candidates: Any) -> Pl
     if reranker.spec.context == "list" or not hasattr(reranker.load(), "prepare"):
         return _entry(job, "to compute", pairs=len(pairs.pairs))
     prepared = reranker.load().prepare(pairs.queries, pairs.documents, pairs.pairs)
-    plan = plan_batches(prepared.lengths, request.options.batch_tokens)
+    plan = plan_of(prepared, request.options.batch_tokens)
     key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
     with ScoreStore(request.cache / "scores.sqlite") as store:
         queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)

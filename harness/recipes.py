@@ -18,7 +18,7 @@ from .errors import HarnessError, did_you_mean
 from .models import ModelSource
 from .tokenization import token_limit
 
-__all__ = ["EncoderSpec", "Recipe", "Side", "known_recipes", "read_encoder"]
+__all__ = ["EncoderSpec", "Recipe", "Side", "is_late_interaction", "known_recipes", "read_encoder"]
 
 VERSION = 1
 
@@ -112,6 +112,17 @@ def read_encoder(
     return EncoderSpec(source.name, source.revision, chosen, dtype)
 
 
+def is_late_interaction(source: ModelSource) -> bool:
+    """Whether the files are those of a model with one vector a token (ColBERT, PyLate, MultiVectorEncoder)."""
+    stated = source.small.get("config_sentence_transformers.json", {}).get("model_type")
+    types = [str(entry["type"]) for entry in source.small.get("modules.json", ())]
+    return (
+        source.architecture == "HF_ColBERT"
+        or stated in ("ColBERT", "MultiVectorEncoder")
+        or any(kind.startswith("pylate.") for kind in types)
+    )
+
+
 def known_recipes() -> Mapping[str, Recipe]:
     """Every recipe by its name, from known_encoders.yaml."""
     return {name: Recipe(**fields) for name, fields in _table()["recipes"].items()}
@@ -140,6 +151,14 @@ def _chosen_recipe(source: ModelSource, name: str | None) -> Recipe:
             f"{source.name} is {what}, not a sentence-transformers model (it has no modules.json), so it cannot "
             f"be a first stage or a bi-encoder: its pooling is not stated. A reranker goes to --reranker; for an "
             f"encoder whose recipe is known, say recipe=NAME: {', '.join(sorted(recipes))}."
+        )
+    kind = source.small.get("config_sentence_transformers.json", {}).get("model_type") or "SentenceTransformer"
+    late = is_late_interaction(source)
+    if late or kind != "SentenceTransformer":
+        what = "a late-interaction model" if late else f"a {kind}"
+        raise HarnessError(
+            f"{source.name} is {what}: it does not give one dense vector a text, so it cannot be a first stage or a "
+            f"bi-encoder.{' As a reranker its family is late-interaction.' if late else ''}"
         )
     if name is None:
         return _read_recipe(source)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .collection import Collection
 from .digest import Digest, digest_of
-from .engine import Rows, plan_batches, plan_digest, run_plan
+from .engine import Rows, plan_digest, plan_of, run_plan
 from .errors import HarnessError
 from .options import Options
 from .progress import Progress
@@ -150,7 +150,7 @@ def _score_pairs(
     reranker: Reranker, request: RequestPairs, store: ScoreStore, options: Options, candidates: Candidates
 ) -> _Scored:
     prepared = reranker.load().prepare(request.queries, request.documents, request.pairs)
-    plan = plan_batches(prepared.lengths, options.batch_tokens)
+    plan = plan_of(prepared, options.batch_tokens)
     key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
     queries = [query_digest(query) for query in request.queries]
     documents = [document_digest(document) for document in request.documents]

@@ -133,6 +133,8 @@ class Result:
     candidates: str
     """The candidates' digest."""
     queries: int
+    asked: tuple[str, ...]
+    """The measures that were asked for; one that the runs do not decide is here and not in `measures`."""
     measures: Mapping[str, Mapping[str, float | None]]
     """measure → first_stage, reranked, oracle, difference, low, high, p; None where there is none."""
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
@@ -188,6 +190,7 @@ def load_result(path: Path, *, with_values: bool = False) -> Result:
         if schema > SCHEMA:
             raise HarnessError(f"{path} has schema {schema}, later than the {SCHEMA} known here: update rerank-harness")
         identity = Identity(**record.pop("identity"))
+        record["asked"] = tuple(record["asked"])
         if with_values:
             record |= json.loads(gzip.decompress(values_path(path).read_bytes()))
             record["query_ids"] = tuple(record["query_ids"])

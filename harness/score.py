@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import Rows, plan_batches, run_plan
+from .engine import Rows, plan_of, run_plan
 from .errors import HarnessError
 from .rerankers.base import Reranker
 from .rows import read_jsonl
@@ -73,7 +73,7 @@ def margins_of(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 40
     def commit(rows: Rows, values: NDArray[Any]) -> None:
         margins[rows] = values
 
-    run_plan(plan_batches(prepared.lengths, batch_tokens), np.ones(len(pairs), bool), prepared.score, commit)
+    run_plan(plan_of(prepared, batch_tokens), np.ones(len(pairs), bool), prepared.score, commit)
     return margins
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +14,20 @@ from conftest import Cli
 from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
 
 from harness.errors import HarnessError
+from harness.options import Options
+from harness.rerank import rerank
+from harness.rerankers.base import Reranker
+from harness.store import ScoreStore
+from harness.types import Candidates, DocumentText, QueryText
 
 FOLDER = model_folder("bge-reranker-layerwise")
 CASES = cases("bge-reranker-layerwise")
 PAIRS = CASES[0]["pairs"]
+SHORT = PAIRS[:6]
 
 
 def check(folder: Path, cache: Path, case: dict) -> None:
-    rerankers = opened(
-        folder, cache, cutoff_layers=case["cutoff_layers"], max_length=case["max_length"], rule="class"
-    )
+    rerankers = opened(folder, cache, cutoff_layers=case["cutoff_layers"], max_length=case["max_length"], rule="class")
     assert len(rerankers) == len(case["cutoff_layers"])
     place = case["cutoff_layers"].index(case.get("layer", case["cutoff_layers"][0]))
     found = score(rerankers[place], case["pairs"])
@@ -65,7 +71,9 @@ def test_the_two_rules_leave_the_passage_different_room(tmp_path: Path):
     frame = len(template.separator) + len(template.closing)
     assert by_card.prepared.lengths[0] == 64 + frame
     # The passage's own first 64 ids are fewer than the class leaves room for.
-    assert by_class.prepared.lengths[0] == 1 + len(template._ids(["A: cedar"])[0]) + 64 + len(template.separator) + frame
+    assert (
+        by_class.prepared.lengths[0] == 1 + len(template._ids(["A: cedar"])[0]) + 64 + len(template.separator) + frame
+    )
     assert by_card.ids[0][-frame:] == by_class.ids[0][-frame:]
 
 
@@ -88,12 +96,12 @@ def test_a_layer_has_the_same_key_whatever_else_is_asked_for(tmp_path: Path):
     alone = opened(FOLDER, tmp_path, cutoff_layers=3)[0]
     among = opened(FOLDER, tmp_path, cutoff_layers="2,3,4")[1]
     assert alone.spec.fingerprint == among.spec.fingerprint
-    np.testing.assert_array_equal(score(alone, PAIRS).margins, score(among, PAIRS).margins)
+    np.testing.assert_array_equal(score(alone, SHORT).margins, score(among, SHORT).margins)
 
 
 def test_one_pass_hands_over_the_other_layers_under_their_own_keys(tmp_path: Path):
     rerankers = opened(FOLDER, tmp_path, cutoff_layers="2,3,4")
-    found = [score(reranker, PAIRS) for reranker in rerankers]
+    found = [score(reranker, SHORT) for reranker in rerankers]
     also = found[0].prepared.also
     assert set(also) == {rerankers[1].spec.fingerprint, rerankers[2].spec.fingerprint}
     for place in (1, 2):
@@ -108,17 +116,75 @@ def test_compute_and_weights_stop_at_the_largest_layer(tmp_path: Path):
     assert not any(name.startswith("model.layers.3.") for name in weights)
 
 
-def test_a_run_of_several_layers_scores_each_pair_once(cli: Cli, collection_folder: Path):
-    answer = cli(
-        "run", collection_folder, "--reranker", FOLDER, "--set", "cutoff_layers=2,3,4", "--top-k", 5, "--format", "json"
-    )
-    results = answer.results()
-    assert [result["reranker"].rpartition("[")[2] for result in results] == ["layer 2]", "layer 3]", "layer 4]"]
-    assert [result["diagnostics"]["stored_pairs"] for result in results] == [0, 30, 30]
-    alone = cli(
-        "run", collection_folder, "--reranker", FOLDER, "--set", "cutoff_layers=4", "--top-k", 5, "--format", "json"
-    )
-    assert alone.results()[0]["measures"] == results[2]["measures"]
+@dataclass
+class Texts:
+    """The part of a collection that reranking reads."""
+
+    queries: dict[str, QueryText]
+    texts: dict[str, DocumentText]
+
+    def documents(self, doc_ids) -> dict[str, DocumentText]:
+        return {doc_id: self.texts[doc_id] for doc_id in doc_ids}
+
+
+def request_of(pairs: list) -> tuple[Texts, Candidates]:
+    names = [f"{place:02d}" for place in range(len(pairs))]
+    queries = {name: QueryText(query) for name, (query, _) in zip(names, pairs, strict=True)}
+    texts = {name: DocumentText("", document) for name, (_, document) in zip(names, pairs, strict=True)}
+    run = {query: dict.fromkeys(names[: place + 1], 1.0) for place, query in enumerate(names)}
+    return Texts(queries, texts), Candidates(run, "made", "0" * 32)
+
+
+@dataclass
+class Tight:
+    """A layer on a device that has memory for one pair at a time."""
+
+    model: Any
+
+    def prepare(self, *request):
+        return TightPairs(self.model.prepare(*request))
+
+
+class TightPairs:
+    def __init__(self, prepared) -> None:
+        self.prepared, self.lengths, self.lost = prepared, prepared.lengths, prepared.lost
+
+    @property
+    def also(self):
+        return self.prepared.also
+
+    def score(self, rows):
+        found = self.prepared.score(rows)
+        if len(rows) > 1:
+            raise RuntimeError("CUDA out of memory")
+        return found
+
+
+@pytest.mark.parametrize("tight", [False, True], ids=["roomy", "out of memory"])
+def test_what_one_layer_leaves_in_the_store_is_all_that_the_next_needs(tmp_path: Path, tight: bool):
+    texts, candidates = request_of(PAIRS[:5])
+    options = Options(batch_tokens=1000)
+    rerankers = opened(FOLDER, tmp_path, cutoff_layers="2,3,4")
+    alone = [opened(FOLDER, tmp_path, cutoff_layers=layer)[0] for layer in (2, 3, 4)]
+    if tight:
+        rerankers[0] = Reranker(rerankers[0].spec, lambda first=rerankers[0]: Tight(first.load()))
+    with ScoreStore(tmp_path / "scores.sqlite") as store, ScoreStore(tmp_path / "others.sqlite") as other:
+        found = [rerank(reranker, candidates, texts, store, options) for reranker in rerankers]
+        assert [done.stored for done in found] == [0, 15, 15]
+        for done, single in zip(found, alone, strict=True):
+            expected = rerank(single, candidates, texts, other, options)
+            assert expected.stored == 0
+            for query, scores in expected.run.items():
+                assert done.run[query] == pytest.approx(scores, abs=1e-5)
+
+
+def test_a_run_of_several_layers_has_a_result_for_each(cli: Cli, collection_folder: Path):
+    several = cli("run", collection_folder, "--reranker", FOLDER, "--set", "cutoff_layers=2,4", "--format", "json")
+    one = cli("run", collection_folder, "--reranker", FOLDER, "--set", "cutoff_layers=4", "--format", "json")
+    results = several.results()
+    assert [result["reranker"] for result in results] == [f"{FOLDER.name}[layer 2]", f"{FOLDER.name}[layer 4]"]
+    assert one.results()[0]["reused"]
+    assert one.results()[0]["path"] == results[1]["path"] != results[0]["path"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +245,10 @@ def _whole_numbers(weights: dict) -> None:
     [
         (lambda weights: weights.pop("lm_head.1.linear_head.weight"), r"files lack lm_head\.1\.linear_head\.weight"),
         (lambda weights: weights.update(extra=weights["model.norm.weight"].clone()), "no place for, extra"),
-        (lambda weights: weights.update({"model.norm.weight": weights["model.norm.weight"][:8].clone()}), r"shape \(8,\)"),
+        (
+            lambda weights: weights.update({"model.norm.weight": weights["model.norm.weight"][:8].clone()}),
+            r"shape \(8,\)",
+        ),
         (_nan, "model.norm.weight holds NaN"),
         (_whole_numbers, "quantised weights are not read"),
     ],
@@ -212,7 +281,7 @@ def test_shared_keys_and_values_equal_repeated_ones(tmp_path: Path):
 
     (grouped,) = opened(copied(tmp_path / "grouped", {"num_key_value_heads": 2}, halve), tmp_path)
     (repeated,) = opened(copied(tmp_path / "repeated", None, repeat), tmp_path)
-    np.testing.assert_allclose(score(grouped, PAIRS).margins, score(repeated, PAIRS).margins, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(score(grouped, SHORT).margins, score(repeated, SHORT).margins, atol=1e-6, rtol=0)
 
 
 def test_with_scales_of_one_the_network_is_a_llama(tmp_path: Path):
@@ -223,7 +292,14 @@ def test_with_scales_of_one_the_network_is_a_llama(tmp_path: Path):
 
     folder = copied(tmp_path / "llama", {"scale_emb": 1, "scale_depth": 2.0})  # 2 / √4 layers is 1
     stated = json.loads((folder / "config.json").read_text())
-    known = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size", "rms_norm_eps")
+    known = (
+        "hidden_size",
+        "intermediate_size",
+        "num_attention_heads",
+        "num_hidden_layers",
+        "vocab_size",
+        "rms_norm_eps",
+    )
     llama = LlamaModel(LlamaConfig(**{key: stated[key] for key in known})).eval()
     weights = load_file(folder / "model.safetensors")
     body = {name.removeprefix("model."): weight for name, weight in weights.items() if name.startswith("model.")}
@@ -232,14 +308,14 @@ def test_with_scales_of_one_the_network_is_a_llama(tmp_path: Path):
     for row, ids in enumerate(found[0].ids):
         with torch.inference_mode():
             states = llama(torch.tensor([ids]), output_hidden_states=True).hidden_states
-        for place, layer in enumerate((2, 3, 4)):
-            last = states[layer][0, -1] if layer == 4 else llama.norm(states[layer][0, -1])
-            expected = float(weights[f"lm_head.{place}.linear_head.weight"][0] @ last)
-            assert found[place].margins[row] == pytest.approx(expected, abs=1e-5)
+            for place, layer in enumerate((2, 3, 4)):
+                last = states[layer][0, -1] if layer == 4 else llama.norm(states[layer][0, -1])
+                expected = float(weights[f"lm_head.{place}.linear_head.weight"][0] @ last)
+                assert found[place].margins[row] == pytest.approx(expected, abs=1e-5)
 
 
 def test_half_precision_has_its_own_key_and_stays_near(tmp_path: Path):
     (half,), (single,) = opened(FOLDER, tmp_path, dtype="bfloat16"), opened(FOLDER, tmp_path)
     assert half.spec.fingerprint != single.spec.fingerprint
-    near = score(half, PAIRS).margins - score(single, PAIRS).margins
+    near = score(half, SHORT).margins - score(single, SHORT).margins
     assert 0 < np.abs(near).max() < 0.2

@@ -29,6 +29,7 @@ RESULT = Result(
     collection="0" * 32,
     candidates="1" * 32,
     queries=2,
+    asked=("nDCG@10",),
     measures={"nDCG@10": {"first_stage": 0.1 + 0.2, "reranked": None}},
     values={"nDCG@10": {"first_stage": [0.25, 0.35]}},
     query_ids=("q1", "q2"),

@@ -50,6 +50,8 @@ class Prepared(Protocol):
     """Tokens of each pair after truncation; the plan's cost."""
     lost: NDArray[np.int64]
     """Tokens that truncation took from each pair."""
+    # A family may also offer `plan(budget) -> list of row batches`, where it computes several pairs
+    # together best; see `engine.plan_of`.
 
     also: Mapping[str, NDArray[np.float32]]
     """Scores of the rows of the last `score` under other fingerprints, found in the same pass (a

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..embedding_store import Vectors
 from ..encoders import Encoder, encoder_spec
+from ..engine import Rows
 from ..models import ModelSource
 from ..options import Options
 from ..text import JOIN_RULE, join_document, join_query
@@ -76,15 +77,18 @@ class VectorPairs:
         self._queries = [join_query(query) for query in queries]
         self._documents = [join_document(document) for document in documents]
         self.also: Mapping[str, NDArray[np.float32]] = {}
-        # A dot product costs nothing beside the encoding, which has a plan of its own.
-        self.lengths = np.ones(len(pairs), np.int64)
-        self.lost = self._encoder.lost_tokens(self._queries, "query", self._task)[pairs[:, 0]]
-        self.lost += self._encoder.lost_tokens(self._documents, "document")[pairs[:, 1]]
+        counts = self._encoder.token_counts(self._queries, "query", self._task)[pairs[:, 0]]
+        counts += self._encoder.token_counts(self._documents, "document")[pairs[:, 1]]
+        self.lengths, self.lost = counts[:, 0], counts[:, 1]
 
     @cached_property
     def _vectors(self) -> tuple[Vectors, Vectors]:
         queries = self._encoder.encode(self._queries, "query", self._task)
         return queries, self._encoder.encode(self._documents, "document")
+
+    def plan(self, budget: int) -> list[Rows]:
+        """The pairs in their order: a dot product costs nothing beside the encoding, which has a plan of its own."""
+        return np.split(np.arange(len(self._pairs)), range(budget, len(self._pairs), budget))
 
     def token_ids(self, row: int) -> list[int]:
         """The query's ids and then the document's: the two inputs of the pair."""

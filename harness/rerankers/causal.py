@@ -202,7 +202,8 @@ class CausalPairs:
 def _label_head(head: Any, labels: Sequence[int]) -> Any:
     """A float32 linear layer with the rows of `labels`.
 
-    The model's own code runs it in the head's place, so what an architecture does to its logits (a soft cap, a scale) is done to these as well.
+    The model's own code runs it in the head's place, so what an architecture does to its logits (a
+    soft cap, a scale) is done to these as well.
     """
     import torch
 

@@ -26,7 +26,7 @@ from ..text import JOIN_RULE, join_document, join_query
 from ..tokenization import Tokenizer, load_tokenizer, token_limit
 from ..types import DocumentText, QueryText
 from .base import Reranker, RerankerSpec
-from .late_layouts import LateLayout, read_layout
+from .late_layouts import LateLayout, Projection, read_layout
 from .settings import Reader, read_settings, whole_number
 
 __all__ = ["FAMILY", "open_family"]
@@ -34,8 +34,10 @@ __all__ = ["FAMILY", "open_family"]
 FAMILY = "late-interaction"
 VERSION = 1
 
+_LINEAR = ("linear.weight", "linear.bias", "residual.weight")
 
-def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:  # noqa: ARG001  (keeps nothing in the cache)
+
+def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
     """The reranker of a late-interaction model. Settings: query_length, document_length (tokens).
 
     Raises HarnessError for a layout that is not known, or lengths the model has no positions for.
@@ -175,11 +177,111 @@ class LateInteraction:
 
     @cached_property
     def _projections(self) -> list[Any]:
-        from .late_projection import load_projection
+        return [_Projection(self.source, projection, self.options) for projection in self.layout.projections]
 
-        dtype = torch_dtype(self.options.dtype)
-        folder = snapshot(self.source)
-        return [
-            load_projection(folder, projection, self.source.name).to(device=self.options.device, dtype=dtype)
-            for projection in self.layout.projections
-        ]
+
+class _Projection:
+    """A linear map of every token's vector."""
+
+    def __init__(self, source: ModelSource, projection: Projection, options: Options) -> None:
+        weights = _read_linear(source, projection.folder)
+        self._residual = projection.residual
+        self._weights = {
+            name: weight.to(device=options.device, dtype=torch_dtype(options.dtype)) for name, weight in weights.items()
+        }
+
+    def __call__(self, hidden: Any) -> Any:
+        """Shape (batch, tokens, in) → (batch, tokens, out)."""
+        import torch
+
+        linear = torch.nn.functional.linear
+        found = linear(hidden, self._weights["linear.weight"], self._weights.get("linear.bias"))
+        if not self._residual:
+            return found
+        other = self._weights.get("residual.weight")
+        return found + (hidden if other is None else linear(hidden, other))
+
+
+def _read_linear(source: ModelSource, folder: str) -> dict[str, Any]:
+    """The weights of the linear map in a folder of the model (empty: among its transformer's)."""
+    import torch
+    from safetensors import safe_open
+
+    found: dict[str, Any] = {}
+    for file in source.weight_files():
+        path = snapshot(source) / file
+        if file.rpartition("/")[0] != folder or file.endswith(".json"):
+            continue
+        if file.endswith(".safetensors"):
+            with safe_open(path, "pt") as weights:
+                found |= {name: weights.get_tensor(name) for name in weights.keys() if name in _LINEAR}  # noqa: SIM118
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            found |= {name: weight for name, weight in loaded.items() if name in _LINEAR}
+    if "linear.weight" not in found:
+        raise HarnessError(f"{source.name}: its files lack linear.weight, the projection of its tokens' vectors")
+    for name, weight in found.items():
+        if not bool(torch.isfinite(weight).all()):
+            raise HarnessError(f"{source.name}: the weight {name} holds NaN or infinite values")
+    return found
+
+
+class LatePairs:
+    """The pairs of one request, planned by document, so that each document's vectors are computed once."""
+
+    def __init__(
+        self,
+        model: LateInteraction,
+        queries: Sequence[TokenRow],
+        documents: Sequence[TokenRow],
+        pairs: NDArray[np.int64],
+    ) -> None:
+        self._model, self._queries, self._documents, self._pairs = model, queries, documents, pairs
+        self.also: Mapping[str, NDArray[np.float32]] = {}
+        self.lengths = np.array([len(row.ids) for row in queries], np.int64)[pairs[:, 0]]
+        self.lengths += np.array([len(row.ids) for row in documents], np.int64)[pairs[:, 1]]
+        self.lost = np.array([row.lost for row in queries], np.int64)[pairs[:, 0]]
+        self.lost += np.array([row.lost for row in documents], np.int64)[pairs[:, 1]]
+
+    def token_ids(self, row: int) -> list[int]:
+        """The query's ids and then the document's: the two inputs of the pair."""
+        query, document = self._pairs[row]
+        return [*self._queries[query].ids.tolist(), *self._documents[document].ids.tolist()]
+
+    def plan(self, budget: int) -> list[Rows]:
+        """Batches of rows: all pairs of as many documents as the budget of tokens holds, longest first."""
+        order = np.argsort(self._pairs[:, 1], kind="stable")
+        bounds = np.searchsorted(self._pairs[order, 1], np.arange(len(self._documents) + 1))
+        batches = plan_batches([len(row.ids) for row in self._documents], budget)
+        return [np.concatenate([order[bounds[place] : bounds[place + 1]] for place in batch]) for batch in batches]
+
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        queries = self._query_vectors
+        places, row_place = np.unique(self._pairs[rows, 1], return_inverse=True)
+        documents = self._model.token_vectors([self._documents[place] for place in places])
+        found = np.empty(len(rows), np.float32)
+        for place, vectors in enumerate(documents):
+            mine = np.flatnonzero(row_place == place)
+            found[mine] = _max_sim([queries[query] for query in self._pairs[rows[mine], 0]], vectors)
+        return found
+
+    @cached_property
+    def _query_vectors(self) -> list[Any]:
+        """Of every query, in batches that are a function of the whole request."""
+        found: dict[int, Any] = {}
+        budget = self._model.options.batch_tokens
+        for batch in plan_batches([len(row.ids) for row in self._queries], budget):
+            vectors = self._model.token_vectors([self._queries[place] for place in batch])
+            found |= dict(zip(batch.tolist(), vectors, strict=True))
+        return [found[place] for place in range(len(self._queries))]
+
+
+def _max_sim(queries: Sequence[Any], document: Any) -> NDArray[np.float32]:
+    """Σ over a query's token vectors of the largest dot product with one of the document's, for each query."""
+    import torch
+
+    with torch.inference_mode():
+        best = (torch.cat(list(queries)) @ document.T).amax(1)
+        sums = [part.sum() for part in best.split([len(query) for query in queries])]
+        found: NDArray[np.float32] = torch.stack(sums).cpu().numpy()
+    return found

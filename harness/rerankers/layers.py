@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import HarnessError
 from ..models import ModelSource, snapshot
-from ..tokenization import load_tokenizer
+from ..tokenization import Tokenizer, load_tokenizer
 from ..types import DocumentText, QueryText
 from .ab_prompt import AbInput, AbInputs, AbRule, AbTemplate, bos_id
 from .base import Reranker, RerankerSpec, sigmoid
@@ -105,6 +105,10 @@ class LayerModel:
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
     ) -> LayerPairs:
         return LayerPairs(self.shared, self.place, self.template.fill(queries, documents, pairs))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.template.tokenizer
 
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
         """The raw logit, or its sigmoid where `normalize` is asked for."""

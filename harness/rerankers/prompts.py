@@ -6,8 +6,10 @@ is tokenized for each pair as one string, because a prompt's ids are not those o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -51,7 +53,7 @@ class Prompter:
         self.before, self.after = np.array(prefix + first, np.int32), np.array(last + suffix, np.int32)
         """The fixed ids around the body."""
         frame = len(prefix) + len(suffix)
-        most = rule.max_length if positions is None else positions - frame
+        most = (positions or sys.maxsize) - frame
         self.max_length = min(rule.max_length, most) if rule.fixed == "free" else rule.max_length
         asked = self.max_length + {"counted": -frame, "free": 0, "added": frame}[rule.fixed]
         self.room = min(asked, most) - len(first) - len(last)
@@ -108,11 +110,10 @@ class Prompter:
     def _pieces(
         self, part: Part, pairs: Iterable[tuple[QueryText, DocumentText]], *, joint: bool = False
     ) -> list[Piece]:
-        texts = [self.template.fill(part, query, document) for query, document in pairs]
+        texts = (self.template.fill(part, query, document) for query, document in pairs)
         limit = None if part.limit is None else int(self.max_length * part.limit)
         pieces = []
-        for start in range(0, len(texts), CHUNK):
-            chunk = texts[start : start + CHUNK]
+        while chunk := list(islice(texts, CHUNK)):
             for filled, entry in zip(chunk, self.tokenizer.encode_plain([f.text for f in chunk]), strict=True):
                 ids = np.array(entry.ids, np.int32)[:limit]
                 needs_ranks = self.rule.cut == "document" and (not joint or len(ids) > self.room)

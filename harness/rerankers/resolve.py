@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import HarnessError, did_you_mean
 from ..models import ModelSource, open_model
 from ..options import Options
+from ..recipes import is_late_interaction
 from .base import Reranker
 
 __all__ = ["FAMILIES", "known_models", "open_rerankers"]
@@ -31,6 +32,7 @@ FAMILIES = {
     "listwise": "listwise",
     "remote": "remote",
     "bi-encoder": "bi_encoder",
+    "late-interaction": "late_interaction",
     "plug-in": "plugin",
 }
 """family → the module of this package that scores it; each has `open_family(source, options, cache)`."""
@@ -93,6 +95,8 @@ def _family_of(source: ModelSource) -> str:
         return _BY_ARCHITECTURE[source.architecture]
     if source.architecture.endswith("ForSequenceClassification"):
         return "sequence-classification"
+    if is_late_interaction(source):
+        return "late-interaction"
     if source.is_sentence_transformer:
         return "bi-encoder"
     if source.architecture.endswith("ForCausalLM"):

@@ -1,0 +1,78 @@
+"""The README keeps its promises: its tree is the disk's, its Chinese twin keeps step, its example runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Cli
+
+ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
+
+FOLDERS_SHOWN_WHOLE = ("harness", "harness/rerankers", "harness/retrievers", "harness/fast", "benchmarks", ".ci")
+
+
+def tree(path: Path) -> dict[str, str]:
+    """path → comment, from the block between the tree markers."""
+    block = path.read_text(encoding="utf-8").split("<!-- tree -->")[1].split("<!-- /tree -->")[0]
+    found, parents = {}, []
+    for line in block.splitlines():
+        if match := re.match(r"( *)(\S+)(?:\s+# (.+))?$", line):
+            if line.startswith("```"):
+                continue
+            depth, name = len(match[1]) // 2, match[2]
+            parents = [*parents[:depth], name.rstrip("/")]
+            found["/".join(parents)] = match[3] or ""
+    return found
+
+
+def test_every_name_in_the_tree_is_on_disk():
+    missing = [name for name in tree(ENGLISH) if not (ROOT / name).exists()]
+    assert missing == []
+
+
+def test_every_file_of_the_house_is_in_the_tree_with_a_comment():
+    shown = tree(ENGLISH)
+    for folder in FOLDERS_SHOWN_WHOLE:
+        for path in sorted((ROOT / folder).iterdir()) if (ROOT / folder).is_dir() else []:
+            if path.name in ("__pycache__", "__init__.py", "_tasks"):
+                continue
+            name = path.relative_to(ROOT).as_posix()
+            assert shown.get(name), f"{name} has no line, or no comment, in the README's tree"
+
+
+def headings(text: str) -> list[int]:
+    inside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return [len(match[1]) for match in re.finditer(r"^(#+) ", inside, re.MULTILINE)]
+
+
+def code_blocks(text: str) -> list[str]:
+    """Code without its comments: those are in the language of the page."""
+    blocks = re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL)
+    return [re.sub(r"\s*#.*", "", block).strip() for block in blocks]
+
+
+@pytest.mark.parametrize("part", [headings, code_blocks])
+def test_the_chinese_readme_keeps_step(part):
+    assert part(CHINESE.read_text(encoding="utf-8")) == part(ENGLISH.read_text(encoding="utf-8"))
+
+
+def test_both_readmes_name_the_same_flags_and_variables():
+    pattern = re.compile(r"`?(--[a-z-]+|[A-Z]{2,}_[A-Z_]+)")
+    english, chinese = (set(pattern.findall(path.read_text(encoding="utf-8"))) for path in (ENGLISH, CHINESE))
+    assert english == chinese
+
+
+def test_every_flag_in_the_readme_exists(cli: Cli):
+    helps = "".join(cli(verb, "--help").out for verb in ("run", "score", "check", "cache", "leaderboard", "doctor", "demo"))
+    flags = set(re.findall(r"`[^`\n]*?(--[a-z-]+)", ENGLISH.read_text(encoding="utf-8")))
+    flags -= {"--index-url"}
+    assert {flag for flag in flags if flag not in helps} == set()
+
+
+def test_the_five_line_reranker_of_the_readme_runs(cli: Cli, collection_folder: Path):
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", ENGLISH.read_text(), re.DOTALL) if "def rerank" in block]
+    Path("mine.py").write_text(block)
+    answer = cli("run", collection_folder, "--reranker", "mine.py:rerank", "--format", "json")
+    assert answer.results()[0]["reranker"] == "mine.py:rerank"

@@ -6,12 +6,13 @@ afterwards, so that 8.8 million passages cost a few pages and not the whole memo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,16 @@ from .errors import HarnessError
 from .layout import Listing
 from .types import DocumentText, Qrels, QueryText, Subset, Task
 
-__all__ = ["Collection", "folder_revision", "folder_splits", "prepare", "prepared_fingerprint"]
+__all__ = [
+    "Collection",
+    "data_files",
+    "folder_listing",
+    "folder_revision",
+    "folder_splits",
+    "hub_listing",
+    "prepare",
+    "prepared_fingerprint",
+]
 
 LOADER_RULE = "rows by doc_id; 1"
 """Part of every key: changed whenever the same files would be read into something else."""
@@ -58,6 +68,11 @@ class Collection:
     judged_without_text: int
     """Judged (query, document) pairs whose document is not in the corpus."""
 
+    def bare(self) -> Collection:
+        """The collection with its queries' instructions taken away; its fingerprint is another."""
+        queries = {query_id: query._replace(instruction="") for query_id, query in self.queries.items()}
+        return replace(self, queries=queries, fingerprint=without_instructions(self.fingerprint))
+
     @cached_property
     def _corpus(self) -> Corpus:
         return Corpus(self.folder / "corpus.arrow")
@@ -90,12 +105,16 @@ def prepare(task: Task, subset: Subset, cache: Path) -> Collection:
     """
     place = _place(task, subset, cache)
     if _manifest(place) is None:
-        paths = _located(task, subset, cache)
-        with writing(cache):
+        with _located(task, subset, cache) as paths, writing(cache):
             _build(place, paths, f"{_source(task)}, split {subset.split}")
     collection = _opened(place)
     _check_counts(collection.size, len(collection.queries), task, subset)
     return collection
+
+
+def without_instructions(fingerprint: str) -> str:
+    """The fingerprint of a collection whose queries have lost their instructions."""
+    return digest_of("without instructions", fingerprint)
 
 
 def prepared_fingerprint(task: Task, subset: Subset, cache: Path) -> str | None:
@@ -112,7 +131,7 @@ def folder_revision(folder: Path, cache: Path) -> str:
 
     Raises HarnessError for a folder that is not there or holds no data.
     """
-    listing = _folder_listing(folder)
+    listing = folder_listing(folder)
     names = listing.data_files()
     if not names:
         raise HarnessError(f"{folder} holds no data: BEIR's layout is corpus.jsonl, queries.jsonl, qrels/<split>.tsv")
@@ -122,16 +141,33 @@ def folder_revision(folder: Path, cache: Path) -> str:
 
 def folder_splits(folder: Path, config: str = "") -> list[str]:
     """The splits of a folder that have qrels, sorted."""
-    return _folder_listing(folder).splits(config)
+    return folder_listing(folder).splits(config)
 
 
-def _folder_listing(folder: Path) -> Listing:
+def folder_listing(folder: Path) -> Listing:
+    """The files of a folder and what its README.md says of them. Raises HarnessError where it is not there."""
     if not folder.is_dir():
         raise HarnessError(f"there is no folder {folder}")
     # Two folders down is as deep as the layout goes.
     found = (path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern) if path.is_file())
     names = [path.relative_to(folder).as_posix() for path in found]
     return Listing(names, _text_of(folder / _CARD) if _CARD in names else "", f"folder {folder}")
+
+
+def hub_listing(name: str, commit: str, cache: Path) -> Listing:
+    """The files of a hub data set and what its card says of them; fetches the card alone."""
+    from .hub import fetch_file, repository_files
+
+    names = repository_files("dataset", name, commit, cache)
+    card = _text_of(fetch_file("dataset", name, commit, _CARD)) if _CARD in names else ""
+    return Listing(names, card, f"data set {name} at {commit[:8]}")
+
+
+def data_files(task: Task, subset: Subset, cache: Path) -> list[str]:
+    """The files of a hub data set that the subset is made of, beside its card; none for another task."""
+    if task.folder or task.loader:
+        return []
+    return hub_listing(task.path, task.revision, cache).layout(subset.config, subset.split).files()
 
 
 def _text_of(card: Path) -> str:
@@ -144,7 +180,8 @@ def _text_of(card: Path) -> str:
 def _place(task: Task, subset: Subset, cache: Path) -> Path:
     name = Path(task.path).name if task.folder else task.path.replace("/", "--")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]
-    key = digest_of(task.path, task.revision, subset.config, subset.split, LOADER_RULE)
+    loader = [task.loader] if task.loader else []
+    key = digest_of(task.path, task.revision, subset.config, subset.split, LOADER_RULE, *loader)
     return cache / "collections" / slug / key
 
 
@@ -212,19 +249,24 @@ def _build(place: Path, paths: Mapping[str, Sequence[Path]], source: str) -> Non
         shutil.rmtree(half, ignore_errors=True)
 
 
-def _located(task: Task, subset: Subset, cache: Path) -> dict[str, list[Path]]:
+@contextlib.contextmanager
+def _located(task: Task, subset: Subset, cache: Path) -> Iterator[Mapping[str, Sequence[Path]]]:
     """The files of each part, on this machine."""
+    if task.loader:
+        from .mteb_task import exported
+
+        with exported(task, subset, cache) as paths:
+            yield paths
+        return
     if task.folder:
         folder = Path(task.path)
         if (now := folder_revision(folder, cache)) != task.revision:
             raise HarnessError(f"the files in {folder} have changed (revision {now[:8]}, not {task.revision[:8]})")
-        layout = _folder_listing(folder).layout(subset.config, subset.split)
+        layout = folder_listing(folder).layout(subset.config, subset.split)
         here = {name: folder / name for name in layout.files()}
     else:
-        from .hub import fetch_file, fetch_files, repository_files
+        from .hub import fetch_files
 
-        names = repository_files("dataset", task.path, task.revision, cache)
-        card = _text_of(fetch_file("dataset", task.path, task.revision, _CARD)) if _CARD in names else ""
-        layout = Listing(names, card, _source(task)).layout(subset.config, subset.split)
+        layout = hub_listing(task.path, task.revision, cache).layout(subset.config, subset.split)
         here = fetch_files("dataset", task.path, task.revision, layout.files())
-    return {part: [here[name] for name in names] for part, names in vars(layout).items()}
+    yield {part: [here[name] for name in names] for part, names in vars(layout).items()}

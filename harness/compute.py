@@ -75,7 +75,8 @@ class Workbench:
         key = (job.task, job.subset)
         if self._collection is None or self._collection[0] != key:
             self._candidates.clear()
-            self._collection = key, prepare(job.task, job.subset, self._request.cache)
+            prepared = prepare(job.task, job.subset, self._request.cache)
+            self._collection = key, prepared.bare() if self._request.instructions == "none" else prepared
         return self._collection[1]
 
     def candidates(self, job: Job, collection: Collection) -> Candidates:

@@ -14,7 +14,7 @@ from .cache import write_atomically
 from .corpus import Corpus, write_corpus
 from .digest import Digest
 from .errors import HarnessError
-from .formats import read_instructions, read_lists, read_qrels, read_queries
+from .formats import read_examples, read_instructions, read_lists, read_qrels, read_queries
 from .types import Qrels
 
 __all__ = ["write_collection"]
@@ -49,6 +49,10 @@ def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: 
 
 def _read_judged(paths: Mapping[str, Sequence[Path]], source: str) -> dict[str, Any]:
     """All but the corpus, of the judged queries alone."""
+    for part, gold in (("examples", "gold_ids"), ("examples_long", "gold_ids_long")):
+        if paths.get(part):
+            asked, judgements, excluded = read_examples(paths[part], gold)
+            return {"queries": asked, "qrels": judgements, "given": None, "excluded": excluded, "qrel_diff": None}
     qrels = read_qrels(paths["qrels"])
     queries = read_queries(paths["queries"])
     if unknown := [query_id for query_id in qrels if query_id not in queries]:
@@ -65,13 +69,33 @@ def _read_judged(paths: Mapping[str, Sequence[Path]], source: str) -> dict[str, 
                 "instructions: every judged query needs one"
             )
         texts = {query_id: query._replace(instruction=instructions[query_id]) for query_id, query in texts.items()}
+    qrel_diff = read_lists(paths["qrel_diff"]) if paths.get("qrel_diff") else None
+    if qrel_diff is not None:
+        _require_twins(qrels, qrel_diff, source)
     return {
         "queries": texts,
         "qrels": qrels,
         "given": _lists_of(paths.get("top_ranked"), qrels),
         "excluded": _lists_of(paths.get("excluded"), qrels) or {},
-        "qrel_diff": read_lists(paths["qrel_diff"]) if paths.get("qrel_diff") else None,
+        "qrel_diff": qrel_diff,
     }
+
+
+def _require_twins(qrels: Qrels, qrel_diff: Mapping[str, Sequence[str]], source: str) -> None:
+    """Where instructions change, each judged query is `{base}-og` or `{base}-changed`, and both are there."""
+    for query_id in [*qrels, *(f"{base}-og" for base, doc_ids in qrel_diff.items() if doc_ids)]:
+        base, dash, side = query_id.rpartition("-")
+        if not dash or side not in ("og", "changed"):
+            raise HarnessError(
+                f'{source} has a qrel_diff, and its query "{query_id}" ends in neither -og nor -changed: which '
+                "instruction it has cannot be told"
+            )
+        for twin in (f"{base}-og", f"{base}-changed"):
+            if twin not in qrels:
+                raise HarnessError(
+                    f'{source}: query "{query_id}" has no twin: "{twin}" is not judged, and a change of instruction '
+                    "is measured on the two"
+                )
 
 
 def _lists_of(paths: Sequence[Path] | None, qrels: Qrels) -> dict[str, list[str]] | None:

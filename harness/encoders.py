@@ -130,12 +130,12 @@ class Encoder:
     ) -> None:
         def compute(rows: Rows) -> NDArray[np.float32]:
             vectors = batch.vectors(rows)
-            if self.spec.recipe.normalize:
-                vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-            for row in rows[~np.isfinite(vectors).all(1)]:
+            with np.errstate(over="ignore"):
+                norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            for row in rows[~np.isfinite(norms[:, 0])]:
                 text = batch.texts[row]
                 raise HarnessError(f'{self.spec.name} gave a vector that is not finite, for the text "{text[:60]}"')
-            return vectors
+            return vectors / np.maximum(norms, np.float32(1e-12)) if self.spec.recipe.normalize else vectors
 
         def commit(rows: Rows, vectors: NDArray[np.float32]) -> None:
             self._store.add(keys[rows], vectors)

@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .collection import prepared_fingerprint
+from .collection import prepared_fingerprint, without_instructions
 from .errors import HarnessError
 from .options import Options
 from .result import Identity, Result, find_previous, load_result
@@ -49,6 +49,8 @@ class Request:
     """Instead of the cards' measures; empty for these."""
     relevance_level: int = 1
     missing_text: str = "error"
+    instructions: str = "given"
+    """`none` takes the queries' instructions away, to show what they are worth."""
     save_runs: Path | None = None
 
 
@@ -131,6 +133,8 @@ def _identity(
         limit=request.limit,
         relevance_level=request.relevance_level,
         missing_text=request.missing_text,
+        instructions=request.instructions,
+        batch_tokens=None if request.options.dtype == "float32" else request.options.batch_tokens,
         task_prompt=task.prompt if stage.wants_task_prompt or (reranker and reranker.bind) else "",
     )
 
@@ -170,6 +174,8 @@ def _stale(stored: Result, job: Job, request: Request) -> list[str]:
     """Why a stored result cannot stand for `job`; empty where it can."""
     reasons = job.identity.changed_from(stored.identity)
     fingerprint = prepared_fingerprint(job.task, job.subset, request.cache)
+    if fingerprint is not None and request.instructions == "none":
+        fingerprint = without_instructions(fingerprint)
     if fingerprint is not None and fingerprint != stored.collection:
         reasons.append(f"the data's content {stored.collection[:8]} → {fingerprint[:8]}")
     digest = known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache)

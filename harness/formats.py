@@ -32,6 +32,7 @@ from .types import DocumentText, Qrels, QueryText, Run, ranked
 
 __all__ = [
     "read_corpus",
+    "read_examples",
     "read_instructions",
     "read_jsonl",
     "read_lists",
@@ -42,8 +43,10 @@ __all__ = [
 ]
 
 _ID = ("_id", "id")
+_TEXT = ("text", "content")
 _QUERY_ID = ("query-id",)
 _DOC_ID = ("corpus-id",)
+_NOTHING = "N/A"
 _BEIR_HEADER = [b"query-id", b"corpus-id", b"score"]
 _WHITE = re.compile(r"[ \t\n\r\f\v]")
 _WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
@@ -63,11 +66,12 @@ def _once(seen: dict[str, Place], key: str, place: Place, what: str) -> None:
 def read_corpus(paths: Iterable[Path]) -> Iterator[tuple[Place, str, DocumentText]]:
     """Place, doc_id and text of each document, in file order.
 
-    Rows have `_id` or `id`, `text`, and `title`, which may be missing or null. Streams, so it does
-    not see an id that stands twice: the caller must.
+    Rows have `_id` or `id`, `text` (BRIGHT's have `content`), and `title`, which may be missing or
+    null. Streams, so it does not see an id that stands twice: the caller must.
     """
-    for row in read_rows(paths, [*_ID, "title", "text"]):
-        yield row.place, identifier(row, _ID), DocumentText(optional_string(row, "title"), string(row, "text"))
+    for row in read_rows(paths, [*_ID, "title", *_TEXT]):
+        text = string(row, _TEXT[1] if _TEXT[1] in row.value and _TEXT[0] not in row.value else _TEXT[0])
+        yield row.place, identifier(row, _ID), DocumentText(optional_string(row, "title"), text)
 
 
 def read_queries(paths: Iterable[Path]) -> dict[str, QueryText]:
@@ -106,15 +110,45 @@ def read_lists(paths: Iterable[Path]) -> dict[str, list[str]]:
     for row in read_rows(paths, [*_QUERY_ID, "corpus-ids"]):
         query_id = identifier(row, _QUERY_ID)
         _once(seen, query_id, row.place, "the list of query")
-        value = row.value.get("corpus-ids")
-        if not isinstance(value, list):
-            raise HarnessError(f'{row.place}: "corpus-ids" is {shown(value)}, where a list of ids is needed')
-        doc_ids = [identifier(Row(row.place, {"corpus-ids": doc_id}), ("corpus-ids",)) for doc_id in value]
+        doc_ids = _identifiers(row, "corpus-ids")
         if len(set(doc_ids)) < len(doc_ids):
             twice = next(doc_id for doc_id in doc_ids if doc_ids.count(doc_id) > 1)
             raise HarnessError(f'{row.place}: the list of query "{query_id}" names document "{twice}" twice')
         lists[query_id] = doc_ids
     return lists
+
+
+def _identifiers(row: Row, name: str) -> list[str]:
+    value = row.value.get(name)
+    if not isinstance(value, list):
+        raise HarnessError(f'{row.place}: "{name}" is {shown(value)}, where a list of ids is needed')
+    return [identifier(Row(row.place, {name: doc_id}), (name,)) for doc_id in value]
+
+
+def read_examples(paths: Iterable[Path], gold: str) -> tuple[dict[str, QueryText], Qrels, dict[str, list[str]]]:
+    """BRIGHT's rows as queries, qrels and excluded documents.
+
+    A row has `id`, `query`, the relevant documents in the column `gold` (`gold_ids`, or `gold_ids_long`
+    where the corpus is long_documents) and `excluded_ids`, which must not be candidates; its authors
+    write `N/A` where there are none. A query without relevant documents is not judged.
+    """
+    queries: dict[str, QueryText] = {}
+    qrels: Qrels = {}
+    excluded: dict[str, list[str]] = {}
+    seen: dict[str, Place] = {}
+    for row in read_rows(paths, [*_ID, "query", gold, "excluded_ids"]):
+        query_id = identifier(row, _ID)
+        _once(seen, query_id, row.place, "query")
+        relevant = [doc_id for doc_id in _identifiers(row, gold) if doc_id != _NOTHING]
+        if not relevant:
+            continue
+        queries[query_id] = QueryText(string(row, "query"))
+        qrels[query_id] = dict.fromkeys(relevant, 1)
+        refused = _identifiers(row, "excluded_ids") if row.value.get("excluded_ids") is not None else []
+        excluded[query_id] = [doc_id for doc_id in dict.fromkeys(refused) if doc_id != _NOTHING]
+    if not qrels:
+        raise HarnessError(f"{[str(path) for path in paths]}: no query has a relevant document in {gold}")
+    return queries, qrels, {query_id: doc_ids for query_id, doc_ids in excluded.items() if doc_ids}
 
 
 # -- qrels

@@ -40,6 +40,10 @@ class Layout:
     top_ranked: tuple[str, ...] = ()
     qrel_diff: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    """BRIGHT's rows, each a query with its gold_ids and excluded_ids: instead of queries and qrels."""
+    examples_long: tuple[str, ...] = ()
+    """The same, where gold_ids_long are judged."""
 
     def files(self) -> list[str]:
         """Every file once."""
@@ -48,6 +52,8 @@ class Layout:
 
 _PARTS = tuple(field.name for field in fields(Layout))
 _NEEDED = ("corpus", "queries", "qrels")
+_EXAMPLES = {"standard": ("documents", "examples"), "long": ("long_documents", "examples_long")}
+"""BRIGHT: split → the config that is its corpus, and the part that its examples are."""
 
 
 class Listing:
@@ -58,8 +64,11 @@ class Listing:
     """
 
     def __init__(self, names: Sequence[str], card: str, source: str) -> None:
+        front = _front_matter(card, source)
         self.names = sorted(names)
-        self.configs = _configs_of(card, source)
+        self.configs = _configs_of(front)
+        self.languages = _languages_of(front)
+        """The languages that the card names, as it writes them (`zh`)."""
         self.source = source
 
     def layout(self, config: str, split: str) -> Layout:
@@ -70,6 +79,8 @@ class Listing:
         split; qrels must have it. Raises HarnessError for a missing part or split, a path without
         a file, and a part that two kinds of file hold.
         """
+        if self._has_examples():
+            return self._layout_of_examples(config, split)
         parts = {part: tuple(self._files_of(part, config, split)) for part in _PARTS}
         for part in _NEEDED:
             if not parts[part]:
@@ -78,6 +89,8 @@ class Listing:
 
     def splits(self, config: str) -> list[str]:
         """The splits that have qrels, sorted."""
+        if self._has_examples():
+            return sorted(name for name, (documents, _) in _EXAMPLES.items() if config in self.configs.get(documents, {}))
         if self.configs:
             return sorted(self.configs.get(self._config_of("qrels", config) or "", {}))
         start = f"{config}/qrels" if config else "qrels"
@@ -85,6 +98,16 @@ class Listing:
         bare = [_without_ending(name) for name in self.names]
         found = {match[1] for name in bare if (match := split.fullmatch(name))}
         return sorted(found | ({_UNNAMED_SPLIT} if start in bare else set()))
+
+    def prefixes(self) -> list[str]:
+        """What `layout` takes as `config`, one for each part of the data set (a language); "" for the plain names."""
+        if self._has_examples():
+            return list(self.configs["examples"])
+        if self.configs:
+            found = [re.fullmatch(r"corpus|(.+)-corpus|corpus-(.+)", name) for name in self.configs]
+            return list(dict.fromkeys(match[1] or match[2] or "" for match in found if match))
+        corpora = [re.fullmatch(r"(?:([^/]+)/)?corpus(?:/[^/]+|-\d{5}-of-\d{5})?", _without_ending(name)) for name in self.names]
+        return sorted({match[1] or "" for match in corpora if match})
 
     def data_files(self) -> list[str]:
         """Every file that belongs to any split of any config."""
@@ -97,6 +120,16 @@ class Listing:
     def rules(self) -> str:
         """What beside the files decides the layout: the card's configs as canonical JSON, or nothing."""
         return json.dumps(self.configs, sort_keys=True) if self.configs else ""
+
+    def _has_examples(self) -> bool:
+        return {"documents", "examples"} <= self.configs.keys()
+
+    def _layout_of_examples(self, config: str, split: str) -> Layout:
+        if split not in self.splits(config):
+            raise self._no_split(f'"{config}" of {self.source}', split, self.splits(config))
+        documents, part = _EXAMPLES[split]
+        corpus, examples = (self._matches(self.configs[name][config], f'config "{name}"') for name in (documents, "examples"))
+        return Layout(tuple(corpus), (), (), **{part: tuple(examples)})
 
     def _files_of(self, part: str, config: str, split: str) -> Sequence[str]:
         if self.configs:
@@ -174,7 +207,8 @@ def _without_ending(name: str) -> str:
     return name.removesuffix(ending) if ending else ""
 
 
-def _configs_of(card: str, source: str) -> Configs:
+def _front_matter(card: str, source: str) -> dict[str, Any]:
+    """The YAML that a card begins with; empty where it has none."""
     import yaml
 
     found = _FRONT_MATTER.match(card.removeprefix("\ufeff"))
@@ -185,7 +219,18 @@ def _configs_of(card: str, source: str) -> Configs:
         front = yaml.load(found[1], Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except yaml.YAMLError as error:
         raise HarnessError(f"the card of {source} is not readable YAML: {error}") from error
-    entries = front.get("configs") if isinstance(front, dict) else None
+    return front if isinstance(front, dict) else {}
+
+
+def _languages_of(front: dict[str, Any]) -> tuple[str, ...]:
+    named = front.get("language")
+    # YAML 1.1 reads the code of Norwegian, `no`, as false.
+    words = ["no" if word is False else word for word in (named if isinstance(named, list) else [named])]
+    return tuple(word for word in words if isinstance(word, str))
+
+
+def _configs_of(front: dict[str, Any]) -> Configs:
+    entries = front.get("configs")
     return {
         str(entry.get("config_name", "default")): dict(_splits_of(entry["data_files"], entry.get("data_dir")))
         for entry in (entries if isinstance(entries, list) else [])

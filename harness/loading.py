@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from .adapters import ADAPTER_FOLDER, merge_adapter
@@ -51,7 +52,7 @@ def load_weights(
             trust_remote_code=trust_remote_code,
             **more,
         )
-    except (ValueError, OSError, RuntimeError, KeyError, ImportError) as error:
+    except _loading_errors() as error:
         raise HarnessError(_cannot_load(name, auto_class, error)) from error
     adapter = folder / ADAPTER_FOLDER
     brought = merge_adapter(model, adapter, name) if adapter.is_dir() else frozenset()
@@ -90,7 +91,19 @@ def quiet_transformers() -> None:
     warnings.filterwarnings("ignore", module=r"transformers\..*")
 
 
+def _loading_errors() -> tuple[type[Exception], ...]:
+    """What transformers, torch and safetensors raise for files that are damaged, or of another kind."""
+    from safetensors import SafetensorError
+
+    return (ValueError, OSError, RuntimeError, KeyError, ImportError, EOFError, UnpicklingError, SafetensorError)
+
+
 def _cannot_load(name: str, auto_class: str, error: Exception) -> str:
+    if isinstance(error, UnpicklingError):
+        return (
+            f"{name} cannot be loaded: its weights are damaged, or hold pickled code, which is never run here. "
+            f"Fetch them again, or save them as safetensors."
+        )
     text = " ".join(str(error).split())
     if "trust_remote_code" in text or "custom code" in text:
         return (

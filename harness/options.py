@@ -9,8 +9,9 @@ from pathlib import Path
 
 from .errors import HarnessError, did_you_mean
 
-__all__ = ["DTYPES", "Options", "resolve_device", "resolve_dtype"]
+__all__ = ["DEFAULT_BATCH_TOKENS", "DTYPES", "Options", "resolve_device", "resolve_dtype"]
 
+DEFAULT_BATCH_TOKENS = 4096
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -20,7 +21,7 @@ class Options:
 
     device: str = "cpu"
     dtype: str = "float32"
-    batch_tokens: int = 4096
+    batch_tokens: int = DEFAULT_BATCH_TOKENS
     """The token budget of a batch: its rows times its longest row."""
     trust_remote_code: bool = False
     rehash: bool = False

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .collection import prepare, prepared_fingerprint
+from .collection import prepare, prepared_fingerprint, without_instructions
 from .retrieve import candidates_of, known_digest
 from .tables import MISSING, align
 
@@ -104,6 +104,8 @@ def _entry(job: Job, state: str, **figures: Any) -> Planned:
 
 def _look(job: Job, request: Request) -> Planned:
     fingerprint = prepared_fingerprint(job.task, job.subset, request.cache)
+    if fingerprint is not None and request.instructions == "none":
+        fingerprint = without_instructions(fingerprint)
     known = known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache)
     if known is None:
         queries = request.limit or job.subset.queries
@@ -113,6 +115,7 @@ def _look(job: Job, request: Request) -> Planned:
     if job.reranker is None:
         return _entry(job, "to compute")
     collection = prepare(job.task, job.subset, request.cache)
+    collection = collection.bare() if request.instructions == "none" else collection
     candidates = candidates_of(job.stage, collection, job.task, job.subset, job.top_k, request.cache)
     if request.limit is not None:
         from dataclasses import replace

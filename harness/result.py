@@ -4,8 +4,9 @@
     results/first-stage/<first stage>-<digest 8>-top<k or given>/<Task>@<dataset revision 8>.json
 
 A file name says more where a setting departs from the default and could move a number:
-`.<subset>`, `.first<N>` (a partial run), `.rel<N>`, `.skip-missing-text`, `.card-<8>` (a card of the
-user's own), `.split-<name>`. Beside each result, `….values.json.gz` holds the value of every query.
+`.<subset>`, `.first<N>` (a partial run), `.rel<N>`, `.skip-missing-text`, `.no-instructions`, `.batch<N>`
+(half precision alone), `.card-<8>` (a card of the user's own), `.split-<name>`. Beside each result,
+`….values.json.gz` holds the value of every query.
 This module imports only the standard library: it is all that a run whose results exist needs.
 """
 
@@ -22,6 +23,7 @@ from typing import Any
 
 from .cache import write_atomically
 from .errors import HarnessError
+from .options import DEFAULT_BATCH_TOKENS
 
 __all__ = ["SCHEMA", "SCORING_VERSION", "Identity", "Result", "find_previous", "load_result", "result_files", "slug"]
 
@@ -59,6 +61,9 @@ class Identity:
     limit: int | None = None
     relevance_level: int = 1
     missing_text: str = "error"
+    instructions: str = "given"
+    batch_tokens: int | None = None
+    """The token budget of a batch in half precision, where batching moves scores; None in float32."""
     task_prompt: str = ""
     """The card's task sentence where the first stage or the reranker puts it into its input, else empty."""
     scoring_version: int = SCORING_VERSION
@@ -85,6 +90,8 @@ class Identity:
             name += f".card-{self.card[:8]}"
         name += f".first{self.limit}" if self.limit is not None else ""
         name += f".rel{self.relevance_level}" if self.relevance_level != 1 else ""
+        name += f".batch{self.batch_tokens}" if self.batch_tokens not in (None, DEFAULT_BATCH_TOKENS) else ""
+        name += ".no-instructions" if self.instructions == "none" else ""
         return name + (".skip-missing-text" if self.missing_text == "skip" else "")
 
     def changed_from(self, other: Identity) -> list[str]:
@@ -93,7 +100,8 @@ class Identity:
             "top_k": "depth", "dataset_revision": "dataset revision", "retriever": "first stage",
             "retriever_fingerprint": "first stage's fingerprint", "reranker_revision": "model files",
             "reranker_fingerprint": "reranker's fingerprint", "limit": "--limit",
-            "relevance_level": "--relevance-level", "missing_text": "--missing-text",
+            "relevance_level": "--relevance-level", "missing_text": "--missing-text", "batch_tokens": "--batch-tokens",
+            "instructions": "--instructions",
             "scoring_version": "scoring version", "card": "card", "task_prompt": "task sentence",
         }  # fmt: skip
         mine, theirs = asdict(self), asdict(other)

@@ -100,6 +100,7 @@ def lines_of(path: Path) -> Iterator[tuple[Place, bytes]]:
 
 
 def decoded(data: bytes, place: Place) -> str:
+    """The bytes as UTF-8 text. Raises HarnessError, naming the place, where they are not."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -170,6 +171,7 @@ def identifier(row: Row, names: Sequence[str]) -> str:
 
 
 def string(row: Row, name: str) -> str:
+    """The string under `name`. Raises HarnessError, naming the place, where there is none."""
     if name not in row.value:
         raise HarnessError(f'{row.place} has no "{name}"{_there(row)}')
     value = row.value[name]
@@ -179,10 +181,12 @@ def string(row: Row, name: str) -> str:
 
 
 def optional_string(row: Row, name: str) -> str:
+    """The string under `name`; empty where it is missing or null."""
     return "" if row.value.get(name) is None else string(row, name)
 
 
 def shown(value: object) -> str:
+    """The value as JSON, cut to what fits into an error line."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -50,6 +50,7 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--reranker": {**_SEVERAL, "metavar": "NAME", "help": "a hub model, a folder, or module:attribute; several may be given; none runs the first stage alone"},
     "--retriever": {**_SEVERAL, "metavar": "NAME", "help": "first stage: bm25 (the default) or a sentence-transformers model; several may be given"},
     "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a TREC run, plain or .gz"},
+    "--retriever-set": {**_SEVERAL, "type": setting, "metavar": "KEY=VALUE", "help": "a setting of the dense first stages, as recipe=e5-mistral"},
     "--fuse": {"action": "store_true", "help": "join the first stages into one by reciprocal rank"},
     "--top-k": {"type": above_zero, "metavar": "K", "help": "candidates a query (100; given lists are taken whole)"},
     "--limit": {"type": above_zero, "metavar": "N", "help": "only the first N queries of each task"},
@@ -58,6 +59,7 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--measures": {"type": words, "default": (), "metavar": "LIST", "help": "instead of the card's, as nDCG@10,MAP@100"},
     "--relevance-level": {"type": above_zero, "default": 1, "metavar": "N", "help": "judged N or more is relevant for binary measures (1)"},
     "--missing-text": {"choices": ("error", "skip"), "default": "error", "help": "candidates without text: an error, or kept below every scored one"},
+    "--instructions": {"choices": ("given", "none"), "default": "given", "help": "none takes the queries' instructions away, to show what they are worth"},
     "--results": {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results go (results)"},
     "--tasks": {"type": Path, "dest": "cards", "metavar": "DIR", "help": "a folder with cards of your own"},
     "--save-runs": {"type": Path, "metavar": "DIR", "help": "write candidates and rankings as TREC runs"},
@@ -66,7 +68,7 @@ _WHAT: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 _HOW: dict[str, dict[str, Any]] = {
-    "--family": {"metavar": "NAME", "help": "the scoring family, where the model's class does not decide it"},
+    "--family": {"metavar": "NAME", "help": "the scoring family, or a template of one, where the model's class does not decide it"},
     "--set": {**_SEVERAL, "type": setting, "dest": "settings", "metavar": "KEY=VALUE", "help": "a setting of the family, as max_length=256"},
     "--device": {"default": "auto", "help": "auto, cpu, cuda, cuda:1, mps (auto)"},
     "--dtype": {"default": "auto", "help": "auto, float32, bfloat16, float16 (float32 on CPU, bfloat16 on GPU)"},
@@ -202,6 +204,7 @@ def build_request(given: argparse.Namespace, say: Say) -> Request:
         measures=_measures(given.measures),
         relevance_level=given.relevance_level,
         missing_text=given.missing_text,
+        instructions=given.instructions,
         save_runs=given.save_runs,
     )
 
@@ -212,7 +215,7 @@ def _first_stages(given: argparse.Namespace, options: Options, cache: Path, say:
     from .retrieve import fused_stage, open_first_stage, run_file_stage
 
     names = given.retriever or ([] if given.candidates else ["bm25"])
-    plain = replace(options, settings=())
+    plain = replace(options, settings=tuple(given.retriever_set))
     stages = [open_first_stage(name, plain, cache) for name in dict.fromkeys(names)]
     stages += [run_file_stage(path, cache) for path in dict.fromkeys(given.candidates)]
     for stage in stages:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 __all__ = [
+    "Aggregate",
     "Candidates",
     "DocumentText",
     "Finding",
@@ -142,12 +143,29 @@ class Task:
     folder: bool = False
     """Whether `path` is a folder of the user's rather than a hub data set."""
     origin: str = "packed"
-    """`packed` for the cards that come with the harness, `split` for one of them on another split,
-    `folder` for a folder without a card; else a digest of the user's card."""
+    """`packed` for the cards that come with the harness, `mteb` for a task of mteb without a card,
+    `split` for one of them on another split, `folder` and `hub` for data without a card; else a digest
+    of the user's card."""
+    loader: str = ""
+    """`mteb:NAME:VERSION` for data that only mteb's own class of that task can read; empty for files."""
+    note: str = field(default="", compare=False)
+    """What the user should know about how the task was found."""
 
     @property
     def headline(self) -> Measure:
         return self.measures[0]
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A card or a suite that lists tasks and says how their mean is taken: never a result of its own."""
+
+    name: str
+    members: tuple[str, ...]
+    """Tasks, or other aggregates, by name."""
+    means: tuple[tuple[str, tuple[str, ...]], ...]
+    """Each mean's name and the measure of every member that it averages, unweighted, as results print
+    them (`MAP@1000 og`); empty where the members are not to be averaged."""
 
 
 @dataclass(frozen=True)

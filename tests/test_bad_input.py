@@ -141,6 +141,24 @@ def test_a_model_whose_head_would_be_new_is_refused_by_name(cli: Cli, collection
     one_line(cli("run", collection_folder, "--reranker", model), "headless", "classifier.weight", "newly initialised")
 
 
+class Opens:
+    """What a hostile pickle would do when it is read."""
+
+    def __reduce__(self):
+        return (open, ("opened-by-pickle", "w"))
+
+
+def test_pickled_code_in_weights_is_never_run(cli: Cli, collection_folder: Path, tmp_path: Path):
+    import torch
+
+    model = tmp_path / "pickled"
+    shutil.copytree(CROSS_ENCODER, model)
+    (model / "model.safetensors").unlink()
+    torch.save({"classifier.weight": Opens()}, model / "pytorch_model.bin")
+    one_line(cli("run", collection_folder, "--reranker", model), "pickled")
+    assert not Path("opened-by-pickle").exists()
+
+
 def test_a_model_of_another_kind_is_refused_by_name(cli: Cli, collection_folder: Path, tmp_path: Path):
     model = tmp_path / "base"
     shutil.copytree(CROSS_ENCODER, model)

@@ -121,12 +121,47 @@ def test_all_parts_of_a_data_set_are_read(folder, cache):
         [{"query-id": "q1", "corpus-ids": ["d2", "d1"]}, {"query-id": "unjudged", "corpus-ids": []}],
     )
     rows(folder / "excluded.jsonl", [{"query-id": "q2", "corpus-ids": ["d10", "not here"]}])
-    rows(folder / "qrel_diff.jsonl", [{"query-id": "q", "corpus-ids": ["d1"]}])
     collection = prepared(folder, cache)
     assert collection.queries["q1"] == QueryText("one", "as q1")
     assert collection.given == {"q1": ["d2", "d1"]}
     assert collection.excluded == {"q2": {"d10", "not here"}}
-    assert collection.qrel_diff == {"q": ["d1"]}
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> Path:
+    """A query with two instructions, laid out as FollowIR's are."""
+    twins = ("q1-og", "q1-changed")
+    rows(tmp_path / "twins" / "corpus.jsonl", CORPUS)
+    rows(tmp_path / "twins" / "queries.jsonl", [{"_id": query, "text": "one"} for query in twins])
+    rows(tmp_path / "twins" / "instruction.jsonl", [{"query-id": query, "instruction": query} for query in twins])
+    rows(tmp_path / "twins" / "qrel_diff.jsonl", [{"query-id": "q1", "corpus-ids": ["d2"]}])
+    qrels(tmp_path / "twins" / "qrels" / "test.tsv", [("q1-og", "d2", 1), ("q1-changed", "d2", 0)])
+    return tmp_path / "twins"
+
+
+def test_two_instructions_of_a_query_are_two_queries(changing, cache):
+    collection = prepared(changing, cache)
+    assert collection.qrel_diff == {"q1": ["d2"]}
+    assert collection.queries["q1-changed"] == QueryText("one", "q1-changed")
+    rows(changing / "qrel_diff.jsonl", [{"query-id": "q1", "corpus-ids": ["d1"]}])
+    assert prepared(changing, cache).fingerprint != collection.fingerprint
+
+
+def test_an_original_without_its_changed_twin_is_refused_before_anything_is_computed(changing, cache):
+    qrels(changing / "qrels" / "test.tsv", [("q1-og", "d2", 1)])
+    assert 'query "q1-og" has no twin: "q1-changed" is not judged' in refusal(changing, cache)
+
+
+def test_a_changed_query_without_its_original_is_refused(changing, cache):
+    qrels(changing / "qrels" / "test.tsv", [("q1-changed", "d2", 1)])
+    assert '"q1-og" is not judged' in refusal(changing, cache)
+
+
+def test_a_query_whose_instruction_cannot_be_told_is_refused(changing, cache):
+    rows(changing / "queries.jsonl", [{"_id": "q2", "text": "two"}])
+    rows(changing / "instruction.jsonl", [{"query-id": "q2", "instruction": "so"}])
+    qrels(changing / "qrels" / "test.tsv", [("q2", "d2", 1)])
+    assert "ends in neither -og nor -changed" in refusal(changing, cache)
 
 
 def test_judged_documents_without_text_are_counted_and_kept(folder, cache):
@@ -200,7 +235,6 @@ def change_corpus(**change: str) -> Callable[[Path], None]:
         lambda folder: qrels(folder / "qrels" / "test.tsv", QRELS[:2]),
         lambda folder: rows(folder / "top_ranked.jsonl", [{"query-id": "q1", "corpus-ids": ["d1"]}]),
         lambda folder: rows(folder / "excluded.jsonl", [{"query-id": "q1", "corpus-ids": ["d1"]}]),
-        lambda folder: rows(folder / "qrel_diff.jsonl", [{"query-id": "q1", "corpus-ids": ["d1"]}]),
     ],
 )
 def test_whatever_may_move_a_number_changes_the_fingerprint(folder, cache, change):

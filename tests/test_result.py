@@ -65,6 +65,8 @@ def test_a_first_stage_without_reranker_has_its_own_folder():
         {"limit": 5},
         {"relevance_level": 2},
         {"missing_text": "skip"},
+        {"batch_tokens": 2048},
+        {"instructions": "none"},
     ],
     ids="-".join,
 )

@@ -264,3 +264,18 @@ def test_two_folders_of_one_name_never_share_a_result(cli: Cli, tmp_path: Path):
     two = write_collection(tmp_path / "b" / "birds", documents=20)
     first, second = cli("run", one, two, "--format", "json").results()
     assert first["path"] != second["path"]
+
+
+def test_without_instructions_the_model_sees_none_and_the_result_has_its_own_path(cli: Cli, counter: Counter):
+    words = ["run", "DemoInstructions", "--reranker", counter.name, "--limit", 2, "--format", "json"]
+    (given,) = cli(*words).results()
+    texts = {pair.split("\t")[0] for pair in counter.pairs()}
+    counter.reset()
+    (bare,) = cli(*words, "--instructions", "none").results()
+    bare_texts = {pair.split("\t")[0] for pair in counter.pairs()}
+    assert len(texts) == 4
+    assert len(bare_texts) == 2
+    assert all(any(text.startswith(bare) and text != bare for text in texts) for bare in bare_texts)
+    assert bare["path"] != given["path"]
+    assert bare["measures"]["p-MRR"]["reranked"] == 0.0
+    assert cli(*words, "--instructions", "none").results()[0]["reused"]

@@ -81,7 +81,7 @@ def sentence_transformer(
     """A sentence-transformers model around `bert`, saved in `folder`; returns the SentenceTransformer."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 
     bert(folder / "plain")
     transformer = Transformer(str(folder / "plain"), max_seq_length=max_seq_length)
@@ -93,6 +93,63 @@ def sentence_transformer(
     model = SentenceTransformer(modules=modules, prompts=prompts or {}, device="cpu")
     model.save(str(folder / "model"))
     return SentenceTransformer(str(folder / "model"), device="cpu")
+
+
+def colbert(folder: Path, **metadata: Any) -> None:
+    """ColBERT's own layout: HF_ColBERT with `linear.weight`, lengths in artifact.metadata."""
+    import torch
+    from safetensors.torch import save_file
+
+    weights = {f"bert.{key}": value for key, value in bert(folder).state_dict().items()}
+    torch.manual_seed(3)
+    weights["linear.weight"] = torch.randn(16, 32)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", {**config, "architectures": ["HF_ColBERT"]})
+    stated = {"query_maxlen": 16, "doc_maxlen": 24, "attend_to_mask_tokens": False, "mask_punctuation": True}
+    write_json(folder / "artifact.metadata", {**stated, **metadata})
+
+
+def pylate(folder: Path, residual: bool = False, **stated: Any) -> None:
+    """PyLate's layout around a ModernBERT: a Dense of the tokens (or two), prefixes that are tokens."""
+    import torch
+    from transformers import ModernBertConfig, ModernBertModel
+
+    size = byte_tokenizer(folder, ("[Q] ", "[D] "))
+    torch.manual_seed(0)
+    config = ModernBertConfig(
+        vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
+        local_attention=8, initializer_range=0.2, pad_token_id=0, cls_token_id=2, sep_token_id=3, bos_token_id=2,
+        eos_token_id=3,
+    )  # fmt: skip
+    ModernBertModel(config).save_pretrained(folder)
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+    shapes = [(32, 24), (24, 16)] if residual else [(32, 16)]
+    for number, (wide, narrow) in enumerate(shapes, start=1):
+        dense(folder / f"{number}_Dense", wide, narrow, residual=residual)
+        modules.append(
+            {"idx": number, "name": str(number), "path": f"{number}_Dense", "type": "pylate.models.Dense.Dense"}
+        )
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 23, "do_lower_case": False})
+    known = {
+        "query_prefix": "[Q] ", "document_prefix": "[D] ", "query_length": 16, "document_length": 24,
+        "attend_to_expansion_tokens": False, "skiplist_words": list(PUNCTUATION), "similarity_fn_name": "MaxSim",
+    }  # fmt: skip
+    write_json(folder / "config_sentence_transformers.json", {**known, **stated})
+
+
+def dense(folder: Path, wide: int, narrow: int, *, residual: bool = False) -> None:
+    """A Dense module's folder: random weights without a bias."""
+    import torch
+    from safetensors.torch import save_file
+
+    stated = {"in_features": wide, "out_features": narrow, "bias": False, "use_residual": residual}
+    write_json(folder / "config.json", {**stated, "activation_function": "torch.nn.modules.linear.Identity"})
+    weights = {"linear.weight": torch.randn(narrow, wide)}
+    if residual:
+        weights["residual.weight"] = torch.randn(narrow, wide)
+    save_file(weights, folder / "model.safetensors")
 
 
 def write_json(path: Path, value: Any) -> None:

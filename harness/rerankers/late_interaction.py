@@ -44,14 +44,15 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     """
     readers: dict[str, Reader] = {"query_length": whole_number, "document_length": whole_number}
     chosen: Mapping[str, Any] = read_settings(FAMILY, options.settings, readers)
-    limit = token_limit(source.config, source.tokenizer_config)
+    # The lengths go before the tokenizer's own limit, as in PyLate; the positions bind both.
+    stated = token_limit(source.config, source.tokenizer_config) or 512
     layout = replace(read_layout(source), **chosen)
-    layout = replace(
-        layout, query_length=layout.query_length or limit or 512, document_length=layout.document_length or limit or 512
-    )
-    for side, length in (("query", layout.query_length), ("document", layout.document_length)):
-        if limit is not None and length is not None and length > limit:
+    lengths = {"query": layout.query_length or stated, "document": layout.document_length or stated}
+    limit = token_limit(source.config, {})
+    for side, length in lengths.items():
+        if limit is not None and length > limit:
             raise HarnessError(f"{source.name} takes at most {limit} tokens; {side}_length={length} is more")
+    layout = replace(layout, query_length=lengths["query"], document_length=lengths["document"])
     settings = {**asdict(layout), "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION}
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
     return [Reranker(spec, lambda: LateInteraction(source, options, layout), source.note)]

@@ -78,8 +78,8 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         **asdict(rule),
         "dtype": options.dtype,
         "join": _JOIN,
-        "prompt": digest_of_settings(asdict(template).items()),
         "template": name,
+        "template_digest": digest_of_settings(asdict(template).items()),
         "version": VERSION,
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())), context="list")

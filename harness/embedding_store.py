@@ -83,6 +83,15 @@ class EmbeddingStore:
         """The vectors of rows that `find` gave."""
         return Vectors(self._mapped()[1], rows)
 
+    def damaged(self) -> int:
+        """How many of all the vectors do not fit their check value; reads them all."""
+        records, table = self._mapped()
+        parts = range(0, len(records), _BLOCK)
+        bad = [
+            _checks(records["key"][i : i + _BLOCK], table[i : i + _BLOCK]) != records["check"][i : i + _BLOCK] for i in parts
+        ]
+        return sum(int(part.sum()) for part in bad)
+
     def add(self, keys: Sequence[bytes] | NDArray[np.bytes_], vectors: NDArray[np.float32]) -> None:
         """Append one vector for each 16-byte key. A killed process loses nothing that was added.
 

@@ -90,7 +90,9 @@ class Listing:
     def splits(self, config: str) -> list[str]:
         """The splits that have qrels, sorted."""
         if self._has_examples():
-            return sorted(name for name, (documents, _) in _EXAMPLES.items() if config in self.configs.get(documents, {}))
+            return sorted(
+                name for name, (documents, _) in _EXAMPLES.items() if config in self.configs.get(documents, {})
+            )
         if self.configs:
             return sorted(self.configs.get(self._config_of("qrels", config) or "", {}))
         start = f"{config}/qrels" if config else "qrels"
@@ -106,7 +108,10 @@ class Listing:
         if self.configs:
             found = [re.fullmatch(r"corpus|(.+)-corpus|corpus-(.+)", name) for name in self.configs]
             return list(dict.fromkeys(match[1] or match[2] or "" for match in found if match))
-        corpora = [re.fullmatch(r"(?:([^/]+)/)?corpus(?:/[^/]+|-\d{5}-of-\d{5})?", _without_ending(name)) for name in self.names]
+        corpora = [
+            re.fullmatch(r"(?:([^/]+)/)?corpus(?:/[^/]+|-\d{5}-of-\d{5})?", _without_ending(name))
+            for name in self.names
+        ]
         return sorted({match[1] or "" for match in corpora if match})
 
     def data_files(self) -> list[str]:
@@ -128,7 +133,9 @@ class Listing:
         if split not in self.splits(config):
             raise self._no_split(f'"{config}" of {self.source}', split, self.splits(config))
         documents, part = _EXAMPLES[split]
-        corpus, examples = (self._matches(self.configs[name][config], f'config "{name}"') for name in (documents, "examples"))
+        corpus, examples = (
+            self._matches(self.configs[name][config], f'config "{name}"') for name in (documents, "examples")
+        )
         return Layout(tuple(corpus), (), (), **{part: tuple(examples)})
 
     def _files_of(self, part: str, config: str, split: str) -> Sequence[str]:

@@ -85,14 +85,18 @@ def read_board(name: str, folder: Path, cards: Cards, cache: Path) -> Board:
     path = folder / f"{name}.yaml"
     if not path.is_file():
         known = leaderboard_names(folder)
-        raise HarnessError(f'no leaderboard "{name}" in {folder}; there is {", ".join(known) or "none"}.{did_you_mean(name, known)}')
+        raise HarnessError(
+            f'no leaderboard "{name}" in {folder}; there is {", ".join(known) or "none"}.{did_you_mean(name, known)}'
+        )
     try:
         entry = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise HarnessError(f"{path} is not valid YAML: {error}") from None
     for key in entry if isinstance(entry, dict) else {"": None}:
         if key not in _KEYS:
-            raise HarnessError(f'{path}: unknown key "{key}"; known: {", ".join(sorted(_KEYS))}.{did_you_mean(str(key), _KEYS)}')
+            raise HarnessError(
+                f'{path}: unknown key "{key}"; known: {", ".join(sorted(_KEYS))}.{did_you_mean(str(key), _KEYS)}'
+            )
     tasks = tuple(cards.resolve([str(word) for word in entry.get("tasks", [])], cache))
     folders = tuple(Path(str(word)) for word in entry.get("results", ["results"]))
     return Board(name, str(entry.get("title", name)), tasks, folders)
@@ -160,7 +164,8 @@ def _cell(task: Task, subsets: Mapping[str, Result], reranker: str | None) -> Ce
     from .significance import bootstrap_mean
 
     stage = "reranked" if reranker else "first_stage"
-    parts, values = [], {}
+    parts: list[list[float]] = []
+    values: dict[tuple[str, str], float] = {}
     for subset in task.subsets:
         result = subsets.get(subset.name)
         measure = _headline(task, result) if result else None
@@ -233,7 +238,13 @@ def write_board(board: Board, folder: Path, *, check: bool) -> list[str]:
 
 
 def _markdown(board: Board, rows: Sequence[Row]) -> str:
-    head = ["rank", "reranker", "first stage", f"mean {board.tasks[0].headline}", *(f"{task.name} {task.headline}" for task in board.tasks)]
+    head = [
+        "rank",
+        "reranker",
+        "first stage",
+        f"mean {board.tasks[0].headline}",
+        *(f"{task.name} {task.headline}" for task in board.tasks),
+    ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         cells = [str(row.rank or MISSING), _escaped(row.reranker or "none"), _escaped(row.first_stage), _mean(row)]

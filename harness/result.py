@@ -84,9 +84,9 @@ class Identity:
         if self.subset != "default":
             parts.append(slug(self.subset))
         name = ".".join(parts) + f"@{self.dataset_revision[:8]}"
-        if self.card == "split" or (self.card == "folder" and self.split != "test"):
+        if self.card == "split" or (self.card in ("folder", "hub") and self.split != "test"):
             name += f".split-{slug(self.split)}"
-        elif self.card not in ("packed", "folder"):
+        elif self.card not in ("packed", "mteb", "folder", "hub"):
             name += f".card-{self.card[:8]}"
         name += f".first{self.limit}" if self.limit is not None else ""
         name += f".rel{self.relevance_level}" if self.relevance_level != 1 else ""

@@ -155,7 +155,9 @@ def fused_stage(stages: Sequence[FirstStage]) -> FirstStage:
         settings,
         search,
         wants_task_prompt=any(stage.wants_task_prompt for stage in stages),
-        in_language=lambda code: fused_stage([stage.in_language(code) if stage.in_language else stage for stage in stages]),
+        in_language=lambda code: fused_stage(
+            [stage.in_language(code) if stage.in_language else stage for stage in stages]
+        ),
     )
 
 

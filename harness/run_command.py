@@ -46,7 +46,7 @@ def setting(text: str) -> tuple[str, str]:
 _SEVERAL: dict[str, Any] = {"action": "append", "default": []}
 
 _WHAT: dict[str, dict[str, Any]] = {
-    "tasks": {"nargs": "*", "default": (), "metavar": "TASK", "help": "tasks, suites, or folders in BEIR's layout"},
+    "tasks": {"nargs": "*", "default": (), "metavar": "TASK", "help": "tasks, suites, folders in BEIR's layout, hub data sets (ORG/NAME), tasks of mteb"},
     "--reranker": {**_SEVERAL, "metavar": "NAME", "help": "a hub model, a folder, or module:attribute; several may be given; none runs the first stage alone"},
     "--retriever": {**_SEVERAL, "metavar": "NAME", "help": "first stage: bm25 (the default) or a sentence-transformers model; several may be given"},
     "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a TREC run, plain or .gz"},
@@ -55,6 +55,7 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--top-k": {"type": above_zero, "metavar": "K", "help": "candidates a query (100; given lists are taken whole)"},
     "--limit": {"type": above_zero, "metavar": "N", "help": "only the first N queries of each task"},
     "--languages": {"type": words, "default": (), "metavar": "CODES", "help": "only these of multilingual tasks, as zh,sw"},
+    "--language": {"metavar": "CODE", "help": "the language of a folder or a hub data set without a card, as zho"},
     "--split": {"metavar": "NAME", "help": "another split than the card's"},
     "--measures": {"type": words, "default": (), "metavar": "LIST", "help": "instead of the card's, as nDCG@10,MAP@100"},
     "--relevance-level": {"type": above_zero, "default": 1, "metavar": "N", "help": "judged N or more is relevant for binary measures (1)"},
@@ -150,7 +151,9 @@ def run(given: argparse.Namespace, say: Say, answer: Say) -> int:
         if given.format == "text":
             answer(result_block(outcome.result, outcome.path, reused=outcome.reused))
     if given.format == "json":
-        entries = [{**outcome.result.summary(), "path": str(outcome.path), "reused": outcome.reused} for outcome in outcomes]
+        entries = [
+            {**outcome.result.summary(), "path": str(outcome.path), "reused": outcome.reused} for outcome in outcomes
+        ]
         answer(json.dumps({"results": entries}, ensure_ascii=False, allow_nan=False))
     elif len(outcomes) > 1:
         answer(summary_table([outcome.result for outcome in outcomes]))
@@ -180,7 +183,10 @@ def build_request(given: argparse.Namespace, say: Say) -> Request:
 
     cache = cache_folder()
     options = model_options(given)
-    tasks = Cards(given.cards).resolve(given.tasks, cache, given.split)
+    tasks = Cards(given.cards).resolve(given.tasks, cache, given.split, given.language)
+    for task in tasks:
+        if task.note:
+            say(f"{task.name}: {task.note}")
     if given.languages:
         tasks = select_languages(tasks, given.languages)
     rerankers = [

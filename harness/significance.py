@@ -33,31 +33,47 @@ _CHUNK = 1 << 20
 
 
 def paired_bootstrap(
-    first: ArrayLike, second: ArrayLike, resamples: int = RESAMPLES, level: float = 0.95, seed: int = SEED
+    first: ArrayLike,
+    second: ArrayLike,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = SEED,
+    *,
+    strata: ArrayLike | None = None,
 ) -> Interval:
     """The percentile bootstrap interval of the mean of second - first, queries drawn in pairs.
 
     Raises as `bootstrap_mean` does, and ValueError for lengths that differ.
     """
-    return bootstrap_mean(_differences(first, second), resamples, level, seed)
+    return bootstrap_mean(_differences(first, second), resamples, level, seed, strata=strata)
 
 
-def bootstrap_mean(values: ArrayLike, resamples: int = RESAMPLES, level: float = 0.95, seed: int = SEED) -> Interval:
+def bootstrap_mean(
+    values: ArrayLike,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = SEED,
+    *,
+    strata: ArrayLike | None = None,
+) -> Interval:
     """The percentile bootstrap interval of the mean of `values` (shape [queries]).
 
     Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13: the queries are drawn with
     replacement, and the interval runs between the (1 - level) / 2 and (1 + level) / 2 quantiles of
     the resampled means. The draws are those of `scipy.stats.bootstrap` with the same generator. One
-    query gives the interval of that one point.
+    query gives the interval of that one point. `strata` (shape [queries], the number of each query's
+    group) draws within each group alone, as the queries of several tasks were drawn.
 
     Raises HarnessError for no query and ValueError for a value that is not finite.
     """
     sample = _checked(values)
     generator = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for rows in _chunks(resamples, sample.size):
-        draws = generator.integers(0, sample.size, (rows.stop - rows.start, sample.size))
-        means[rows] = sample[draws].mean(axis=1)
+    means = np.zeros(resamples)
+    for group in _groups(sample, strata):
+        share = group.size / sample.size
+        for rows in _chunks(resamples, group.size):
+            draws = generator.integers(0, group.size, (rows.stop - rows.start, group.size))
+            means[rows] += group[draws].mean(axis=1) * share
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(low), float(high))
@@ -109,22 +125,32 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def detectable_drop(first: ArrayLike, second: ArrayLike, alpha: float = 0.05, power: float = 0.8) -> float:
+def detectable_drop(
+    first: ArrayLike,
+    second: ArrayLike,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    *,
+    strata: ArrayLike | None = None,
+) -> float:
     """The smallest true drop of the mean that a two-sided test at `alpha` would find with `power`.
 
     In the measure's own unit, never negative: (z(1 - alpha/2) + z(power)) * s / sqrt(n), where s
     is the standard deviation (n - 1) of second - first over n queries and z the normal quantile.
-    The normal approximation of the paired difference; the far tail is left out. One query has no
-    spread to estimate, so no drop is detectable: infinity.
+    The normal approximation of the paired difference; the far tail is left out. With `strata` (as in
+    `bootstrap_mean`) s² / n becomes Σ n_g s_g² / n² over the groups. One query, also as a group of its
+    own, has no spread to estimate, so no drop is detectable: infinity.
 
     Raises HarnessError for no query, ValueError for lengths that differ or values not finite.
     """
     differences = _differences(first, second)
-    if differences.size == 1:
+    groups = _groups(differences, strata)
+    if any(group.size == 1 for group in groups):
         return float("inf")
     normal = NormalDist()
     reach = normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)
-    return float(reach * differences.std(ddof=1) / np.sqrt(differences.size))
+    variance = sum(group.size * group.var(ddof=1) for group in groups)
+    return float(reach * np.sqrt(variance) / differences.size)
 
 
 def _checked(values: ArrayLike) -> NDArray[np.float64]:
@@ -144,6 +170,15 @@ def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     if before.size != after.size:
         raise ValueError(f"{before.size} and {after.size} values: a paired comparison needs the same queries in both")
     return after - before
+
+
+def _groups(sample: NDArray[np.float64], strata: ArrayLike | None) -> list[NDArray[np.float64]]:
+    if strata is None:
+        return [sample]
+    numbers = np.asarray(strata)
+    if numbers.shape != sample.shape:
+        raise ValueError(f"strata of shape {numbers.shape} for {sample.size} queries: each query has one group")
+    return [sample[numbers == number] for number in np.unique(numbers)]
 
 
 def _chunks(rows: int, width: int) -> Iterator[slice]:

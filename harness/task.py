@@ -79,24 +79,33 @@ class Cards:
         suites = self._suites
         return self._suite(name, *suites[name]) if name in suites else None
 
-    def aggregates(self, words: Sequence[str]) -> list[Aggregate]:
-        """The aggregates that `words` name and those inside them, the inner ones first, each once."""
+    def aggregates(self, words: Sequence[str], cache: Path) -> list[Aggregate]:
+        """The aggregates that `words` name and those inside them, the inner ones first, each once.
+
+        Those of mteb are known once `resolve` has met them. Raises HarnessError for one inside itself.
+        """
         found: dict[str, Aggregate] = {}
         for word in words:
-            for name, aggregate in self._inside(word).items():
+            for name, aggregate in self._inside(word, cache).items():
                 found.setdefault(name, aggregate)
         return list(found.values())
 
-    def _inside(self, word: str, outer: tuple[str, ...] = ()) -> dict[str, Aggregate]:
-        aggregate = self.aggregate(word)
+    def _inside(self, word: str, cache: Path, outer: tuple[str, ...] = ()) -> dict[str, Aggregate]:
+        aggregate = self.aggregate(word) or self._of_mteb(word, cache)
         if aggregate is None:
             return {}
         if word in outer:
             raise HarnessError(f"{word} lists itself: {' → '.join((*outer, word))}")
         found: dict[str, Aggregate] = {}
         for member in aggregate.members:
-            found |= self._inside(member, (*outer, word))
+            found |= self._inside(member, cache, (*outer, word))
         return {**found, word: aggregate}
+
+    def _of_mteb(self, word: str, cache: Path) -> Aggregate | None:
+        from .mteb_task import look_up
+
+        found = None if word in self._paths or not _may_be_mteb(word) else look_up(word, cache, remembered=True)
+        return found if isinstance(found, Aggregate) else None
 
     def resolve(
         self, words: Sequence[str], cache: Path, split: str | None = None, language: str | None = None
@@ -110,7 +119,7 @@ class Cards:
         """
         if not words:
             raise HarnessError('name at least one task, suite or folder, as in "run SciFact"; "list" shows them')
-        self.aggregates(words)
+        self.aggregates(words, cache)
         tasks = [task for word in words for task in self._named(word, cache, split, language)]
         if language is not None and not any(task.origin in _WITHOUT_CARD for task in tasks):
             raise HarnessError(
@@ -129,12 +138,14 @@ class Cards:
             return [folder_task(Path(word), cache, split, language)]
         if uncarded.looks_like_a_data_set(word):
             return [uncarded.hub_task(word, cache, split, language)]
-        from .mteb_task import mteb_names, mteb_task
+        from .mteb_task import look_up, mteb_names
 
-        task = mteb_task(word, cache) if word.isprintable() and "/" not in word else None
-        if task is None:
-            raise HarnessError(self._unknown(word, mteb_names(cache)))
-        return [task]
+        found = look_up(word, cache) if _may_be_mteb(word) else None
+        if isinstance(found, Aggregate):
+            return [task for member in found.members for task in self._named(member, cache, split, language)]
+        if found is None:
+            raise HarnessError(self._unknown(word, mteb_names(cache) if _may_be_mteb(word) else ()))
+        return [found]
 
     @cached_property
     def _paths(self) -> dict[str, Path]:
@@ -241,6 +252,10 @@ def _with_split(task: Task, split: str | None) -> Task:
 
 def _looks_like_a_folder(word: str) -> bool:
     return Path(word).is_dir() or word.startswith(("/", "./", "../", "~"))
+
+
+def _may_be_mteb(word: str) -> bool:
+    return re.fullmatch(r"[\w.() -]+", word) is not None
 
 
 def _card_files(folder: Path) -> list[Path]:

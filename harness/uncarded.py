@@ -98,9 +98,7 @@ def _split_of(splits: Sequence[str], asked: str | None, listing: Listing) -> str
     there = ", ".join(splits) or "none"
     if asked is not None:
         if asked not in splits:
-            raise HarnessError(
-                f'{listing.source} has no split "{asked}"; it has {there}.{did_you_mean(asked, splits)}'
-            )
+            raise HarnessError(f'{listing.source} has no split "{asked}"; it has {there}.{did_you_mean(asked, splits)}')
         return asked
     usual = [name for name in _USUAL_SPLITS if name in splits]
     if usual or len(splits) == 1:

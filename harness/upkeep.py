@@ -95,13 +95,13 @@ def _folders(cache: Path) -> Iterator[Finding]:
 
 
 def _hub() -> Finding:
-    from huggingface_hub import constants, utils
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return Finding("hub", "info", "HF_HUB_OFFLINE is set: nothing is asked of the hub")
     try:
         started = time.monotonic()
-        utils.get_session().get(f"{constants.ENDPOINT}/api/models/nobody/nothing", timeout=3)
+        get_session().get(f"{constants.ENDPOINT}/api/models/nobody/nothing", timeout=3)
         return Finding("hub", "ok", f"{constants.ENDPOINT} answers in {time.monotonic() - started:.2f} s")
     except Exception as error:  # noqa: BLE001  (whatever keeps the hub away is what is to be shown)
         return Finding("hub", "warning", f"{constants.ENDPOINT} cannot be reached: {type(error).__name__}")
@@ -134,7 +134,7 @@ def _part(cache: Path, name: str, holds: str) -> CachePart:
 def verify(cache: Path) -> Iterator[Finding]:
     """Read what can be checked against its own digest: candidates, vectors, prepared data, scores."""
     yield _each("candidates", (cache / "candidates").glob("*/manifest.json"), _candidates_are_whole)
-    yield _each("embeddings", (cache / "embeddings").glob("*.bin"), _vectors_are_whole)
+    yield _each("embeddings", (cache / "embeddings").glob("*.keys"), _vectors_are_whole)
     yield _each("collections", (cache / "collections").rglob("manifest.json"), _collection_is_there)
     store = cache / "scores.sqlite"
     if not store.exists():
@@ -152,7 +152,9 @@ def _each(name: str, found: Iterator[Path], is_whole: Callable[[Path], bool]) ->
     paths = sorted(found)
     bad = [path for path in paths if not is_whole(path)]
     if bad:
-        return Finding(name, "warning", f"{len(bad)} of {len(paths)} are damaged and will be made again, first {bad[0]}")
+        return Finding(
+            name, "warning", f"{len(bad)} of {len(paths)} are damaged and will be made again, first {bad[0]}"
+        )
     return Finding(name, "ok", f"{len(paths)} are whole")
 
 
@@ -170,7 +172,7 @@ def _candidates_are_whole(manifest: Path) -> bool:
 def _vectors_are_whole(path: Path) -> bool:
     from .embedding_store import EmbeddingStore
 
-    return EmbeddingStore(path).damaged() == 0
+    return EmbeddingStore(path.with_suffix("")).damaged() == 0
 
 
 def _collection_is_there(manifest: Path) -> bool:

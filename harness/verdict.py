@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .collection import Collection
 from .measure import measure_run, missing_queries, oracle, tie_rate
-from .p_mrr import p_mrr
+from .p_mrr import p_mrr, robustness
 from .significance import paired_bootstrap, paired_randomisation
 from .types import Measure, Measurement, Qrels, Run
 
@@ -51,17 +51,28 @@ def _measure(
 ) -> Iterable[tuple[str, Measurement]]:
     """(name, Measurement) of each measure; original and changed instructions are never pooled."""
     # Judged@k counts judgements, not relevance, so the oracle's order is not the best for it.
-    left_out = ("p-MRR", "Judged") if stage == "oracle" else ("p-MRR",)
+    left_out = ("p-MRR", "robustness", "Judged") if stage == "oracle" else ("p-MRR", "robustness")
     plain = [measure for measure in measures if measure.name not in left_out]
     if collection.qrel_diff is None:
-        yield from ((str(m), found) for m, found in measure_run(run, qrels, plain, level).items())
+        found = {m: robustness(run, qrels, _groups(qrels), m.cutoff or 0) for m in measures if m.name == "robustness"}
+        found |= measure_run(run, qrels, plain, level)
+        yield from ((str(measure), found[measure]) for measure in measures if measure in found)
         return
-    if Measure("p-MRR") in measures and stage != "oracle":
-        changed = {base: ids for base, ids in collection.qrel_diff.items() if f"{base}-og" in qrels}
+    changed = {base: ids for base, ids in collection.qrel_diff.items() if f"{base}-og" in qrels}
+    partial = len(qrels) < len(collection.qrels)
+    if Measure("p-MRR") in measures and stage != "oracle" and (any(changed.values()) or not partial):
         yield "p-MRR", p_mrr(run, run, changed)
     for side in ("og", "changed"):
         part = {query_id: judged for query_id, judged in qrels.items() if query_id.endswith(f"-{side}")}
         yield from ((f"{m} {side}", found) for m, found in measure_run(run, part, plain, level).items())
+
+
+def _groups(qrels: Qrels) -> dict[str, list[str]]:
+    """InstructIR: the queries that are one under several instructions, by what stands before the first `_`."""
+    groups: dict[str, list[str]] = {}
+    for query_id in qrels:
+        groups.setdefault(query_id.partition("_")[0], []).append(query_id)
+    return groups
 
 
 def _row(found: Mapping[str, Measurement]) -> dict[str, float | None]:

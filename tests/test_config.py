@@ -14,7 +14,9 @@ def write(text: str, name: str = "rerank-harness.toml") -> None:
 
 
 def test_a_run_without_words_is_read_from_the_file(cli: Cli, collection_folder: Path, counter: Counter):
-    write(f'tasks = ["{collection_folder}"]\nreranker = "{counter.name}"\ntop-k = 4\nmeasures = ["nDCG@5", "RR@10"]\nformat = "json"\n')
+    write(
+        f'tasks = ["{collection_folder}"]\nreranker = "{counter.name}"\ntop-k = 4\nmeasures = ["nDCG@5", "RR@10"]\nformat = "json"\n'
+    )
     (result,) = cli("run").results()
     assert result["top_k"] == 4
     assert list(result["measures"])[:2] == ["nDCG@5", "RR@10"]

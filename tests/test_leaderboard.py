@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli, write_collection
 
-PLUGINS = '''
+PLUGINS = """
 def good(query, documents):
     return [len(set(query.split()) & set(d.split())) for d in documents]
 good.fingerprint = "good 1"
@@ -17,7 +17,7 @@ good.fingerprint = "good 1"
 def bad(query, documents):
     return [-score for score in good(query, documents)]
 bad.fingerprint = "bad 1"
-'''
+"""
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def board(cli: Cli, tmp_path: Path) -> Cli:
 
 
 def rows_of(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")][2:]
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")
+    ][2:]
 
 
 def test_rows_are_rerankers_and_first_stages_and_missing_cells_stay_missing(board: Cli):
@@ -95,4 +97,8 @@ def test_systems_that_cannot_be_told_apart_share_a_rank():
         row("nearly", [value + 0.2 - (0.05 if i % 2 else -0.049) for i, value in enumerate(base)]),
         row("worse", base),
     ]
-    assert [(ranked.reranker, ranked.rank) for ranked in _ranked(board, rows)] == [("best", 1), ("nearly", 1), ("worse", 3)]
+    assert [(ranked.reranker, ranked.rank) for ranked in _ranked(board, rows)] == [
+        ("best", 1),
+        ("nearly", 1),
+        ("worse", 3),
+    ]

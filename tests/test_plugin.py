@@ -129,7 +129,16 @@ def test_what_cannot_score_is_refused_with_the_rule():
 
 
 @pytest.mark.parametrize(
-    "found", [[1.0], [1.0, 2.0, 3.0], [[1.0, 2.0]], 5.0, "ab", [{"corpus_id": 0, "score": 1}], [{"corpus_id": 5, "score": 1}] * 2]
+    "found",
+    [
+        [1.0],
+        [1.0, 2.0, 3.0],
+        [[1.0, 2.0]],
+        5.0,
+        "ab",
+        [{"corpus_id": 0, "score": 1}],
+        [{"corpus_id": 5, "score": 1}] * 2,
+    ],
 )
 def test_scores_of_another_shape_are_refused(found):
     with pytest.raises(HarnessError, match="mine"):

@@ -68,14 +68,18 @@ def test_both_readmes_name_the_same_flags_and_variables():
 
 
 def test_every_flag_in_the_readme_exists(cli: Cli):
-    helps = "".join(cli(verb, "--help").out for verb in ("run", "score", "check", "cache", "leaderboard", "doctor", "demo"))
+    helps = "".join(
+        cli(verb, "--help").out for verb in ("run", "score", "check", "cache", "leaderboard", "doctor", "demo")
+    )
     flags = set(re.findall(r"`[^`\n]*?(--[a-z-]+)", ENGLISH.read_text(encoding="utf-8")))
     flags -= {"--index-url"}
     assert {flag for flag in flags if flag not in helps} == set()
 
 
 def test_the_five_line_reranker_of_the_readme_runs(cli: Cli, collection_folder: Path):
-    (block,) = [block for block in re.findall(r"```python\n(.*?)```", ENGLISH.read_text(), re.DOTALL) if "def rerank" in block]
+    (block,) = [
+        block for block in re.findall(r"```python\n(.*?)```", ENGLISH.read_text(), re.DOTALL) if "def rerank" in block
+    ]
     Path("mine.py").write_text(block)
     answer = cli("run", collection_folder, "--reranker", "mine.py:rerank", "--format", "json")
     assert answer.results()[0]["reranker"] == "mine.py:rerank"

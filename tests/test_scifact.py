@@ -32,7 +32,9 @@ class Hub:
         environment = {**self._env, **more}
         if not hub:
             environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
-        return subprocess.run(list(map(str, command)), env=environment, text=True, capture_output=True, check=False, cwd=self.home)
+        return subprocess.run(
+            list(map(str, command)), env=environment, text=True, capture_output=True, check=False, cwd=self.home
+        )
 
     def results(self, *words: object, **more: str) -> list[dict]:
         done = self.run(*words, "--format", "json", **more)
@@ -132,7 +134,15 @@ def test_documents_that_left_the_corpus_are_counted_and_can_be_skipped(shared: P
     (folder / "corpus.jsonl.gz").chmod(0o644)
     (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(b"".join(lines[::2])))
     hub = Hub(shared, tmp_path)
-    words = [folder, "--candidates", folder / "runs" / "bm25.top100.trec.gz", "--reranker", "standin/cross-encoder", "--limit", "2"]
+    words = [
+        folder,
+        "--candidates",
+        folder / "runs" / "bm25.top100.trec.gz",
+        "--reranker",
+        "standin/cross-encoder",
+        "--limit",
+        "2",
+    ]
     done = hub.run(*words)
     assert done.returncode == 2
     assert "have no text" in done.stderr

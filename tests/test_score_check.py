@@ -61,7 +61,12 @@ def test_score_of_a_function_sees_a_query_s_pairs_together(cli: Cli):
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [('{"query": "a"}', '"text"'), ('{"query": 5, "text": "b"}', '"query"'), ("not json", "line 1"), ("", "pairs.jsonl")],
+    [
+        ('{"query": "a"}', '"text"'),
+        ('{"query": 5, "text": "b"}', '"query"'),
+        ("not json", "line 1"),
+        ("", "pairs.jsonl"),
+    ],
 )
 def test_a_broken_file_of_pairs_is_one_line(cli: Cli, line, said):
     write_lines(Path("pairs.jsonl"), [line])
@@ -76,7 +81,14 @@ def test_several_layers_are_refused_where_one_score_is_asked_for(cli: Cli):
 def test_check_shows_family_input_and_what_it_tested(cli: Cli):
     answer = cli("check", MODELS / "cross-encoder")
     assert answer.code == 0
-    for word in ("sequence-classification", "[CLS]", "max_length=512", "truncation", "deterministic", "batch invariance"):
+    for word in (
+        "sequence-classification",
+        "[CLS]",
+        "max_length=512",
+        "truncation",
+        "deterministic",
+        "batch invariance",
+    ):
         assert word in answer.out
     assert "[FAIL]" not in answer.out
 

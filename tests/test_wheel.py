@@ -29,7 +29,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", home], check=True)
     python = home / "bin" / "python"
     site = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True, capture_output=True, text=True
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
@@ -40,7 +43,9 @@ def run(installed: Path, folder: Path, *words: object) -> subprocess.CompletedPr
     environment = {**os.environ, "RERANK_HARNESS_CACHE": str(folder / "cache")}
     environment.pop("PYTHONPATH", None)
     command = [installed / "bin" / "rerank-harness", *words]
-    return subprocess.run(list(map(str, command)), cwd=folder, env=environment, text=True, capture_output=True, check=False)
+    return subprocess.run(
+        list(map(str, command)), cwd=folder, env=environment, text=True, capture_output=True, check=False
+    )
 
 
 def test_the_wheel_holds_cards_templates_and_demo(wheel: Path):

@@ -23,8 +23,8 @@ from .truncation import only_second
 
 __all__ = ["SHORTEST", "AbInput", "AbInputs", "AbRule", "AbTemplate", "bos_id"]
 
-TABLES_MAX_LENGTH = 1024
-"""The length behind the published tables; the classes' own default is 512."""
+CLASS_MAX_LENGTH = 512
+"""The default of the authors' classes; the cards, and the tables made with their rule, take 1024."""
 SHORTEST = 16
 """The least max_length: it leaves the passage a place beside the longest query."""
 
@@ -38,8 +38,8 @@ class AbRule:
     """
 
     prompt: str
-    max_length: int = TABLES_MAX_LENGTH
-    rule: Literal["card", "class"] = "card"
+    max_length: int = CLASS_MAX_LENGTH
+    rule: Literal["card", "class"] = "class"
 
     @classmethod
     def read(cls, chosen: Mapping[str, Any], prompt: str) -> AbRule:

@@ -69,10 +69,10 @@ def template_names() -> dict[str, tuple[str, str]]:
     from ..recipes import known_recipes
     from . import list_prompt, seq2seq, template
 
-    names = {name: ("bi-encoder", "recipe") for name in known_recipes()}
-    names |= {name: ("listwise", "template") for name in list_prompt.read_list_templates()}
-    names |= {name: ("seq2seq", "template") for name in seq2seq.read_templates()}
-    names |= {name: ("causal", "template") for name in template.template_names()}
+    names = dict.fromkeys(known_recipes(), ("bi-encoder", "recipe"))
+    names |= dict.fromkeys(list_prompt.read_list_templates(), ("listwise", "template"))
+    names |= dict.fromkeys(seq2seq.read_templates(), ("seq2seq", "template"))
+    names |= dict.fromkeys(template.template_names(), ("causal", "template"))
     return names | {"rankllama": ("sequence-classification", "template"), "tart": ("enct5", "variant")}
 
 

@@ -1,0 +1,84 @@
+"""Linear layers over a flat (tokens, features) array, by the fastest kernel of the machine.
+
+On a CPU, oneDNN multiplies by weights that were laid out for it once, with gelu or the residual sum
+computed on the way out. Its operators are private to torch, so every layer is tried when it is
+loaded: where they are absent, or differ from torch.nn.functional.linear, that is used instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+__all__ = ["Linear", "linear"]
+
+_USUAL_TOKENS = 4096
+"""What the layout is chosen for; any number of tokens may come."""
+_TRIED_TOKENS = 16
+_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 3e-2, torch.float16: 5e-3}
+"""Largest difference from functional.linear, as a share of its largest value."""
+
+
+class Linear:
+    """x Wᵀ + b with torch's own kernels; `weight` has the shape (out, in), `bias` (out,)."""
+
+    def __init__(self, weight: Any, bias: Any) -> None:
+        self.weight, self.bias = weight, bias
+
+    def __call__(self, x: Any) -> Any:
+        return functional.linear(x, self.weight, self.bias)
+
+    def gelu(self, x: Any) -> Any:
+        """The exact (erf) gelu of the product."""
+        return functional.gelu(self(x))
+
+    def plus(self, x: Any, residual: Any) -> Any:
+        """The product and a residual of its shape."""
+        return self(x) + residual
+
+
+class _Prepacked(Linear):
+    """The same by oneDNN; `weight` is in oneDNN's own layout."""
+
+    def __init__(self, weight: Any, bias: Any) -> None:
+        super().__init__(torch.ops.mkldnn._reorder_linear_weight(weight, _USUAL_TOKENS), bias)
+
+    def __call__(self, x: Any) -> Any:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+
+    def gelu(self, x: Any) -> Any:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "none")
+
+    def plus(self, x: Any, residual: Any) -> Any:
+        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
+
+
+def linear(weight: Any, bias: Any) -> Linear:
+    """The fastest Linear that agrees with torch's own on this machine."""
+    plain = Linear(weight, bias)
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return plain
+    try:
+        fast = _Prepacked(weight, bias)
+        agrees = _agree(fast, plain)
+    except (RuntimeError, AttributeError, TypeError):
+        return plain
+    return fast if agrees else plain
+
+
+def _agree(fast: Linear, plain: Linear) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = plain.weight.shape
+    x = torch.randn(_TRIED_TOKENS, columns, generator=generator).to(plain.weight.dtype)
+    residual = torch.randn(_TRIED_TOKENS, rows, generator=generator).to(plain.weight.dtype)
+    pairs = [(fast(x), plain(x)), (fast.gelu(x), plain.gelu(x)), (fast.plus(x, residual), plain.plus(x, residual))]
+    return all(_close(found, expected) for found, expected in pairs)
+
+
+def _close(found: Any, expected: Any) -> bool:
+    if found.dtype != expected.dtype or found.shape != expected.shape:
+        return False
+    allowed = _TOLERANCE[expected.dtype] * float(expected.float().abs().max())
+    return float((found.float() - expected.float()).abs().max()) <= allowed

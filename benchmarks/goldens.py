@@ -36,7 +36,16 @@ FAMILIES = {
 }
 """system → what `--family` is told; the others are decided by their class."""
 
-SETTINGS = ("max_length", "rule", "normalize", "cutoff_layers", "compress_ratio", "compress_layers", "order", "truncation")
+SETTINGS = (
+    "max_length",
+    "rule",
+    "normalize",
+    "cutoff_layers",
+    "compress_ratio",
+    "compress_layers",
+    "order",
+    "truncation",
+)
 
 
 def settings_of(system: str, case: dict[str, Any]) -> tuple[tuple[str, str], ...]:

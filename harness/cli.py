@@ -67,8 +67,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(verbs)
     _add_score(verbs)
     _add_check(verbs)
+    _add_compare(verbs)
+    _add_gate(verbs)
+    _add_report(verbs)
+    _add_explain(verbs)
     _add_leaderboard(verbs)
     _add_list(verbs)
+    _add_fetch(verbs)
+    _add_reproduce(verbs)
     _add_doctor(verbs)
     _add_cache(verbs)
     return parser
@@ -224,6 +230,30 @@ def _list(given: argparse.Namespace) -> int:
     return 0
 
 
+def _add_fetch(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from . import fetch
+
+    parser = verbs.add_parser(
+        "fetch",
+        help="bring data and models into a bundle for offline use",
+        description="List what is missing with its size, then download it into DIR; run --offline DIR uses it.",
+    )
+    fetch.add_options(parser)
+    parser.set_defaults(verb=lambda given: fetch.fetch_command(given, say, print))
+
+
+def _add_reproduce(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from . import reproduce
+
+    parser = verbs.add_parser(
+        "reproduce",
+        help="check published figures",
+        description="List the published figures that can be checked here, and check them: OK, near or differs.",
+    )
+    reproduce.add_options(parser)
+    parser.set_defaults(verb=lambda given: reproduce.reproduce_command(given, say, print))
+
+
 def _add_doctor(verbs: argparse._SubParsersAction[_Parser]) -> None:
     parser = verbs.add_parser(
         "doctor", help="show this installation", description="Versions, devices, caches, and what can be reached."
@@ -267,3 +297,49 @@ def _cache(given: argparse.Namespace) -> int:
     rows = [[part.name, str(len(part.files)), f"{part.size / 2**20:.1f}", part.holds] for part in cache_parts(folder)]
     print(f"{folder}\n{align([['part', 'files', 'MiB', 'holds'], *rows])}")
     return 0
+
+
+def _add_compare(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from . import verdict_commands
+
+    parser = verbs.add_parser(
+        "compare",
+        help="two rerankers, query by query",
+        allow_abbrev=False,
+        description="Differences of B (and C …) from A for each task, with intervals, p and the queries that moved.",
+    )
+    verdict_commands.add_compare_options(parser)
+    parser.set_defaults(verb=lambda given: verdict_commands.compare_results(given, say, print))
+
+
+def _add_gate(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from . import verdict_commands
+
+    parser = verbs.add_parser(
+        "gate",
+        help="fail when a reranker became worse than its baseline",
+        allow_abbrev=False,
+        description="Exit code 1 for a drop that is larger than tolerated and significant, 3 where results do not match.",
+    )
+    verdict_commands.add_gate_options(parser)
+    parser.set_defaults(verb=lambda given: verdict_commands.gate(given, say, print))
+
+
+def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from . import verdict_commands
+
+    parser = verbs.add_parser(
+        "report", help="one page about some results", allow_abbrev=False, description="Write one self-contained page."
+    )
+    verdict_commands.add_report_options(parser)
+    parser.set_defaults(verb=lambda given: verdict_commands.report(given, say, print))
+
+
+def _add_explain(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from . import verdict_commands
+
+    parser = verbs.add_parser(
+        "explain", help="what a warning means", description="What it means, why it matters, what to do: explain RH001."
+    )
+    verdict_commands.add_explain_options(parser)
+    parser.set_defaults(verb=lambda given: verdict_commands.explain(given, say, print))

@@ -89,6 +89,10 @@ class Collection:
         """doc_id → text for those of `doc_ids` that the corpus has. One pass over all ids: ask for many at once."""
         return self._corpus.documents(doc_ids)
 
+    def few_documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
+        """As `documents`, for a handful: looks each of them up, and costs nothing of the corpus's size."""
+        return self._corpus.few_documents(doc_ids)
+
     def iterate_texts(self) -> Iterator[DocumentText]:
         """Every document's text, in the order of `doc_ids`, a batch at a time."""
         return self._corpus.iterate_texts()
@@ -124,6 +128,17 @@ def prepared_fingerprint(task: Task, subset: Subset, cache: Path) -> str | None:
         return None
     counts = ((subset.documents, manifest["documents"]), (subset.queries, manifest["queries"]))
     return str(manifest["fingerprint"]) if all(asked in (None, there) for asked, there in counts) else None
+
+
+def find_prepared(fingerprint: str, cache: Path) -> Collection | None:
+    """The prepared collection of this content, whatever it was prepared from; None where there is none."""
+    for path in sorted((cache / "collections").glob("*/*/manifest.json")):
+        manifest = _manifest(path.parent)
+        if manifest is not None and manifest["fingerprint"] == fingerprint:
+            return _opened(path.parent)
+        if manifest is not None and without_instructions(manifest["fingerprint"]) == fingerprint:
+            return _opened(path.parent).bare()
+    return None
 
 
 def folder_revision(folder: Path, cache: Path) -> str:

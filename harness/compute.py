@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from .cautions import cautions_of
 from .collection import prepare
 from .environment import describe
 from .errors import HarnessError
 from .formats import write_run
+from .rankings import keep_rankings
 from .result import Result, load_result
 from .retrieve import candidates_of, digest_of_run
 from .types import Candidates, Qrels, Run
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .collection import Collection
     from .evaluate import Job, Request
     from .rerank import Reranked
+    from .rerankers.base import Reranker
     from .store import ScoreStore
 
 __all__ = ["Workbench"]
@@ -36,6 +39,7 @@ class Workbench:
         self._candidates: dict[object, Candidates] = {}
         self._store: ScoreStore | None = None
         self._spent: str | None = None
+        self._reranker: tuple[tuple[Reranker, str], Reranker] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -53,9 +57,13 @@ class Workbench:
         if job.reranker is not None:
             from .rerank import rerank
 
-            reranker = job.reranker.for_task(job.task.prompt)
             reranked = rerank(
-                reranker, candidates, collection, self.store(), self._request.options, self._request.missing_text
+                self._bound(job),
+                candidates,
+                collection,
+                self.store(),
+                self._request.options,
+                self._request.missing_text,
             )
             self._spent = reranked.spent
         else:
@@ -116,40 +124,73 @@ class Workbench:
     def _judge(
         self, job: Job, collection: Collection, candidates: Candidates, qrels: Qrels, reranked: Reranked | None
     ) -> Result:
-        from .verdict import diagnose, judge, report_measures
+        from .diagnosis import diagnose, diagnose_reranked
+        from .verdict import judge, report_measures
 
         longest = max(map(len, candidates.run.values()))
         measures = report_measures(self._wanted(job), job.top_k, longest)
         first = candidates.run if candidates.scored else None
         final = reranked.run if reranked else None
         rows, stages = judge(first, final, candidates.run, collection, qrels, measures, self._request.relevance_level)
-        options = self._request.options
-        judged: Run | None = final if final is not None else first
         query_ids, values = _values(stages)
-        return Result(
+        found = diagnose(job.stage, candidates, qrels, collection, job.subset)
+        if reranked is not None and job.reranker is not None:
+            found |= diagnose_reranked(reranked, self._bound(job), candidates, qrels, collection, job.subset)
+        result = Result(
             identity=job.identity,
             collection=collection.fingerprint,
             candidates=candidates.digest,
             queries=len(qrels),
             asked=tuple(map(str, measures)),
             measures=rows,
-            diagnostics={**diagnose(judged, candidates.run, qrels), **_counts(reranked)},
-            performance=_performance(reranked),
-            environment=describe(options.device, options.dtype),
+            diagnostics=found,
+            performance=self._performance(job, collection, candidates, reranked),
+            environment=describe(self._request.options.device, self._request.options.dtype),
             values=values,
             query_ids=query_ids,
         )
+        keep_rankings(result, first, final, self._request.cache)
+        return replace(result, diagnostics=found | {"cautions": [vars(each) for each in cautions_of(result)]})
+
+    def _performance(
+        self, job: Job, collection: Collection, candidates: Candidates, reranked: Reranked | None
+    ) -> dict[str, Any]:
+        """Rates, latency and memory: of this run, or where it scored nothing, of the one that did."""
+        from .performance import measured
+
+        if reranked is None:
+            return {}
+        before = self._stored(job)
+        if reranked.pace.done == 0 and before is not None and before.performance.get("pairs_scored"):
+            return dict(before.performance)
+        return measured(reranked, self._bound(job), candidates, collection, self._request.options)
+
+    def _bound(self, job: Job) -> Reranker:
+        """The job's reranker as it is used on its task; the last one is kept, with its model."""
+        assert job.reranker is not None
+        key = (job.reranker, job.task.prompt)
+        if self._reranker is None or self._reranker[0][0] is not key[0] or self._reranker[0][1] != key[1]:
+            self._reranker = key, job.reranker.for_task(job.task.prompt)
+        return self._reranker[1]
 
     def _wanted(self, job: Job) -> tuple[Any, ...]:
         """The job's measures, and those that a stored result of the same path already has."""
         from .types import Measure
 
-        path = job.identity.path(self._request.results)
+        stored = self._stored(job)
         try:
-            known = [Measure.parse(name) for name in load_result(path).asked] if path.exists() else []
-        except (HarnessError, ValueError):
+            known = [Measure.parse(name) for name in stored.asked] if stored else []
+        except ValueError:
             known = []
         return tuple(dict.fromkeys((*job.measures, *known)))
+
+    def _stored(self, job: Job) -> Result | None:
+        """The result that lies where this one will; None where there is none that can be read."""
+        path = job.identity.path(self._request.results)
+        try:
+            return load_result(path) if path.exists() else None
+        except HarnessError:
+            return None
 
     def _save_runs(self, job: Job, candidates: Candidates, reranked: Reranked | None, folder: Path) -> None:
         """Candidates and ranking as TREC runs, under the paths that results have."""
@@ -175,28 +216,4 @@ def _values(stages: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], dict[st
     return query_ids, {
         name: {stage: [m.values.get(query_id) for query_id in query_ids] for stage, m in found.items()}
         for name, found in stages.items()
-    }
-
-
-def _counts(reranked: Reranked | None) -> dict[str, object]:
-    if reranked is None:
-        return {}
-    return {
-        "pairs": reranked.pairs,
-        "tokens": reranked.tokens,
-        "truncated_pairs": reranked.truncated_pairs,
-        "lost_tokens": reranked.lost_tokens,
-        "skipped_without_text": reranked.skipped,
-    }
-
-
-def _performance(reranked: Reranked | None) -> dict[str, object]:
-    if reranked is None:
-        return {}
-    scored = reranked.pairs - reranked.stored - reranked.skipped
-    return {
-        "seconds": round(reranked.seconds, 3),
-        "pairs_scored": scored,
-        "pairs_from_store": reranked.stored,
-        "pairs_per_second": round(scored / reranked.seconds, 3) if scored > 0 else None,
     }

@@ -7,8 +7,12 @@
     [set]
     max_length = 512
 
+    [warnings]
+    ignore = ["RH006"]         # codes, or their beginnings; select takes the same, and empty means all
+
 `run` without a task reads the file in the working folder; `--config FILE` names another. What is
-given as a flag goes before what the file says.
+given as a flag goes before what the file says. `[warnings]` holds for every run in that folder, or
+with that `--config`, also where tasks are named.
 """
 
 from __future__ import annotations
@@ -20,9 +24,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .cautions import check_codes
 from .errors import HarnessError, did_you_mean
 
-__all__ = ["FILE_NAME", "read_config"]
+__all__ = ["FILE_NAME", "read_config", "read_warnings"]
 
 FILE_NAME = "rerank-harness.toml"
 
@@ -36,13 +41,7 @@ def read_config(path: Path, options: Mapping[str, Mapping[str, Any]]) -> dict[st
     readers, choices and kinds hold here. Raises HarnessError, naming line and key, for TOML that
     cannot be read, an unknown key, and a value of the wrong kind.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
-    except OSError as error:
-        raise HarnessError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise HarnessError(f"{path} is not readable TOML: {error}") from None
+    text, table = _parsed(path)
     known: dict[str, Mapping[str, Any]] = {}
     for flag, how in options.items():
         # `tasks` are the words of `run`; the flag --tasks, a folder of cards, is the key `cards`.
@@ -50,12 +49,44 @@ def read_config(path: Path, options: Mapping[str, Mapping[str, Any]]) -> dict[st
         known[str(how["dest"]) if key in known else key] = how
     found = {}
     for key, value in table.items():
+        if key == "warnings":
+            continue
         where = f"{path}, line {_line_of(key, text)}"
         if key not in known:
             raise HarnessError(f'{where}: unknown key "{key}"; a key is a flag of run.{did_you_mean(key, known)}')
         name = known[key].get("dest", key.replace("-", "_"))
         found[name] = _value(value, known[key], f'{where}: "{key}"')
     return found
+
+
+def read_warnings(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The codes that `[warnings]` selects and ignores; empty where the file has no such table.
+
+    Raises HarnessError as `read_config` does, and for a code that does not exist.
+    """
+    text, table = _parsed(path)
+    entry = table.get("warnings", {})
+    where = f"{path}, line {_line_of('warnings', text)}"
+    if not isinstance(entry, dict):
+        raise HarnessError(f'{where}: "warnings" is a table with select and ignore, as in [warnings]')
+    for key in entry:
+        if key not in ("select", "ignore"):
+            raise HarnessError(f'{where}: [warnings] has select and ignore, not "{key}"')
+    lists = [entry.get(key, []) for key in ("select", "ignore")]
+    if not all(isinstance(codes, list) and all(isinstance(code, str) for code in codes) for codes in lists):
+        raise HarnessError(f'{where}: select and ignore are lists of codes, as in ["RH006"]')
+    select, ignore = (check_codes(codes, where) for codes in lists)
+    return select, ignore
+
+
+def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except OSError as error:
+        raise HarnessError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path} is not readable TOML: {error}") from None
 
 
 def _line_of(key: str, text: str) -> int:

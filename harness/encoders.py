@@ -20,6 +20,7 @@ from .digest import Digest
 from .embedding_store import EmbeddingStore, Vectors
 from .engine import Rows, plan_batches, run_plan
 from .errors import HarnessError, MissingDependency
+from .fast import pack
 from .loading import check_device, load_weights, torch_dtype
 from .models import ModelSource, snapshot
 from .options import Options
@@ -83,6 +84,11 @@ class Encoder:
         if (rows < 0).any():
             raise HarnessError(f"the vectors of {self.spec.name} do not stay on the disk: look at its health")
         return self._store.vectors(rows)
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's tokenizer, cutting at its length; None where the library runs the model."""
+        return self._runner._tokenizer[0] if isinstance(self._runner, _Transformer) else None
 
     def token_ids(self, texts: Iterable[str], side: Side, task_prompt: str = "") -> list[list[int]]:
         """The ids that the model gets for each text; empty where the library runs the model."""
@@ -175,10 +181,12 @@ class _Transformer:
 
     @cached_property
     def _model(self) -> Any:
-        return load_weights(
+        """A `fast.packed.PackedEncoder`, or the transformers model where its architecture has no fast path."""
+        model = load_weights(
             "AutoModel", snapshot(self._source), self._spec.name,
             dtype=self._spec.dtype, device=self._device, trust_remote_code=self._trust,
         )  # fmt: skip
+        return pack(model) or model
 
     def prepare(self, texts: Sequence[str], side: Side, prompt: str) -> _TokenizedBlock:
         return _TokenizedBlock(self, texts, [ids for ids, _ in self.token_ids([prompt + text for text in texts])])
@@ -194,9 +202,13 @@ class _Transformer:
         return found
 
     def pooled(self, rows: Sequence[Ids]) -> NDArray[np.float32]:
-        """One vector for each row of ids; rows are padded on the right."""
+        """One vector for each row of ids."""
         import torch
 
+        from .fast.packed import PackedEncoder
+
+        if isinstance(self._model, PackedEncoder):
+            return self._model.pooled(rows, self._spec.recipe.pooling)
         ids, mask = pad(rows, self._tokenizer[0].pad_id)
         ids, mask = ids.to(self._device), mask.to(self._device)
         with torch.inference_mode():
@@ -313,7 +325,7 @@ def _blocks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         yield block
 
 
-def pad(rows: Sequence[Ids], pad_id: int) -> tuple[Any, Any]:
+def pad(rows: Sequence[Ids | list[int]], pad_id: int) -> tuple[Any, Any]:
     """Two tensors of shape (rows, longest row): the ids padded on the right, and the mask, 0 on padding."""
     import torch
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import subprocess
+from functools import cache
 from pathlib import Path
 
-__all__ = ["describe", "harness_version"]
+__all__ = ["checkout_commit", "describe", "harness_version"]
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pytrec-eval-terrier", "PyStemmer", "huggingface_hub")
 
@@ -20,6 +22,27 @@ def harness_version() -> str:
         return "source"
 
 
+@cache
+def checkout_commit() -> str | None:
+    """The commit of the checkout that this code runs from, with `+changes` where files differ from it.
+
+    None outside a checkout, and where git is not installed.
+    """
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no", "--", "harness"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+changes" if changes else commit
+
+
 def describe(device: str, dtype: str) -> dict[str, object]:
     """Versions, processor and device, as a result stores them."""
     versions = {}
@@ -30,6 +53,7 @@ def describe(device: str, dtype: str) -> dict[str, object]:
             continue
     return {
         "harness": harness_version(),
+        **({"commit": commit} if (commit := checkout_commit()) else {}),
         "python": platform.python_version(),
         "packages": versions,
         "platform": platform.platform(),

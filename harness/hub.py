@@ -15,7 +15,7 @@ import re
 import time
 import urllib.parse
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -24,12 +24,22 @@ from .cache import write_atomically
 from .digest import digest_of
 from .errors import HarnessError
 
-__all__ = ["Kind", "Resolved", "fetch_file", "fetch_files", "repository_files", "resolve_revision"]
+__all__ = [
+    "Kind",
+    "Resolved",
+    "fetch_file",
+    "fetch_files",
+    "file_sizes",
+    "is_here",
+    "repository_files",
+    "resolve_revision",
+]
 
 Kind = Literal["dataset", "model"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _QUICK_S = 5.0
+_PATHS_A_REQUEST = 500
 _TRIES = 5
 _FIRST_WAIT_S = 0.2
 _PATIENCE_S = 45.0
@@ -126,6 +136,50 @@ def fetch_file(kind: Kind, name: str, commit: str, filename: str) -> Path:
 def fetch_files(kind: Kind, name: str, commit: str, filenames: Iterable[str]) -> dict[str, Path]:
     """The path of each file, by its name in the repository; as `fetch_file`."""
     return {filename: fetch_file(kind, name, commit, filename) for filename in filenames}
+
+
+def file_sizes(kind: Kind, name: str, commit: str, filenames: Sequence[str]) -> dict[str, int]:
+    """The bytes of each file, as the hub says before anything is downloaded.
+
+    Raises HarnessError as `fetch_file` does, and for a file that the hub does not list.
+    """
+    repository = _Repository(kind, name)
+    sizes: dict[str, int] = {}
+    for start in range(0, len(filenames), _PATHS_A_REQUEST):
+        part = list(filenames[start : start + _PATHS_A_REQUEST])
+        try:
+            entries = _patiently(lambda part=part: _paths_info(repository, commit, part), _TRIES)  # type: ignore[misc]
+        except _hub_errors() as error:
+            raise _explained(error, repository, commit) from error
+        sizes |= {str(entry["path"]): int(entry["size"]) for entry in entries if "size" in entry}
+    for filename in filenames:
+        if filename not in sizes:
+            raise HarnessError(f'{repository} at {commit[:8]} has no file "{filename}" at {_endpoint()}')
+    return sizes
+
+
+def is_here(kind: Kind, name: str, commit: str, filename: str) -> bool:
+    """Whether the hub client's cache holds the file of that commit."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, filename, repo_type=kind, revision=commit), str)
+
+
+def _paths_info(repository: _Repository, commit: str, paths: list[str]) -> list[dict[str, Any]]:
+    client = _client()
+    url = f"{_endpoint()}/api/{repository.kind}s/{repository.name}/paths-info/{commit}"
+    with _quiet():
+        response = client.get_session().post(
+            url, json={"paths": paths}, headers=client.build_hf_headers(), timeout=_QUICK_S
+        )
+        client.hf_raise_for_status(response)
+    try:
+        entries = response.json()
+    except ValueError:
+        entries = None
+    if not isinstance(entries, list):
+        raise _NoHub
+    return entries
 
 
 def _info(repository: _Repository, revision: str) -> dict[str, Any]:

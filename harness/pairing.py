@@ -93,6 +93,8 @@ def match(first: Sequence[Entry], second: Sequence[Entry], key: Callable[[Result
         left = [entry for entry in first if key(entry.result) == value]
         right = [entry for entry in second if key(entry.result) == value]
         _match_one(left, right, matched)
+    # Paths begin with digests: by name is the order that a reader expects.
+    matched.pairs.sort(key=lambda pair: (title_of(pair[0].result), first_stage_label(pair[0].result)))
     return matched
 
 

@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from itertools import pairwise
+from typing import NamedTuple, TextIO
 
-__all__ = ["Progress"]
+__all__ = ["Pace", "Progress"]
 
 _LINE_EVERY = 30.0
 _BAR_EVERY = 0.2
+
+
+class Pace(NamedTuple):
+    """What was done, in how many seconds; loading what the first step needs is a part of it."""
+
+    done: int
+    tokens: int
+    seconds: float
+    steps: tuple[float, ...]
+    """The seconds of each step."""
 
 
 class Progress:
@@ -24,15 +35,23 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._started = self._shown = time.monotonic()
         self._done = self._tokens = 0
+        self._ends: list[float] = []
 
     def advance(self, done: int, tokens: int = 0) -> None:
         """Count `done` more, of `tokens` tokens together."""
         self._done += done
         self._tokens += tokens
         now = time.monotonic()
+        self._ends.append(now)
         if now - self._shown >= (_BAR_EVERY if self._terminal else _LINE_EVERY):
             self._shown = now
             self._show(now)
+
+    def pace(self) -> Pace:
+        """What was done until now, and how fast."""
+        ends = [self._started, *self._ends]
+        steps = tuple(end - begin for begin, end in pairwise(ends))
+        return Pace(self._done, self._tokens, ends[-1] - self._started, steps)
 
     def finish(self) -> None:
         """Clear the bar; the tables that follow say what was done."""

@@ -20,7 +20,7 @@ from .digest import Digest, digest_of
 from .engine import Rows, plan_digest, plan_of, run_plan
 from .errors import HarnessError
 from .options import Options
-from .progress import Progress
+from .progress import Pace, Progress
 from .rerankers.base import Reranker, RerankerSpec
 from .store import ScoreStore, document_digest, query_digest
 from .types import Candidates, DocumentText, QueryText, Run, ranked
@@ -42,6 +42,12 @@ class Reranked:
     lost_tokens: int
     skipped: int
     """Candidates without text that keep their first-stage order below every scored one."""
+    margins: NDArray[np.float32]
+    """The score of every pair, shape (pairs,)."""
+    query_tokens: list[int]
+    """Tokens of each query's pairs."""
+    pace: Pace
+    """What was scored in this run, and how fast; a list model's step is a query."""
     seconds: float
     spent: str | None
     """The store's key of scores that may resume this run and serve no other; forget it when the result is safe."""
@@ -67,13 +73,14 @@ class RequestPairs:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores of all pairs; how many were stored under which key; tokens and lost tokens of each pair."""
+    """Scores of all pairs; how many were stored under which key; tokens and lost tokens of each pair; the pace."""
 
     scores: NDArray[np.float32]
     stored: int
     key: str
     lengths: Rows
     lost: Rows
+    pace: Pace
 
 
 def rerank(
@@ -103,6 +110,9 @@ def rerank(
         truncated_pairs=int((found.lost > 0).sum()),
         lost_tokens=int(found.lost.sum()),
         skipped=sum(map(len, request.skipped.values())),
+        margins=found.scores,
+        query_tokens=[int(found.lengths[rows].sum()) for rows in request.spans()],
+        pace=found.pace,
         seconds=time.monotonic() - started,
         spent=None if reranker.spec.declared else found.key,
     )
@@ -181,7 +191,7 @@ def _score_pairs(
     if missing.any():
         # What the store kept is what is ranked: another process may have scored a pair first.
         scores = store.known(key, queries, documents, request.pairs)
-    return _Scored(scores, stored, key, prepared.lengths, prepared.lost)
+    return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace())
 
 
 def _score_marked(
@@ -231,7 +241,7 @@ def _query_by_query(
         progress.advance(len(rows))
     progress.finish()
     nothing = np.zeros(len(scores), np.int64)
-    return _Scored(scores, stored, key, nothing, nothing)
+    return _Scored(scores, stored, key, nothing, nothing, progress.pace())
 
 
 def store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, plan: Sequence[Rows] | None) -> str:

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 from .errors import HarnessError
 
 if TYPE_CHECKING:
-    from .evaluate import Request
+    from .evaluate import Outcome, Request
+    from .means import Mean
     from .options import Options
+    from .published import Compared
     from .rerankers.base import Reranker
+    from .result import Result
     from .retrieve import FirstStage
     from .types import Measure
+
+    Means = Sequence[tuple[Mean, Sequence[Compared]]]
 
 __all__ = ["add_model_options", "add_options", "build_request", "model_options", "open_one_reranker", "run"]
 
@@ -64,6 +69,7 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--results": {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results go (results)"},
     "--tasks": {"type": Path, "dest": "cards", "metavar": "DIR", "help": "a folder with cards of your own"},
     "--save-runs": {"type": Path, "metavar": "DIR", "help": "write candidates and rankings as TREC runs"},
+    "--offline": {"type": Path, "metavar": "DIR", "help": "ask no network: data and models come from a bundle of fetch"},
     "--dry-run": {"action": "store_true", "help": "print the plan and check what can be checked; compute no result"},
     "--format": {"choices": ("text", "json"), "default": "text", "help": "of the answer on stdout"},
 }  # fmt: skip
@@ -135,10 +141,19 @@ def model_options(given: argparse.Namespace) -> Options:
 
 def run(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Evaluate what the options ask for; `answer` gets the tables or the one JSON object."""
+    from .cautions import cautions_of, selected
     from .evaluate import evaluate
-    from .tables import result_block, summary_table
+    from .pairing import title_of
+    from .published import beside
+    from .tables import means_table, result_block, summary_table
 
+    select, ignore = _warnings_wanted(given.config)
     given = completed(given)
+    if given.offline:
+        from .bundle import use_offline
+        from .cache import cache_folder
+
+        use_offline(given.offline, cache_folder())
     request = build_request(given, say)
     if given.dry_run:
         from .plan import dry_run
@@ -149,15 +164,56 @@ def run(given: argparse.Namespace, say: Say, answer: Say) -> int:
     for outcome in evaluate(request, say):
         outcomes.append(outcome)
         if given.format == "text":
-            answer(result_block(outcome.result, outcome.path, reused=outcome.reused))
+            published = beside(outcome.result)
+            answer(result_block(outcome.result, outcome.path, reused=outcome.reused, published=published))
+        for caution in selected(cautions_of(outcome.result), select, ignore):
+            who = outcome.result.identity.reranker or outcome.result.identity.retriever
+            say(f"{title_of(outcome.result)}, {who}: {caution.code} {caution.what} (explain {caution.code})")
+    means = _means(given, request, [outcome.result for outcome in outcomes])
     if given.format == "json":
-        entries = [
-            {**outcome.result.summary(), "path": str(outcome.path), "reused": outcome.reused} for outcome in outcomes
-        ]
-        answer(json.dumps({"results": entries}, ensure_ascii=False, allow_nan=False))
+        answer(_as_json(outcomes, means))
     elif len(outcomes) > 1:
         answer(summary_table([outcome.result for outcome in outcomes]))
+        if means:
+            answer(means_table(means))
     return 0
+
+
+def _warnings_wanted(config: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the configuration file says of warnings: those to select, those to ignore."""
+    from .config import FILE_NAME, read_warnings
+
+    path = config or Path(FILE_NAME)
+    return read_warnings(path) if config or path.is_file() else ((), ())
+
+
+def _means(given: argparse.Namespace, request: Request, results: Sequence[Result]) -> Means:
+    """The means over languages and tasks that the results fill, with what is published of them."""
+    from .means import means_of
+    from .published import beside_mean
+    from .task import Cards
+
+    if len(results) < 2:
+        return []
+    aggregates = Cards(given.cards).aggregates(given.tasks, request.cache)
+    return [(mean, beside_mean(mean)) for mean in means_of(results, request.tasks, aggregates)]
+
+
+def _as_json(outcomes: Sequence[Outcome], means: Means) -> str:
+    """The one JSON object: `results`, and `means` over them."""
+    from .published import beside
+
+    results = [
+        {
+            **outcome.result.summary(),
+            "published": [compared.entry() for compared in beside(outcome.result)],
+            "path": str(outcome.path),
+            "reused": outcome.reused,
+        }
+        for outcome in outcomes
+    ]
+    averages = [{**mean.entry(), "published": [compared.entry() for compared in found]} for mean, found in means]
+    return json.dumps({"results": results, "means": averages}, ensure_ascii=False, allow_nan=False)
 
 
 def open_one_reranker(given: argparse.Namespace, say: Say) -> Reranker:

@@ -5,34 +5,85 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .means import Mean
+from .published import Compared
 from .result import Result
+from .run_lines import run_lines
 
-__all__ = ["align", "result_block", "summary_table"]
+__all__ = ["align", "means_table", "number_of", "published_cell", "result_block", "summary_table"]
 
 MISSING = "–"
+PUBLISHED = "published"
 
 
-def result_block(result: Result, path: Path, *, reused: bool) -> str:
-    """One result: a title, a row a measure, and where it is written."""
+def result_block(result: Result, path: Path, *, reused: bool, published: Sequence[Compared] = ()) -> str:
+    """One result: a title, a row a measure with what is published beside it, and where it is written."""
     identity = result.identity
     subset = "" if identity.subset == "default" else f" {identity.subset}"
     depth = "lists" if identity.top_k is None else f"top {identity.top_k}"
     partial = f" (the first {identity.limit})" if identity.limit is not None else ""
     arrow = f" → {identity.reranker}" if identity.reranker else ""
     title = f"{identity.task}{subset} ({identity.split}), {result.queries} queries{partial}: {identity.retriever} {depth}{arrow}"
-    head = ["measure", "first stage", "reranked", "oracle", "difference", "95 % interval", "p"]
-    rows = [[name, *_cells(name, row)] for name, row in result.measures.items()]
+    head = ["measure", "first stage", PUBLISHED, "reranked", PUBLISHED, "oracle", "difference", "95 % interval", "p"]
+    rows = []
+    for name, row in result.measures.items():
+        first, second, *rest = _cells(name, row)
+        beside = [published_cell(name, stage, published) for stage in ("first_stage", "reranked")]
+        rows.append([name, first, beside[0], second, beside[1], *rest])
+    stages = {compared.stage for compared in published}
     keep = [
-        0,
-        1,
-        *([2] if identity.reranker else []),
-        3,
-        *([4, 5, 6] if identity.reranker and _differs(result) else []),
+        *[0, 1],
+        *([2] if "first_stage" in stages else []),
+        *([3] if identity.reranker else []),
+        *([4] if "reranked" in stages else []),
+        5,
+        *([6, 7, 8] if identity.reranker and _differs(result) else []),
     ]
     table = align([[row[i] for i in keep] for row in [head, *rows]])
-    return "\n".join(
-        [title, table, *_notes(result), f"{'unchanged, read from' if reused else 'written to'} {path}", ""]
-    )
+    where = f"{'unchanged, read from' if reused else 'written to'} {path}"
+    return "\n".join([title, table, *_notes(result), *_sources(published), where, ""])
+
+
+def number_of(measure: str, value: float | None) -> str:
+    """A figure as tables show it: four decimals, p-MRR times 100 as papers print it."""
+    return _number(value, _scale(measure))
+
+
+def published_cell(measure: str, stage: str, published: Sequence[Compared]) -> str:
+    """`0.6789 [OK]` for the first figure of that measure and stage; empty where there is none."""
+    figure = next((each for each in published if (each.measure, each.stage) == (measure, stage)), None)
+    return f"{number_of(measure, figure.figure.value)} [{figure.mark}]" if figure else ""
+
+
+def _sources(published: Sequence[Compared]) -> list[str]:
+    """A line for each source: every figure that it has, not only those that found room in the table."""
+    lines: dict[str, list[str]] = {}
+    for each in published:
+        figure = each.figure
+        more = "; ".join(part for part in (figure.note, figure.data and f"data {figure.data}") if part)
+        where = f"published: {figure.system or figure.model}, {figure.source}{f' ({more})' if more else ''}"
+        shown = f"{each.measure} {number_of(each.measure, figure.value)} [{each.mark}]"
+        lines.setdefault(where, []).append(shown)
+    return [f"{where}: {', '.join(shown)}" for where, shown in lines.items()]
+
+
+def means_table(means: Sequence[tuple[Mean, Sequence[Compared]]]) -> str:
+    """A row for each mean and measure: over languages, parts or tasks, all unweighted."""
+    head = [
+        "mean of", "over", "candidates", "reranker", "measure", "first stage", "reranked", "oracle", "difference",
+        "published",
+    ]  # fmt: skip
+    rows = []
+    for mean, published in means:
+        over = f"{mean.parts} {mean.over}" if mean.parts == mean.of else f"{mean.parts} of {mean.of} {mean.over}"
+        stage = mean.retriever if mean.top_k is None else f"{mean.retriever} top {mean.top_k}"
+        for name in mean.headline:
+            cells = _cells(name, mean.measures[name])[:4]
+            beside = published_cell(name, "reranked" if mean.reranker else "first_stage", published)
+            rows.append([mean.name, over, stage, mean.reranker or MISSING, name, *cells, beside])
+    keep = len(head) - (not any(row[-1] for row in rows))
+    lines = [line for _, published in means for line in _sources(published)]
+    return "\n".join([align([row[:keep] for row in [head, *rows]]), *lines, ""])
 
 
 def summary_table(results: Sequence[Result]) -> str:
@@ -79,13 +130,17 @@ def _pad(cell: str, width: int) -> str:
 
 def _cells(name: str, row: Mapping[str, float | None]) -> list[str]:
     """first stage, reranked, oracle, difference, interval, p; p-MRR is shown times 100, as papers print it."""
-    scale = 100.0 if name.startswith("p-MRR") else 1.0
+    scale = _scale(name)
     low, high = row.get("low"), row.get("high")
     interval = MISSING if low is None or high is None else f"[{_signed(low, scale)}, {_signed(high, scale)}]"
     p = row.get("p")
     shown_p = MISSING if p is None else ("<0.0001" if p < 1e-4 else f"{p:.4f}")
     stages = [_number(row.get(stage), scale) for stage in ("first_stage", "reranked", "oracle")]
     return [*stages, _signed(row.get("difference"), scale), interval, shown_p]
+
+
+def _scale(measure: str) -> float:
+    return 100.0 if measure.startswith("p-MRR") else 1.0
 
 
 def _number(value: float | None, scale: float = 1.0) -> str:
@@ -113,10 +168,4 @@ def _notes(result: Result) -> list[str]:
         notes.append(f"{len(missing)} judged queries have no candidates and count as 0: {shown}")
     if seen.get("skipped_without_text"):
         notes.append(f"{seen['skipped_without_text']} candidates without text were kept below every scored one")
-    if seen.get("tie_rate"):
-        notes.append(f"{seen['tie_rate']:.2%} of documents are tied with another of their query")
-    if seen.get("truncated_pairs"):
-        share = seen["truncated_pairs"] / max(seen["pairs"], 1)
-        lost = seen["lost_tokens"] / max(seen["lost_tokens"] + seen["tokens"], 1)
-        notes.append(f"{share:.1%} of pairs were truncated, {lost:.1%} of tokens lost")
-    return notes
+    return notes + run_lines(result)

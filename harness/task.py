@@ -67,22 +67,25 @@ class Cards:
             raise HarnessError(self._unknown(name))
         return _read_card(path, packed=path.parent == self._folders[-1])
 
-    def aggregate(self, name: str) -> Aggregate | None:
+    def aggregate(self, name: str, outer: tuple[str, ...] = ()) -> Aggregate | None:
         """The aggregate card or the suite of that name; None where it is neither.
 
-        A card goes before a suite. Raises HarnessError for a mean that its members do not have.
+        A card goes before a suite. `outer` are those that it stands inside. Raises HarnessError for
+        one that stands inside itself, and a mean that its members do not have.
         """
+        if name in outer:
+            raise HarnessError(f"{name} lists itself: {' → '.join((*outer, name))}")
         path = self._paths.get(name)
         if path is not None:
             entry = _mapping(_read_yaml(path), path)
             return _read_aggregate(entry, path) if "tasks" in entry else None
         suites = self._suites
-        return self._suite(name, *suites[name]) if name in suites else None
+        return self._suite(name, *suites[name], outer) if name in suites else None
 
     def aggregates(self, words: Sequence[str], cache: Path) -> list[Aggregate]:
         """The aggregates that `words` name and those inside them, the inner ones first, each once.
 
-        Those of mteb are known once `resolve` has met them. Raises HarnessError for one inside itself.
+        Those of mteb are known once `resolve` has met them.
         """
         found: dict[str, Aggregate] = {}
         for word in words:
@@ -91,11 +94,9 @@ class Cards:
         return list(found.values())
 
     def _inside(self, word: str, cache: Path, outer: tuple[str, ...] = ()) -> dict[str, Aggregate]:
-        aggregate = self.aggregate(word) or self._of_mteb(word, cache)
+        aggregate = self.aggregate(word, outer) or self._of_mteb(word, cache)
         if aggregate is None:
             return {}
-        if word in outer:
-            raise HarnessError(f"{word} lists itself: {' → '.join((*outer, word))}")
         found: dict[str, Aggregate] = {}
         for member in aggregate.members:
             found |= self._inside(member, cache, (*outer, word))
@@ -167,13 +168,13 @@ class Cards:
                     found[str(name)] = path, entry
         return found
 
-    def _suite(self, name: str, path: Path, entry: Mapping[str, Any]) -> Aggregate:
+    def _suite(self, name: str, path: Path, entry: Mapping[str, Any], outer: tuple[str, ...]) -> Aggregate:
         members = tuple(str(member) for member in entry["tasks"])
         mean = entry.get("mean")
         if mean == "none":
             return Aggregate(name, members, ())
         if mean is None:
-            headlines = {self._headline(member) for member in members}
+            headlines = {self._headline(member, (*outer, name)) for member in members}
             common = headlines.pop() if len(headlines) == 1 else None
             return Aggregate(name, members, ((common, (common,) * len(members)),) if common else ())
         means = []
@@ -184,9 +185,9 @@ class Cards:
             means.append((str(label), tuple(str(chosen[member]) for member in members)))
         return Aggregate(name, members, tuple(means))
 
-    def _headline(self, member: str) -> str | None:
+    def _headline(self, member: str, outer: tuple[str, ...]) -> str | None:
         """The measure that a mean without a rule of its own averages; None where a card does not say."""
-        aggregate = self.aggregate(member)
+        aggregate = self.aggregate(member, outer)
         if aggregate is not None:
             return aggregate.means[0][0] if aggregate.means else None
         return str(self.task(member).headline) if member in self._paths else None
@@ -225,7 +226,10 @@ def select_languages(tasks: Sequence[Task], languages: Sequence[str]) -> list[Ta
             raise HarnessError(
                 f'no task has the language "{language}"; there is {", ".join(sorted(known))}.{did_you_mean(language, known)}'
             )
-    chosen = [replace(task, subsets=tuple(s for s in task.subsets if _names_of(s) & set(languages))) for task in tasks]
+    chosen = []
+    for task in tasks:
+        subsets = tuple(subset for subset in task.subsets if _names_of(subset) & set(languages))
+        chosen.append(replace(task, subsets=subsets, left_out=len(task.subsets) - len(subsets)))
     return [task for task in chosen if task.subsets]
 
 

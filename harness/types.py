@@ -150,6 +150,8 @@ class Task:
     """`mteb:NAME:VERSION` for data that only mteb's own class of that task can read; empty for files."""
     note: str = field(default="", compare=False)
     """What the user should know about how the task was found."""
+    left_out: int = field(default=0, compare=False)
+    """How many subsets the card has beside these, where only some languages are run."""
 
     @property
     def headline(self) -> Measure:

@@ -17,16 +17,18 @@ from .environment import describe, harness_version
 from .errors import HarnessError, did_you_mean
 from .types import Finding, Status
 
-__all__ = ["CachePart", "cache_parts", "doctor", "prune", "verify"]
+__all__ = ["CachePart", "cache_parts", "doctor", "hub_state", "prune", "verify"]
 
 PARTS = {
     "collections": "prepared data sets",
     "bm25": "BM25 indexes",
     "candidates": "first stages' candidates",
+    "rankings": "rankings of results, for compare and report",
     "embeddings": "vectors",
     "scores": "the score store",
     "models": "models' small files",
     "hub": "what the hub said",
+    "mteb": "what mteb said of tasks without a card",
     "digests": "digests of large files",
 }
 
@@ -54,7 +56,7 @@ def doctor(cache: Path) -> Iterator[Finding]:
     yield Finding("processor", "info", f"{about['processor']}, {about['cores']} cores, {_memory()}")
     yield _devices()
     yield from _folders(cache)
-    yield _hub()
+    yield hub_state()
     token = "set" if os.environ.get("HF_TOKEN") else "not set: gated models need it"
     yield Finding("HF_TOKEN", "info", token)
 
@@ -94,7 +96,8 @@ def _folders(cache: Path) -> Iterator[Finding]:
     yield Finding("hub cache", "info", str(constants.HF_HUB_CACHE))
 
 
-def _hub() -> Finding:
+def hub_state() -> Finding:
+    """Whether the hub answers: `ok`, or why it does not."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from .collection import Collection
-from .measure import measure_run, missing_queries, oracle, tie_rate
+from .measure import measure_run, oracle
 from .p_mrr import p_mrr, robustness
 from .significance import paired_bootstrap, paired_randomisation
 from .types import Measure, Measurement, Qrels, Run
 
-__all__ = ["diagnose", "judge", "report_measures"]
+__all__ = ["judge", "report_measures"]
 
 Stages = dict[str, dict[str, Measurement]]
 """measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
@@ -88,15 +88,3 @@ def _row(found: Mapping[str, Measurement]) -> dict[str, float | None]:
         row["difference"] = found["reranked"].mean - found["first_stage"].mean
         row |= {"low": interval.low, "high": interval.high, "p": paired_randomisation(first, second)}
     return row
-
-
-def diagnose(run: Run | None, candidates: Run, qrels: Qrels) -> dict[str, object]:
-    """What a run hides: judged queries without candidates, and the share of tied documents.
-
-    `run` is None where nothing is ranked (given lists without a reranker): then no tie rate is known.
-    """
-    return {
-        "missing_queries": missing_queries(candidates, qrels),
-        "tie_rate": None if run is None else tie_rate(run),
-        "candidates": sum(map(len, candidates.values())),
-    }

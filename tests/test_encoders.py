@@ -145,6 +145,7 @@ def test_all_minilm_equals_sentence_transformers(tmp_path: Path):
 
 @pytest.mark.shared
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_all_minilm_on_scifact_gives_the_published_figure(tmp_path: Path, shared: Path, cli):
     folder = shared / "hub" / "datasets" / "mteb" / "scifact"
     answer = cli("run", folder, "--retriever", minilm(), "--top-k", "10", "--format", "json")

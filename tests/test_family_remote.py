@@ -38,6 +38,7 @@ class Call:
 
     def __init__(self, handler: BaseHTTPRequestHandler, number: int) -> None:
         self.handler, self.number, self.path = handler, number, handler.path
+        self.counted = 1
         self.headers = dict(handler.headers)
         self.body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
 
@@ -64,7 +65,14 @@ class Call:
         field = {"tei": None, "voyage": "data", "mixedbread": "data"}.get(self.provider, "results")
         self.reply(200, entries if field is None else {field: entries, "model": "of today"})
 
+    def closed(self) -> None:
+        """Count the request as over, once. Before its answer is sent: the client may be quicker than the server."""
+        with self.handler.server.lock:
+            self.handler.server.open -= self.counted
+            self.counted = 0
+
     def reply(self, status: int, value: object, **headers: str) -> None:
+        self.closed()
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.handler.send_response(status)
         for name, text in headers.items():
@@ -114,8 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.server.behave(call)
         finally:
-            with self.server.lock:
-                self.server.open -= 1
+            call.closed()
 
     def do_GET(self) -> None:
         with self.server.lock:

@@ -15,14 +15,16 @@ HARNESS = ROOT / "harness"
 MODULES = sorted(path for path in HARNESS.rglob("*.py") if "_tasks" not in path.parts)
 
 LAYERS = [
-    {"types", "errors", "text", "digest", "options", "progress"},
+    {"types", "errors", "text", "digest", "options", "progress", "figures", "charts"},
     {"cache", "rows", "formats", "layout", "environment", "engine", "tokenization", "spiece", "result", "_store_files"},
-    {"hub", "store", "embedding_store", "corpus", "dataset", "collection", "significance", "measure", "p_mrr"},
-    {"adapters", "models", "loading", "checkpoint", "task", "verdict", "recipes"},
+    {"pairing", "rankings", "cautions", "run_lines"},
+    {"hub", "bundle", "store", "embedding_store", "corpus", "dataset", "collection", "mteb_task", "significance", "measure", "p_mrr"},
+    {"adapters", "fast", "models", "loading", "checkpoint", "task", "uncarded", "verdict", "recipes"},
     {"encoders", "retrievers", "rerankers"},
-    {"retrieve", "rerank"},
-    {"compute", "evaluate", "score", "check"},
-    {"leaderboard", "upkeep", "tables", "config", "demo", "plan", "run_command"},
+    {"retrieve", "rerank", "diagnosis"},
+    {"compute", "evaluate", "score", "check", "performance", "means", "published"},
+    {"leaderboard", "upkeep", "tables", "config", "demo", "plan", "run_command", "fetch", "reproduce"},
+    {"samples", "moved", "compare", "gate", "report", "verdict_text", "verdict_commands"},
     {"cli"},
 ]
 """Each layer may import from itself and from those before it."""

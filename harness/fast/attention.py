@@ -7,7 +7,8 @@ a kernel for rows of any length takes the whole batch at once, where this torch 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -15,7 +16,8 @@ from torch.nn import functional
 __all__ = ["Attention", "Group", "attention_for", "groups_of"]
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True)
+class Group:
     """Neighbouring rows of one length: where they and their tokens stand in the batch."""
 
     rows: slice
@@ -81,7 +83,7 @@ def _varlen(query: Any, key_value: Any, groups: Sequence[Group], heads: int) -> 
     key, value = key_value.view(-1, 2, heads, features // heads).unbind(1)
     asking = query.view(-1, heads, features // heads)
     longest = groups[0].length
-    context = varlen_attn(asking, key, value, asked_bounds, bounds, longest if every else 1, longest)
+    context: Any = varlen_attn(asking, key, value, asked_bounds, bounds, longest if every else 1, longest)
     return context.reshape(query.shape)
 
 

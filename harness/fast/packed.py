@@ -74,25 +74,26 @@ class PackedEncoder:
             parts = [hidden[group.tokens].view(group.count, group.length, -1) for group in batch.groups]
             return batch.restored(torch.cat([part.amax(1) if pooling == "max" else part.mean(1) for part in parts]))
 
-    def hidden(self, ids: Sequence[TokenIds], types: Sequence[TokenIds] | None = None) -> list[NDArray[np.float32]]:
-        """The last hidden states of each row, each of shape (its tokens, features)."""
-        with torch.inference_mode():
-            batch = self._batch(ids, types)
-            flat = self._hidden(batch).float().cpu().numpy()
-        rows = np.split(flat, batch.first[1:].cpu().numpy())
-        return [rows[place] for place in np.argsort(batch.order)]
-
     def _batch(self, ids: Sequence[TokenIds], types: Sequence[TokenIds] | None) -> _Batch:
         lengths = np.array([len(row) for row in ids], np.int64)
         order = np.argsort(-lengths, kind="stable")
         ordered = lengths[order]
         first = np.cumsum(ordered) - ordered
         flat = np.concatenate([np.asarray(ids[row], np.int64) for row in order])
-        positions = _positions(flat, first, ordered, self._weights.padding)
         kinds = np.zeros_like(flat) if types is None else np.concatenate([np.asarray(types[row]) for row in order])
-        device = self._weights.words.device
-        places = [torch.from_numpy(each).to(device) for each in (first, first + ordered - 1, flat, positions, kinds)]
-        return _Batch(order, *places, groups_of(ordered.tolist()))
+
+        def there(values: NDArray[np.int64]) -> Any:
+            return torch.from_numpy(values).to(self._weights.words.device)
+
+        return _Batch(
+            order=order,
+            first=there(first),
+            last=there(first + ordered - 1),
+            ids=there(flat),
+            positions=there(_positions(flat, first, ordered, self._weights.padding)),
+            types=there(kinds),
+            groups=groups_of(ordered.tolist()),
+        )
 
     def _hidden(self, batch: _Batch, scored: Any = None) -> Any:
         """The last layer's hidden states: of the flat places in `scored`, or of all tokens."""

@@ -94,6 +94,8 @@ class Reranker:
     bind: Callable[[str], Reranker] | None = None
     """For a model whose input holds the data set's task sentence: the reranker with that sentence.
     Its spec has the sentence too, so that scores made with another one are never taken for its own."""
+    newly_initialised: list[str] = field(default_factory=list)
+    """Weights that a plug-in's model lacked and its library filled with random numbers."""
     _model: Any = field(default=None, repr=False)
 
     def load(self) -> Any:

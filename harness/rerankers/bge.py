@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HarnessError
+from ..fast import note_of
 from ..models import ModelSource
 from ..options import Options
 from ..text import JOIN_RULE, join_document, join_query
@@ -59,7 +60,8 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         "version": VERSION,
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
-    return [Reranker(spec, lambda: BgeClassifier(source, options, max_length, normalize=normalize), source.note)]
+    note = note_of(source.config, source.note)
+    return [Reranker(spec, lambda: BgeClassifier(source, options, max_length, normalize=normalize), note)]
 
 
 class BgeClassifier(PairClassifier):

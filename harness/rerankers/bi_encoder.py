@@ -20,6 +20,7 @@ from ..engine import Rows
 from ..models import ModelSource
 from ..options import Options
 from ..text import JOIN_RULE, join_document, join_query
+from ..tokenization import Tokenizer
 from ..types import DocumentText, QueryText
 from .base import Reranker, RerankerSpec
 
@@ -52,6 +53,11 @@ class BiEncoder:
 
     def __init__(self, encoder: Encoder, task_prompt: str = "") -> None:
         self.encoder, self.task_prompt = encoder, task_prompt
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The encoder's; None where its library runs the model."""
+        return self.encoder.tokenizer
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]

@@ -3,6 +3,7 @@
 FollowIR, Self-RAG, bge-reranker-v2-gemma, Qwen3-Reranker, mxbai v2 and any model of the user's with
 a template of its own. The margin is logit(positive) − logit(negative), whose sigmoid is the softmax
 over the two labels, or one raw logit, always at the last token and in float32. See `template.py`.
+Self-RAG's full score (`selfrag.py`) reads the model's answer too.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from ..options import Options
 from ..text import JOIN_RULE
 from ..tokenization import Tokenizer, load_tokenizer, token_limit
 from ..types import DocumentText, QueryText
+from . import selfrag
 from .base import Reranker, RerankerSpec, sigmoid
 from .prompts import Prompter, Prompts
 from .settings import Reader, one_of, read_settings, whole_number
 from .template import Rule, Template, read_template, template_names
+from .vllm_backend import label_margins, need_vllm, open_engine
 
 __all__ = ["FAMILY", "open_family"]
 
@@ -33,13 +36,33 @@ FAMILY = "causal"
 VERSION = 1
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """How a prompt becomes a score: by the template's labels, or by `full`; and what computes it."""
+
+    full: selfrag.FullScore | None = None
+    vllm: bool = False
+
+    @property
+    def answer(self) -> int:
+        """How many tokens the model writes after a prompt; they need positions too."""
+        return self.full.max_new_tokens if self.full else int(self.vllm)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What a fingerprint must hold; nothing for the template's labels under transformers."""
+        return {**(self.full.settings if self.full else {}), **({"backend": "vllm"} if self.vllm else {})}
+
+
 def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
     """The reranker of a `…ForCausalLM` model and a template.
 
     Settings: template (a packed name, or the path of a YAML file), rule (one of the template's),
     max_length, truncation (`published`, the rule's own; `document`, which cuts the document so that
-    the prompt's end stays). Raises HarnessError where no template is chosen, or max_length is more
-    than the model has positions for.
+    the prompt's end stays), backend (`transformers`; `vllm`, see `vllm_backend.py`), score
+    (`template`; `full` with weights, seqscore and max_new_tokens, see `selfrag.py`). Raises
+    HarnessError where no template is chosen, max_length is more than the model has positions for,
+    or settings exclude one another.
     """
     if not source.architecture.endswith("ForCausalLM"):
         what = source.architecture or "no named architecture"
@@ -52,30 +75,63 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         "rule": one_of(*template.rules),
         "max_length": whole_number,
         "truncation": one_of("published", "document"),
+        "backend": one_of("transformers", "vllm"),
+        **selfrag.READERS,
     }
     chosen = read_settings(FAMILY, options.settings, readers)
+    scoring = _scoring(source, template, chosen)
     rule_name = str(chosen.get("rule", next(iter(template.rules))))
-    truncation = str(chosen.get("truncation", "published"))
-    limit = token_limit(source.config, source.tokenizer_config)
-    rule = template.rules[rule_name]
-    max_length = int(str(chosen.get("max_length", min(rule.max_length, limit or rule.max_length))))
-    if limit is not None and max_length > limit:
-        raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={max_length} is more")
-    rule = replace(rule, max_length=max_length)
-    if truncation == "document":
-        rule = replace(rule, cut="document", fixed="counted")
+    rule = _rule(source, template.rules[rule_name], scoring.answer, chosen)
     settings = {
         "dtype": options.dtype,
         "join": JOIN_RULE,
-        "max_length": max_length,
+        "max_length": rule.max_length,
         "rule": rule_name,
         "template": template.name,
         "template_digest": template.digest,
-        "truncation": truncation,
+        "truncation": chosen.get("truncation", "published"),
         "version": VERSION,
+        **scoring.settings,
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
-    return [Reranker(spec, lambda: CausalModel(source, options, template, rule), source.note)]
+    return [Reranker(spec, lambda: CausalModel(source, options, template, rule, scoring), source.note)]
+
+
+def _scoring(source: ModelSource, template: Template, chosen: Mapping[str, object]) -> Scoring:
+    scoring = Scoring(selfrag.full_score(chosen, template), chosen.get("backend") == "vllm")
+    if scoring.vllm and scoring.full:
+        raise HarnessError("score=full is computed with transformers: leave out backend=vllm")
+    if scoring.vllm and template.labels.negative is None:
+        raise HarnessError(
+            f"the template {template.name} scores one raw logit, and vLLM gives log-probabilities, which do not hold it: "
+            f"leave out backend=vllm"
+        )
+    if scoring.vllm and source.adapter is not None:
+        raise HarnessError(
+            f"{source.name} is an adapter, which backend=vllm would leave out: merge it into its base first"
+        )
+    return scoring
+
+
+def _rule(source: ModelSource, rule: Rule, answer: int, chosen: Mapping[str, object]) -> Rule:
+    """The rule with the length and the truncation that were chosen."""
+    limit = _positions(source, answer)
+    max_length = int(str(chosen.get("max_length", min(rule.max_length, limit or rule.max_length))))
+    if limit is not None and max_length > limit:
+        beside = f" beside the {answer} that it writes" if answer else ""
+        raise HarnessError(f"{source.name} takes at most {limit} tokens{beside}; max_length={max_length} is more")
+    rule = replace(rule, max_length=max_length)
+    return replace(rule, cut="document", fixed="counted") if chosen.get("truncation") == "document" else rule
+
+
+def _positions(source: ModelSource, answer: int) -> int | None:
+    """How many tokens a prompt may have; None where the model's files do not say."""
+    limit = token_limit(source.config, source.tokenizer_config)
+    if limit is not None and limit <= answer:
+        raise HarnessError(
+            f"{source.name} takes {limit} tokens, which leaves no room for a prompt beside max_new_tokens={answer}"
+        )
+    return None if limit is None else limit - answer
 
 
 def _chosen_template(source: ModelSource, options: Options) -> str:
@@ -92,18 +148,22 @@ def _chosen_template(source: ModelSource, options: Options) -> str:
 class CausalModel:
     """A loaded tokenizer, and weights that are loaded when the first score is missing."""
 
-    def __init__(self, source: ModelSource, options: Options, template: Template, rule: Rule) -> None:
-        self.source, self.options, self.template = source, options, template
+    def __init__(self, source: ModelSource, options: Options, template: Template, rule: Rule, scoring: Scoring) -> None:
+        if scoring.vllm:
+            need_vllm(source.name)
+        self.source, self.options, self.template, self.scoring = source, options, template, scoring
         self.folder: Path = snapshot(source)
         self.tokenizer: Tokenizer = load_tokenizer(self.folder, source.config)
-        positions = token_limit(source.config, source.tokenizer_config)
+        positions = _positions(source, scoring.answer)
         self.prompter = Prompter(self.tokenizer, template, rule, positions, source.config.get("bos_token_id"))
         self.labels = self._label_ids()
+        self.terms = selfrag.terms(self._piece_id) if scoring.full else None
         self._model: Any = None
 
     @property
     def model(self) -> Any:
-        """The weights, with a head that has the labels' rows only, in the order of `labels`.
+        """The weights, with a head that has the labels' rows only, in the order of `labels`; all rows for
+        a model that writes.
 
         The head works in float32 whatever the dtype: rounded logits tie. Raises HarnessError where
         the weights do not fit (see `loading.load_weights`).
@@ -117,8 +177,23 @@ class CausalModel:
                 device=self.options.device,
                 trust_remote_code=self.options.trust_remote_code,
             )
-            model.set_output_embeddings(_label_head(model.get_output_embeddings(), self.labels))
+            head = model.get_output_embeddings()
+            rows = range(len(head.weight)) if self.scoring.full else self.labels
+            model.set_output_embeddings(_exact_head(head, rows))
             self._model = model
+        return self._model
+
+    @property
+    def engine(self) -> Any:
+        """vLLM with the weights, in the place of `model`."""
+        if self._model is None:
+            frame = len(self.prompter.before) + len(self.prompter.after)
+            self._model = open_engine(
+                self.folder,
+                dtype=self.options.dtype,
+                longest=frame + self.prompter.room,
+                trust_remote_code=self.options.trust_remote_code,
+            )
         return self._model
 
     def prepare(
@@ -129,7 +204,18 @@ class CausalModel:
 
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
         """P(positive) for the score `softmax`; else the margin itself, as its authors publish it."""
-        return sigmoid(margins) if self.template.score == "softmax" else margins
+        return sigmoid(margins) if self.template.score == "softmax" and not self.scoring.full else margins
+
+    def margins(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """The float32 margin after each row of ids, shape (rows,)."""
+        if self.scoring.full and self.terms:
+            return selfrag.full_scores(self.model, rows, self.terms, self.scoring.full)
+        if self.scoring.vllm:
+            positive, negative = self.labels
+            return label_margins(self.engine, rows, positive, negative)
+        logits = self.logits(rows)
+        found: NDArray[np.float32] = logits[:, 0] - logits[:, 1] if logits.shape[1] == 2 else logits[:, 0]
+        return found
 
     def logits(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """Float32 logits of the labels after each row of ids, shape (rows, labels).
@@ -164,17 +250,24 @@ class CausalModel:
         return ids
 
     def _label_id(self, word: str) -> int:
-        if self.template.labels.find == "first_id":
-            ids = self.tokenizer.encode_plain([word])[0].ids
-            found = ids[0] if ids else None
-        else:
-            found = self.tokenizer.backend.token_to_id(word)
+        if self.template.labels.find == "piece":
+            return self._piece_id(word)
+        ids = self.tokenizer.encode_plain([word])[0].ids
+        if not ids:
+            raise self._lacks(word)
+        return int(ids[0])
+
+    def _piece_id(self, word: str) -> int:
+        found = self.tokenizer.backend.token_to_id(word)
         if found is None:
-            raise HarnessError(
-                f'{self.source.name} has no token "{word}", whose logit the template {self.template.name} scores: '
-                f"the template is for another model"
-            )
+            raise self._lacks(word)
         return int(found)
+
+    def _lacks(self, word: str) -> HarnessError:
+        return HarnessError(
+            f'{self.source.name} has no token "{word}", whose logit the template {self.template.name} scores: '
+            f"the template is for another model"
+        )
 
 
 @dataclass
@@ -192,26 +285,22 @@ class CausalPairs:
         return [int(token) for token in self.prompts.ids(row)]
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        logits = self.model.logits([self.prompts.ids(row) for row in rows])
-        if logits.shape[1] == 1:
-            return logits[:, 0]
-        margins: NDArray[np.float32] = logits[:, 0] - logits[:, 1]
-        return margins
+        return self.model.margins([self.prompts.ids(row) for row in rows])
 
 
-def _label_head(head: Any, labels: Sequence[int]) -> Any:
-    """A float32 linear layer with the rows of `labels`.
+def _exact_head(head: Any, rows: Sequence[int]) -> Any:
+    """A float32 linear layer with some rows of a head.
 
     The model's own code runs it in the head's place, so what an architecture does to its logits (a
     soft cap, a scale) is done to these as well.
     """
     import torch
 
-    chosen = torch.tensor(labels, device=head.weight.device)
-    small = torch.nn.Linear(head.weight.shape[1], len(labels), bias=head.bias is not None, device=head.weight.device)
+    chosen = torch.tensor(rows, device=head.weight.device)
+    exact = torch.nn.Linear(head.weight.shape[1], len(rows), bias=head.bias is not None, device=head.weight.device)
     with torch.no_grad():
-        small.weight.copy_(head.weight[chosen])
+        exact.weight.copy_(head.weight[chosen])
         if head.bias is not None:
-            small.bias.copy_(head.bias[chosen])
-    small.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
-    return small.eval()
+            exact.bias.copy_(head.bias[chosen])
+    exact.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+    return exact.eval()

@@ -149,6 +149,11 @@ class LateInteraction:
             raise HarnessError(f'{self.source.name}: its tokenizer has no token "{token}"')
         return int(found)
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer, cutting where a text was cut last."""
+        return self._tokenizer
+
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         return load_tokenizer(snapshot(self.source), self.source.config)

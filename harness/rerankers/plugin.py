@@ -33,6 +33,7 @@ from ..options import Options
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import DocumentText, QueryText
 from .base import Reranker, RerankerSpec
+from .noticing import noticing
 from .settings import read_settings
 
 __all__ = ["ENTRY_POINTS", "FAMILY", "entry_point_names", "is_plugin", "open_plugin", "wrap"]
@@ -58,8 +59,12 @@ def open_plugin(name: str, options: Options) -> Reranker:
     Raises HarnessError where the file, module or attribute does not exist, its code fails, or the
     object cannot score.
     """
-    target, source = _import(name)
-    return wrap(target, name, source, options)
+    weights: list[str] = []
+    with noticing(weights):
+        target, source = _import(name)
+        opened = wrap(target, name, source, options)
+    opened.newly_initialised.extend(weights)
+    return opened
 
 
 def wrap(target: Any, name: str, source: Path | None = None, options: Options | None = None) -> Reranker:
@@ -87,7 +92,7 @@ def wrap(target: Any, name: str, source: Path | None = None, options: Options | 
         model = PairPlugin(getattr(target, method), spec.name)
     else:
         model = ListPlugin(target if method == "call" else target.rank, spec.name)
-    return Reranker(spec, lambda: model)
+    return Reranker(spec, lambda: model, newly_initialised=model.newly_initialised)
 
 
 def _plain_name(name: str) -> str:
@@ -180,6 +185,7 @@ class PairPlugin:
 
     def __init__(self, score: Callable[..., Any], name: str) -> None:
         self._score, self._name = score, name
+        self.newly_initialised: list[str] = []
         self._apart = _takes_instruction(score)
 
     def prepare(
@@ -199,7 +205,8 @@ class PairPlugin:
         else:
             texts = [(join_query(query), document) for query, document in zip(queries, documents, strict=True)]
         try:
-            found = self._score(texts, **more)
+            with noticing(self.newly_initialised):
+                found = self._score(texts, **more)
         except Exception as error:
             raise HarnessError(f"{self._name} raised {_said(error)}; what was scored before is kept") from error
         return as_scores(found, len(texts), self._name)
@@ -228,16 +235,18 @@ class ListPlugin:
 
     def __init__(self, rank: Callable[..., Any], name: str) -> None:
         self._rank, self._name = rank, name
+        self.newly_initialised: list[str] = []
         self._apart = _takes_instruction(rank)
 
     def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float32]:
         """One score a document. Raises HarnessError where the plug-in raises or gives something else."""
         texts = [join_document(document) for document in documents]
         try:
-            if self._apart:
-                found = self._rank(query.text, texts, instruction=query.instruction)
-            else:
-                found = self._rank(join_query(query), texts)
+            with noticing(self.newly_initialised):
+                if self._apart:
+                    found = self._rank(query.text, texts, instruction=query.instruction)
+                else:
+                    found = self._rank(join_query(query), texts)
         except Exception as error:
             raise HarnessError(f"{self._name} raised {_said(error)}; what was scored before is kept") from error
         return as_scores(found, len(texts), self._name)

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..encoders import pad
 from ..errors import HarnessError
+from ..fast import note_of, pack
 from ..loading import load_weights
 from ..models import ModelSource, snapshot
 from ..options import Options
@@ -73,7 +76,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         model.normalize = chosen.get("normalize", _normalizes(source))
         return model
 
-    return [Reranker(spec, load, source.note)]
+    return [Reranker(spec, load, note_of(source.config, source.note))]
 
 
 def _normalizes(source: ModelSource) -> bool:
@@ -113,23 +116,24 @@ class PairClassifier:
         self.folder: Path = snapshot(source)
         self.tokenizer: Tokenizer = load_tokenizer(self.folder, source.config)
         self.tokenizer.backend.enable_truncation(max_length, strategy="longest_first")
-        self._model: Any = None
 
-    @property
+    @cached_property
     def model(self) -> Any:
-        """The weights. Raises HarnessError where they do not fit (see `loading.load_weights`)."""
-        if self._model is None:
-            self._model = load_weights(
-                "AutoModelForSequenceClassification",
-                self.folder,
-                self.source.name,
-                dtype=self.options.dtype,
-                device=self.options.device,
-                trust_remote_code=self.options.trust_remote_code,
-            )
-            # Decoders pool the last token that is not padding: model and batch must mean the same id.
-            self._model.config.pad_token_id = self.tokenizer.pad_id
-        return self._model
+        """The weights: a `fast.packed.PackedEncoder`, or the transformers model where it has no fast path.
+
+        Raises HarnessError where they do not fit (see `loading.load_weights`).
+        """
+        model = load_weights(
+            "AutoModelForSequenceClassification",
+            self.folder,
+            self.source.name,
+            dtype=self.options.dtype,
+            device=self.options.device,
+            trust_remote_code=self.options.trust_remote_code,
+        )
+        # Decoders pool the last token that is not padding: model and batch must mean the same id.
+        model.config.pad_token_id = self.tokenizer.pad_id
+        return pack(model) or model
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
@@ -150,24 +154,25 @@ class PairClassifier:
         return sigmoid(margins) if self.normalize else margins
 
     def logits(self, ids: list[list[int]], types: list[list[int]]) -> NDArray[np.float32]:
-        """Raw float32 logits, shape (batch, labels), of rows of token ids padded on the right."""
+        """Raw float32 logits, shape (batch, labels), of rows of token ids."""
+        from ..fast.packed import PackedEncoder
+
+        kinds = types if self.source.config.get("type_vocab_size", 1) > 1 else None
+        if isinstance(self.model, PackedEncoder):
+            return self.model.logits(ids, kinds)
+        return self._padded_logits(ids, kinds)
+
+    def _padded_logits(self, ids: list[list[int]], types: list[list[int]] | None) -> NDArray[np.float32]:
+        """The logits as transformers computes them, of rows padded on the right."""
         import torch
 
-        model = self.model
-        width = max(map(len, ids))
-        batch = torch.full((len(ids), width), self.tokenizer.pad_id, dtype=torch.long)
-        mask = torch.zeros((len(ids), width), dtype=torch.long)
-        kinds = torch.zeros((len(ids), width), dtype=torch.long)
-        for row, (tokens, token_types) in enumerate(zip(ids, types, strict=True)):
-            batch[row, : len(tokens)] = torch.tensor(tokens)
-            kinds[row, : len(tokens)] = torch.tensor(token_types)
-            mask[row, : len(tokens)] = 1
         device = self.options.device
+        batch, mask = pad(ids, self.tokenizer.pad_id)
         inputs = {"input_ids": batch.to(device), "attention_mask": mask.to(device)}
-        if self.source.config.get("type_vocab_size", 1) > 1:
-            inputs["token_type_ids"] = kinds.to(device)
+        if types is not None:
+            inputs["token_type_ids"] = pad(types, 0)[0].to(device)
         with torch.inference_mode():
-            found: NDArray[np.float32] = model(**inputs).logits.float().cpu().numpy()
+            found: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
         return found
 
     def margins(self, ids: list[list[int]], types: list[list[int]]) -> NDArray[np.float32]:

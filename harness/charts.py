@@ -1,0 +1,161 @@
+"""Charts as inline SVG: each a string that needs nothing from outside, its colours from the page's CSS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+
+__all__ = ["Bar", "Line", "curves", "forest", "scatter"]
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 40
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart: its name, its class in the CSS, its points (x, y)."""
+
+    name: str
+    style: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A difference with its interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(title)}">'
+        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+    )
+
+
+def _text(x: float, y: float, words: str, anchor: str = "middle", style: str = "label") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{style}">{escape(words)}</text>'
+
+
+def _rule(x1: float, y1: float, x2: float, y2: float, style: str = "grid") -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"/>'
+
+
+def _dot(x: float, y: float, radius: float, style: str, hint: str) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" class="{style}"><title>{escape(hint)}</title></circle>'
+
+
+def _steps(low: float, high: float) -> list[float]:
+    """Four to eight round numbers from `low` to `high`."""
+    span = max(high - low, 1e-9)
+    size = 10 ** math.floor(math.log10(span / 4))
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if span / (size * factor) <= 7)
+    first = math.ceil(low / step - 1e-9)
+    return [step * number for number in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def scatter(points: Sequence[tuple[str, float, float]], x_name: str, y_name: str) -> str:
+    """A point for each query (its hint, x, y) in the unit square, or in the square that holds them all.
+
+    Points above the diagonal won. Several queries at one place are one larger point.
+    """
+    size = 340
+    low = min(0.0, *(min(x, y) for _, x, y in points))
+    high = max(1.0, *(max(x, y) for _, x, y in points))
+
+    def at(value: float, start: float, end: float) -> float:
+        return start + (value - low) / (high - low) * (end - start)
+
+    left, right, top, bottom = _LEFT, size - _RIGHT, _TOP, size - _BOTTOM
+    parts = []
+    for value in _steps(low, high):
+        x, y = at(value, left, right), at(value, bottom, top)
+        parts += [_rule(x, top, x, bottom), _rule(left, y, right, y)]
+        parts += [_text(x, bottom + 15, f"{value:g}"), _text(left - 6, y + 4, f"{value:g}", "end")]
+    parts.append(_rule(left, bottom, right, top, "diagonal"))
+    places: dict[tuple[float, float], list[str]] = {}
+    for hint, x, y in points:
+        places.setdefault((round(x, 3), round(y, 3)), []).append(hint)
+    for (x, y), hints in places.items():
+        style = "win" if y > x else "loss" if y < x else "tie"
+        shown = "\n".join(hints[:8]) + (f"\nand {len(hints) - 8} more" if len(hints) > 8 else "")
+        parts.append(_dot(at(x, left, right), at(y, bottom, top), 3 + min(6.0, math.log2(len(hints))), style, shown))
+    parts.append(_text((left + right) / 2, size - 6, x_name, style="axis"))
+    parts.append(_turned(14, (top + bottom) / 2, y_name))
+    return _svg(size, size, f"{y_name} against {x_name}, a point a query", parts)
+
+
+def _turned(x: float, y: float, words: str) -> str:
+    return (
+        f'<text x="{x}" y="{y:.1f}" text-anchor="middle" class="axis" transform="rotate(-90 {x} {y:.1f})">'
+        f"{escape(words)}</text>"
+    )
+
+
+def curves(lines: Sequence[Line], x_name: str, y_name: str, level: float | None = None, level_name: str = "") -> str:
+    """Lines over a logarithmic x, with `level` as a horizontal line across."""
+    width, height = 440, 340
+    xs = sorted({x for line in lines for x, _ in line.points})
+    ys = [y for line in lines for _, y in line.points] + ([] if level is None else [level])
+    low, high = min(ys), max(ys)
+    margin = max((high - low) * 0.1, 0.01)
+    low, high = max(0.0, low - margin), min(1.0, high + margin)
+    left, right, top, bottom = _LEFT, width - _RIGHT - 70, _TOP, height - _BOTTOM
+    span = math.log(xs[-1] / xs[0]) or 1.0
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = math.log(x / xs[0]) / span if len(xs) > 1 else 0.5
+        return left + across * (right - left), bottom - (y - low) / (high - low) * (bottom - top)
+
+    parts = []
+    for value in _steps(low, high):
+        y = place(xs[0], value)[1]
+        parts += [_rule(left, y, right, y), _text(left - 6, y + 4, f"{value:.3g}", "end")]
+    for x, following in pairwise([*xs, math.inf]):
+        # Of two depths too near to be read, the deeper one is named.
+        if following == math.inf or place(following, low)[0] - place(x, low)[0] > 24:
+            parts.append(_text(place(x, low)[0], bottom + 15, f"{x:g}"))
+    if level is not None:
+        y = place(xs[0], level)[1]
+        parts += [_rule(left, y, right, y, "level"), _text(right + 6, y + 4, level_name, "start")]
+    for line in lines:
+        spots = [place(x, y) for x, y in line.points]
+        parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in spots)}" class="{line.style}"/>')
+        for (x, y), (k, value) in zip(spots, line.points, strict=True):
+            parts.append(_dot(x, y, 3, f"{line.style}-dot", f"{line.name}, {x_name} {k:g}: {value:.4f}"))
+        parts.append(_text(right + 6, spots[-1][1] + 4, line.name, "start"))
+    parts += [_text((left + right) / 2, height - 6, x_name, style="axis"), _turned(14, (top + bottom) / 2, y_name)]
+    return _svg(width, height, f"{y_name} over {x_name}", parts)
+
+
+def forest(bars: Sequence[Bar], name: str) -> str:
+    """A row for each difference: its interval as a line, its value as a point, no change as a rule."""
+    row, label, width = 24, 340, 800
+    height = _TOP + row * len(bars) + _BOTTOM
+    low, high = min(0.0, *(bar.low for bar in bars)), max(0.0, *(bar.high for bar in bars))
+    margin = max((high - low) * 0.05, 0.005)
+    low, high = low - margin, high + margin
+    left, right, bottom = label, width - _RIGHT, height - _BOTTOM
+
+    def at(value: float) -> float:
+        return left + (value - low) / (high - low) * (right - left)
+
+    parts = []
+    for value in _steps(low, high):
+        parts.append(_rule(at(value), _TOP, at(value), bottom, "zero" if abs(value) < 1e-12 else "grid"))
+        parts.append(_text(at(value), bottom + 15, f"{value:+g}" if value else "0"))
+    for place, bar in enumerate(bars):
+        y = _TOP + row * (place + 0.5)
+        style = "win" if bar.low > 0 else "loss" if bar.high < 0 else "tie"
+        hint = f"{bar.name}: {bar.value:+.4f} [{bar.low:+.4f}, {bar.high:+.4f}]"
+        shown = bar.name if len(bar.name) <= 44 else bar.name[:43] + "…"
+        parts += [_text(label - 8, y + 4, shown, "end"), _rule(at(bar.low), y, at(bar.high), y, f"{style}-line")]
+        parts.append(_dot(at(bar.value), y, 4, style, hint))
+    parts.append(_text((left + right) / 2, height - 6, name, style="axis"))
+    return _svg(width, height, name, parts)

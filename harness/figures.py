@@ -1,0 +1,40 @@
+"""Figures as every table and page shows them: one place for digits, signs and what is missing."""
+
+from __future__ import annotations
+
+__all__ = ["MISSING", "interval", "number", "p_value", "scale_of", "signed"]
+
+MISSING = "–"
+
+
+def scale_of(measure: str) -> float:
+    """100 for p-MRR, which papers print times 100; else 1."""
+    return 100.0 if measure.startswith("p-MRR") else 1.0
+
+
+def number(value: float | None, measure: str = "") -> str:
+    """`0.6789`; p-MRR as `19.42`; a dash where there is none."""
+    if value is None:
+        return MISSING
+    scale = scale_of(measure)
+    return f"{value * scale:.4f}" if scale == 1.0 else f"{value * scale:.2f}"
+
+
+def signed(value: float | None, measure: str = "") -> str:
+    """As `number`, with its sign."""
+    if value is None:
+        return MISSING
+    scale = scale_of(measure)
+    return f"{value * scale:+.4f}" if scale == 1.0 else f"{value * scale:+.2f}"
+
+
+def interval(low: float | None, high: float | None, measure: str = "") -> str:
+    """`[-0.0100, +0.0200]`."""
+    return MISSING if low is None or high is None else f"[{signed(low, measure)}, {signed(high, measure)}]"
+
+
+def p_value(p: float | None) -> str:
+    """Four digits; what is smaller is said to be."""
+    if p is None:
+        return MISSING
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}"

@@ -1,0 +1,188 @@
+"""The gate: has a reranker become worse than its committed baseline? For a forge's CI.
+
+It fails when a task or a mean drops by more than a tolerance AND the drop is significant after
+Holm's correction over everything that is looked at: a drop that is large by chance alone does not
+stop work, nor does one that is real and too small to matter. A baseline is a folder of results in
+the repository, changed by a reviewed commit (`update`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .compare import ALPHA, Row, rows_of
+from .errors import HarnessError
+from .pairing import Entry, Matched, entries_in, first_stage_label, match, title_of
+from .result import Result, values_path
+from .samples import means_of_samples, samples_of
+from .types import Aggregate
+
+__all__ = ["MAX_DROP", "Gate", "fails", "judge_against", "update"]
+
+MAX_DROP = 0.01
+"""In the measure's own unit: a hundredth of nDCG, a point of p-MRR as papers print it."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate found."""
+
+    rows: list[Row]
+    failed: list[Row]
+    mismatches: list[str]
+    """What keeps results from being compared at all, a line each."""
+    notes: list[str]
+    max_drop: float
+    alpha: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 passed, 1 failed, 3 something to compare is missing; a drop that is there goes before what is not."""
+        return 1 if self.failed else 3 if self.mismatches else 0
+
+    @property
+    def verdict(self) -> str:
+        """One line: how it ended and by which rule."""
+        rule = f"a drop above {self.max_drop:g} with p (Holm) at or below {self.alpha:g} fails"
+        if self.failed:
+            return f"gate FAILED: {len(self.failed)} of {len(self.rows)} rows dropped ({rule})"
+        if self.mismatches:
+            return f"gate not decided: {len(self.mismatches)} results do not match the baseline"
+        return f"gate passed: {len(self.rows)} rows, none dropped ({rule})"
+
+    @property
+    def power(self) -> str:
+        """What drop this data could have shown, of the row that could show the smallest and the largest."""
+        known = [row for row in self.rows if row.detectable is not None]
+        if not known:
+            return "power: unknown; equal results, or too few queries, leave no spread to say what drop could be seen"
+        best = min(known, key=lambda row: row.detectable or 0.0)
+        worst = max(known, key=lambda row: row.detectable or 0.0)
+        line = (
+            f"power: 4 times in 5 a true drop of {best.detectable:.4f} in {best.name} ({best.measure}) would be found"
+        )
+        if worst is not best:
+            line += f", in {worst.name} ({worst.measure}) one of {worst.detectable:.4f}"
+        blind = len(self.rows) - len(known)
+        return line + (f"; in {blind} rows it is unknown (equal results, or too few queries)" if blind else "")
+
+    def record(self) -> dict[str, Any]:
+        """The gate as JSON takes it."""
+        failed = [id(row) for row in self.failed]
+        rows = [{**asdict(row), "failed": id(row) in failed} for row in self.rows]
+        return {
+            "verdict": {0: "passed", 1: "failed", 3: "missing"}[self.exit_code], "rows": rows,
+            "mismatches": self.mismatches, "notes": self.notes, "power": self.power,
+            "max_drop": self.max_drop, "alpha": self.alpha,
+        }  # fmt: skip
+
+
+def judge_against(
+    baseline: Path,
+    current: Path,
+    aggregates: Sequence[Aggregate] = (),
+    *,
+    max_drop: float = MAX_DROP,
+    alpha: float = ALPHA,
+    any_reranker: bool = False,
+    measure: str | None = None,
+) -> Gate:
+    """Hold every result below `current` against its like below `baseline`.
+
+    Results pair by reranker, task, subset and first stage, or with `any_reranker` by all but the
+    reranker. Results that do not match are mismatches, never left out in silence; a reranker that
+    the baseline has never seen is a note. Raises HarnessError for a folder without results (exit
+    code 3), for one with two results that could be meant, and for a measure that is not there.
+    """
+    matched = match(_entries(baseline), _entries(current), lambda result: _key(result, any_reranker=any_reranker))
+    known = {_key(entry.result, any_reranker=any_reranker)[0] for entry in _entries(baseline)}
+    new = [entry for entry in matched.only_second if _key(entry.result, any_reranker=any_reranker)[0] not in known]
+    samples = samples_of([(old.whole(), now.whole()) for old, now in matched.pairs], measure)
+    samples += means_of_samples(samples, aggregates)
+    rows = rows_of(samples, alpha)
+    return Gate(
+        rows=rows,
+        failed=[row for row in rows if fails(row, max_drop, alpha)],
+        mismatches=_mismatches(matched, new),
+        notes=[*_notes(matched), *(f"{_named(entry)} is not in the baseline: gate --update adds it" for entry in new)],
+        max_drop=max_drop,
+        alpha=alpha,
+    )
+
+
+def fails(row: Row, max_drop: float, alpha: float) -> bool:
+    """The rule: a drop above the tolerance that is significant too."""
+    return -row.difference > max_drop and row.p_holm <= alpha
+
+
+def _entries(folder: Path) -> list[Entry]:
+    entries = entries_in(folder) if folder.is_dir() else []
+    if not entries:
+        raise HarnessError(
+            f"{folder} holds no result: run the tasks first, or write a baseline with --update", exit_code=3
+        )
+    return entries
+
+
+def _key(result: Result, *, any_reranker: bool) -> tuple[str, str, str]:
+    identity = result.identity
+    reranker = identity.reranker or ""
+    return ("any" if any_reranker and reranker else reranker, identity.task, identity.subset)
+
+
+def _named(entry: Entry) -> str:
+    identity = entry.result.identity
+    return f"{title_of(entry.result)} over {first_stage_label(entry.result)}, {identity.reranker or 'the first stage alone'}"
+
+
+def _mismatches(matched: Matched, new: Sequence[Entry]) -> list[str]:
+    lines = [f"{_named(old)}: {', '.join(differences)}" for old, _, differences in matched.differing]
+    lines += [f"{_named(entry)}: not among the current results" for entry in matched.only_first]
+    unknown = [entry for entry in matched.only_second if all(entry is not other for other in new)]
+    return lines + [f"{_named(entry)}: not in the baseline; gate --update adds it" for entry in unknown]
+
+
+def _notes(matched: Matched) -> list[str]:
+    """Revisions of folders that differ while the content is the same: not a mismatch, and worth a word."""
+    return [
+        f"{_named(old)}: revision {a[:8]} → {b[:8]}, the same content"
+        for old, now in matched.pairs
+        if (a := old.result.identity.dataset_revision) != (b := now.result.identity.dataset_revision)
+    ]
+
+
+def update(baseline: Path, current: Path, *, any_reranker: bool = False) -> list[Path]:
+    """Make `current` the baseline: copy its results, and remove those they replace; returns what was written.
+
+    A result replaces the one of the same reranker, task, subset and first stage (with `any_reranker`
+    that of any reranker); what `current` says nothing of stays. Raises HarnessError where the two
+    folders are one, and for a `current` without results.
+    """
+    if baseline.resolve() == current.resolve():
+        raise HarnessError(f"--baseline and --current are the same folder, {baseline}: nothing to update")
+    entries = _entries(current)
+    match(entries, entries, lambda result: _key(result, any_reranker=any_reranker))  # refuses two that could be meant
+    replaced = {(*_key(e.result, any_reranker=any_reranker), e.result.identity.retriever) for e in entries}
+    for old in entries_in(baseline):
+        if (*_key(old.result, any_reranker=any_reranker), old.result.identity.retriever) in replaced:
+            old.path.unlink()
+            values_path(old.path).unlink(missing_ok=True)
+    written = []
+    for entry in entries:
+        target = entry.result.identity.path(baseline)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(values_path(entry.path), values_path(target))
+        shutil.copyfile(entry.path, target)
+        written.append(target)
+    _remove_empty_folders(baseline)
+    return written
+
+
+def _remove_empty_folders(folder: Path) -> None:
+    for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        if not any(path.iterdir()):
+            path.rmdir()

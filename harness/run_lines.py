@@ -1,0 +1,61 @@
+"""The lines below a result's table: what else every run says of its depth, its scores and its speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .figures import MISSING, number
+from .result import Result
+
+__all__ = ["run_lines"]
+
+
+def run_lines(result: Result) -> list[str]:
+    """A line each for depth, scores and speed, where the result has them; older results have less."""
+    lines = (_depth(result.diagnostics), _scores(result.diagnostics), _speed(result))
+    return [line for line in lines if line]
+
+
+def _depth(seen: Mapping[str, Any]) -> str:
+    curve = seen.get("depth_curve")
+    if not curve:
+        return ""
+    points = ", ".join(f"{point['k']}: {number(point['reranked'])}" for point in curve["points"])
+    return f"{curve['measure']} of the first k reranked: {points}; first stage {number(curve['first_stage'])}"
+
+
+def _scores(seen: Mapping[str, Any]) -> str:
+    parts = []
+    if scores := seen.get("scores"):
+        quartiles = " · ".join(f"{scores[key]:.4g}" for key in ("min", "q1", "median", "q3", "max"))
+        parts.append(f"scores {quartiles} (min, quartiles, max), {scores['distinct']:,} distinct")
+    if seen.get("tie_rate") is not None:
+        parts.append(f"{seen['tie_rate']:.2%} of documents tied")
+    if pairs := seen.get("pairs"):
+        lost, tokens = seen.get("lost_tokens", 0), seen.get("tokens", 0)
+        share = lost / (lost + tokens) if lost + tokens else 0.0
+        parts.append(f"{seen.get('truncated_pairs', 0) / pairs:.1%} of pairs truncated, {share:.1%} of tokens lost")
+    return ", ".join(parts)
+
+
+def _speed(result: Result) -> str:
+    speed = result.performance
+    if not speed.get("pairs_per_second"):
+        return ""
+    tokens = f", {speed['tokens_per_second']:,.0f} tokens/s" if speed.get("tokens_per_second") else ""
+    parts = [f"{speed['pairs_per_second']:,.1f} pairs/s{tokens}", _latency(speed)]
+    parts.append(f"memory {speed['peak_memory_gib']:.1f} GiB" if "peak_memory_gib" in speed else "")
+    about = result.environment
+    where = ", ".join(str(about[key]) for key in ("processor", "device", "dtype") if about.get(key))
+    return f"{'; '.join(part for part in parts if part)}; {about.get('cores', MISSING)} cores, {where}"
+
+
+def _latency(speed: Mapping[str, Any]) -> str:
+    for key, how in (
+        ("latency_seconds", "measured one query at a time"),
+        ("latency_from_rate_seconds", "estimated from the rate"),
+    ):
+        if found := speed.get(key):
+            return f"a query takes {found['p50']:.3g} s (p50), {found['p95']:.3g} s (p95), {how}"
+    return ""

@@ -1,8 +1,9 @@
-"""A bundle: a folder that `fetch` fills where there is network and `run --offline` reads where there is none.
+"""A bundle: a folder with all that a run needs, for machines without network.
 
-It holds `hub/`, the hub client's cache with data and models; `cache/`, what our own cache remembers of
-them (commits, file lists, models' small files, collections that only mteb's classes can read); and,
-written last, `bundle.json`, which says what is in it.
+`fetch` fills it and `run --offline` reads it. It holds `hub/`, the hub client's cache with data and
+models; `cache/`, what our own cache remembers of them (commits, file lists, models' small files,
+collections that only mteb's classes can read); and, written last, `bundle.json`, which says what is
+in it.
 """
 
 from __future__ import annotations

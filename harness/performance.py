@@ -36,13 +36,13 @@ def measured(
 ) -> dict[str, Any]:
     """Seconds, rates, latency and memory of one reranking.
 
-    Rates are of scoring alone, the loading of weights in it; None where every score was stored. The
+    Rates are of scoring alone, after the first batch, which loads the model; None where the rest was stored. The
     latency of a query is measured with whole queries scored one at a time (`latency_seconds`), or
     where that would take too long estimated from its tokens and the rate of the run, which batches
     across queries (`latency_from_rate_seconds`).
     """
     pace = reranked.pace
-    rates = {"pairs_per_second": pace.done, "tokens_per_second": pace.tokens}
+    rates = {"pairs_per_second": pace.warm_done, "tokens_per_second": pace.warm_tokens}
     return {
         "seconds": round(reranked.seconds, 3),
         "scoring_seconds": round(pace.seconds, 3),
@@ -67,13 +67,15 @@ def _latency(
             {} if reranked.stored else {"latency_seconds": _percentiles(steps, "every query of the run, one call each")}
         )
     queries = max(1, sum(bool(scores) for scores in candidates.run.values()))
-    expected = pace.seconds / pace.done * reranked.pairs / queries
+    if not pace.warm_done:
+        return {}
+    expected = pace.seconds / pace.warm_done * reranked.pairs / queries
     if reranker.spec.family in _MODELS_OF_OURS and expected * (_AT_LEAST + 2) < _SECONDS:
         seconds = latency_alone(reranker, candidates, collection, options)
         if len(seconds) >= _AT_LEAST:
             return {"latency_seconds": _percentiles(seconds, "whole queries, tokenized and scored one at a time")}
-    cost = reranked.query_tokens if pace.tokens else [len(scores) for scores in candidates.run.values()]
-    rate = (pace.tokens or pace.done) / pace.seconds
+    cost = reranked.query_tokens if pace.warm_tokens else [len(scores) for scores in candidates.run.values()]
+    rate = (pace.warm_tokens or pace.warm_done) / pace.seconds
     estimated = _percentiles([each / rate for each in cost if each], "from each query's size and the run's rate")
     return {"latency_from_rate_seconds": estimated}
 

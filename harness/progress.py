@@ -17,10 +17,15 @@ _BAR_EVERY = 0.2
 
 
 class Pace(NamedTuple):
-    """What was done, in how many seconds; loading what the first step needs is a part of it."""
+    """How fast work went: everything that was done, and what the rate is taken over.
+
+    The first step loads the model, so `seconds`, `warm_done` and `warm_tokens` begin after it; they are
+    0 where there was no second step, and then no rate is known.
+    """
 
     done: int
-    tokens: int
+    warm_done: int
+    warm_tokens: int
     seconds: float
     steps: tuple[float, ...]
     """The seconds of each step."""
@@ -36,12 +41,15 @@ class Progress:
         self._started = self._shown = time.monotonic()
         self._done = self._tokens = 0
         self._ends: list[float] = []
+        self._first = (0, 0)
 
     def advance(self, done: int, tokens: int = 0) -> None:
         """Count `done` more, of `tokens` tokens together."""
         self._done += done
         self._tokens += tokens
         now = time.monotonic()
+        if not self._ends:
+            self._first = (done, tokens)
         self._ends.append(now)
         if now - self._shown >= (_BAR_EVERY if self._terminal else _LINE_EVERY):
             self._shown = now
@@ -51,7 +59,8 @@ class Progress:
         """What was done until now, and how fast."""
         ends = [self._started, *self._ends]
         steps = tuple(end - begin for begin, end in pairwise(ends))
-        return Pace(self._done, self._tokens, ends[-1] - self._started, steps)
+        done, tokens = self._first
+        return Pace(self._done, self._done - done, self._tokens - tokens, sum(steps[1:]), steps)
 
     def finish(self) -> None:
         """Clear the bar; the tables that follow say what was done."""

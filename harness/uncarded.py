@@ -81,10 +81,10 @@ def _task(
 
 
 def _subsets(listing: Listing, split: str | None, languages: tuple[str, ...]) -> tuple[Subset, ...]:
-    """A subset for each part of the data set that has the split."""
-    prefixes = listing.prefixes()
+    """A subset for each part of the data set that has the split; one where the plain names are there."""
+    prefixes = [""] if "" in listing.prefixes() else listing.prefixes()
     if not prefixes:
-        listing.layout("", split or "test")
+        listing.layout("", split or "test")  # raises: it says what is missing
     splits = {prefix: listing.splits(prefix) for prefix in prefixes}
     chosen = _split_of(sorted({name for names in splits.values() for name in names}), split, listing)
     return tuple(

@@ -305,3 +305,49 @@ def test_an_unknown_name_is_told_with_what_is_near_it(cli: Cli):
     assert answer.code == 2
     assert 'unknown task or suite "SciFcat"' in answer.err
     assert '"SciFact"' in answer.err
+
+
+# -- folders without a card
+
+
+def test_a_folder_of_languages_is_a_task_of_several_subsets(tmp_path):
+    for language in ("de", "sw"):
+        folder = write_collection(tmp_path / "many" / language)
+        (folder / "qrels" / "test.tsv").rename(folder / "qrels.tsv")
+    (task,) = PACKED.resolve([str(tmp_path / "many")], tmp_path / "cache")
+    assert [(subset.name, subset.languages, subset.split) for subset in task.subsets] == [
+        ("de", ("de",), "test"),
+        ("sw", ("sw",), "test"),
+    ]
+
+
+def test_a_folder_with_plain_names_is_one_subset_whatever_lies_beside_them(tmp_path):
+    folder = write_collection(tmp_path / "birds")
+    write_collection(folder / "old")
+    (task,) = PACKED.resolve([str(folder)], tmp_path / "cache")
+    assert [subset.name for subset in task.subsets] == ["default"]
+
+
+def test_a_folder_with_several_splits_and_no_usual_one_asks_for_a_choice(tmp_path):
+    folder = write_collection(tmp_path / "birds")
+    for name in ("left", "right"):
+        (folder / "qrels" / f"{name}.tsv").write_text((folder / "qrels" / "test.tsv").read_text())
+    (folder / "qrels" / "test.tsv").unlink()
+    with pytest.raises(HarnessError, match="has the splits left, right: choose one with --split"):
+        PACKED.resolve([str(folder)], tmp_path / "cache")
+    (task,) = PACKED.resolve([str(folder)], tmp_path / "cache", split="right")
+    assert task.subsets[0].split == "right"
+
+
+def test_the_readme_of_a_folder_says_its_language(tmp_path):
+    folder = write_collection(tmp_path / "birds")
+    (folder / "README.md").write_text("---\nlanguage: no\n---\n")
+    (task,) = PACKED.resolve([str(folder)], tmp_path / "cache")
+    assert task.subsets[0].languages == ("no",)
+
+
+def test_lists_and_changed_instructions_are_seen_in_a_folder(tmp_path):
+    lists = ROOT / "tasks" / "demo" / "instructions"
+    (task,) = PACKED.resolve([str(lists)], tmp_path / "cache")
+    assert task.given_lists
+    assert task.headline == Measure("p-MRR")

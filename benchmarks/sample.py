@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.collection import Collection, prepare
-from harness.retrieve import candidates_of, digest_of_run, open_first_stage
 from harness.options import Options
+from harness.retrieve import candidates_of, digest_of_run, open_first_stage
 from harness.task import Cards
 from harness.types import Candidates, DocumentText, ranked
 

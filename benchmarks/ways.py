@@ -1,7 +1,10 @@
 """The ways to score the same pairs: a plain loop, the peers' own code, and ours.
 
 Each opens a model folder and returns a function from a Sample to one raw logit a pair, in the order
-of `Sample.ids`. Peers run as their users run them, with their default batch sizes.
+of `Sample.ids`. Peers run as their users run them. Those that sort pairs by length pad little over the
+30,000 pairs of a whole task and much over a sample of a hundred, so their batches are cut here to the
+size at which they pad the sample as they would pad the task: 98 to 99 % of the tokens computed are real
+for FlagReranker, 86 % for CrossEncoder and beir.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from benchmarks.sample import TOP_K, Sample
 Scores = NDArray[np.float32]
 Way = Callable[[Sample], Scores]
 MAX_LENGTH = 512
+FLAG_BATCH = 4
+"""Its default is 128."""
 
 
 def plain_loop(folder: Path, dtype: str = "float32") -> Way:
@@ -69,7 +74,7 @@ def mteb_two_stage(folder: Path) -> Way:
 
 
 def beir_rerank(folder: Path) -> Way:
-    """beir.reranking.Rerank over a CrossEncoder, 128 pairs at a time."""
+    """beir.reranking.Rerank over a CrossEncoder, which sorts by characters; 32 pairs at a time, not 128."""
     from beir.reranking import Rerank
 
     model = cross_encoder(folder)
@@ -77,13 +82,13 @@ def beir_rerank(folder: Path) -> Way:
     def score(sample: Sample) -> Scores:
         corpus = {key: text._asdict() for key, text in sample.documents.items()}
         queries = {key: sample.collection.queries[key].text for key in sample.candidates.run}
-        return _of(Rerank(model, batch_size=128).rerank(corpus, queries, _in_order(sample), TOP_K), sample)
+        return _of(Rerank(model, batch_size=32).rerank(corpus, queries, _in_order(sample), TOP_K), sample)
 
     return score
 
 
 def sentence_transformers(folder: Path) -> Way:
-    """CrossEncoder.predict over all pairs at once; it sorts them by their characters."""
+    """CrossEncoder.predict over all pairs at once, sorted by characters, 32 at a time."""
     model = cross_encoder(folder)
     return lambda sample: np.asarray(model.predict(sample.texts, show_progress_bar=False), np.float32)
 
@@ -97,12 +102,12 @@ def cross_encoder(folder: Path):
 
 
 def flag_reranker(folder: Path) -> Way | None:
-    """FlagEmbedding's FlagReranker, 128 pairs at a time, sorted by tokens; None where it is not installed."""
+    """FlagEmbedding's FlagReranker, sorted by tokens; None where it is not installed."""
     if importlib.util.find_spec("FlagEmbedding") is None:
         return None
     from FlagEmbedding import FlagReranker
 
-    model = FlagReranker(str(folder), use_fp16=False, devices=["cpu"], max_length=MAX_LENGTH)
+    model = FlagReranker(str(folder), use_fp16=False, devices=["cpu"], batch_size=FLAG_BATCH, max_length=MAX_LENGTH)
     return lambda sample: np.asarray(model.compute_score(sample.texts), np.float32)
 
 

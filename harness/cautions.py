@@ -172,7 +172,7 @@ def _reversed(result: Result) -> str | None:
 
 def _judged_without_text(result: Result) -> str | None:
     count = result.diagnostics.get("judged_without_text")
-    return f"{count} judged documents are not in the corpus" if count else None
+    return f"{count} judgements are of documents that the corpus lacks" if count else None
 
 
 _RULES: Mapping[str, Rule] = {

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import HarnessError
-from .hub import Kind
 
 if TYPE_CHECKING:
+    from .hub import Kind
     from .models import ModelSource
     from .types import Task
 

@@ -89,17 +89,19 @@ def judge_against(
     max_drop: float = MAX_DROP,
     alpha: float = ALPHA,
     any_reranker: bool = False,
+    reranker: str | None = None,
     measure: str | None = None,
 ) -> Gate:
     """Hold every result below `current` against its like below `baseline`.
 
     Results pair by reranker, task, subset and first stage, or with `any_reranker` by all but the
-    reranker. Results that do not match are mismatches, never left out in silence; a reranker that
+    reranker; with `reranker` only those of that name are looked at. Results that do not match are mismatches, never left out in silence; a reranker that
     the baseline has never seen is a note. Raises HarnessError for a folder without results (exit
     code 3), for one with two results that could be meant, and for a measure that is not there.
     """
-    matched = match(_entries(baseline), _entries(current), lambda result: _key(result, any_reranker=any_reranker))
-    known = {_key(entry.result, any_reranker=any_reranker)[0] for entry in _entries(baseline)}
+    old_ones, new_ones = _entries(baseline, reranker), _entries(current, reranker)
+    matched = match(old_ones, new_ones, lambda result: _key(result, any_reranker=any_reranker))
+    known = {_key(entry.result, any_reranker=any_reranker)[0] for entry in old_ones}
     new = [entry for entry in matched.only_second if _key(entry.result, any_reranker=any_reranker)[0] not in known]
     samples = samples_of([(old.whole(), now.whole()) for old, now in matched.pairs], measure)
     samples += means_of_samples(samples, aggregates)
@@ -119,11 +121,13 @@ def fails(row: Row, max_drop: float, alpha: float) -> bool:
     return -row.difference > max_drop and row.p_holm <= alpha
 
 
-def _entries(folder: Path) -> list[Entry]:
+def _entries(folder: Path, reranker: str | None = None) -> list[Entry]:
     entries = entries_in(folder) if folder.is_dir() else []
+    entries = [entry for entry in entries if reranker in (None, entry.result.identity.reranker)]
     if not entries:
+        of = f" of {reranker}" if reranker else ""
         raise HarnessError(
-            f"{folder} holds no result: run the tasks first, or write a baseline with --update", exit_code=3
+            f"{folder} holds no result{of}: run the tasks first, or write a baseline with --update", exit_code=3
         )
     return entries
 

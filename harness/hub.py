@@ -369,8 +369,8 @@ def _explained(
     what = f"{filename} of {repository}" if filename else f"{repository}"
     if isinstance(error, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError):
         return HarnessError(
-            f"HF_HUB_OFFLINE is set and {what} at {revision[:8]} is not on this machine: fetch it first where there is "
-            "network, or unset HF_HUB_OFFLINE"
+            f"{what} at {revision[:8]} is not on this machine, and nothing is asked of the network (--offline, "
+            "HF_HUB_OFFLINE): fetch it first where there is network"
         )
     if isinstance(error, errors.HFValidationError):
         return HarnessError(f'"{repository.name}" cannot be a repository of the hub: a name is org/name')

@@ -47,6 +47,8 @@ class Board:
     title: str
     tasks: tuple[Task, ...]
     results: tuple[Path, ...]
+    counted_once: tuple[frozenset[str], ...] = ()
+    """Tasks that are one in the mean: the members of an aggregate card, CQADupStack's forums."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,12 @@ def read_board(name: str, folder: Path, cards: Cards, cache: Path) -> Board:
             raise HarnessError(
                 f'{path}: unknown key "{key}"; known: {", ".join(sorted(_KEYS))}.{did_you_mean(str(key), _KEYS)}'
             )
-    tasks = tuple(cards.resolve([str(word) for word in entry.get("tasks", [])], cache))
+    words = [str(word) for word in entry.get("tasks", [])]
+    tasks = tuple(cards.resolve(words, cache))
     folders = tuple(Path(str(word)) for word in entry.get("results", ["results"]))
-    return Board(name, str(entry.get("title", name)), tasks, folders)
+    suites = cards.suites()
+    once = tuple(frozenset(found.members) for found in cards.aggregates(words, cache) if found.name not in suites)
+    return Board(name, str(entry.get("title", name)), tasks, folders, once)
 
 
 def build_board(board: Board) -> list[Row]:
@@ -148,9 +153,20 @@ def _with_given_lists(found: Systems) -> Systems:
 
 def _row(board: Board, stage: str, reranker: str | None, results: Mapping[str, Mapping[str, Result]]) -> Row:
     cells = tuple(_cell(task, results.get(task.name, {}), reranker) for task in board.tasks)
-    found = [cell.mean for cell in _of_one_measure(board, cells) if cell is not None]
-    complete = len(found) == len(_of_one_measure(board, cells))
-    return Row(reranker, stage, cells, mean=sum(found) / len(found) if complete else None)
+    return Row(reranker, stage, cells, mean=_mean_of(board, cells))
+
+
+def _mean_of(board: Board, cells: Sequence[Cell | None]) -> float | None:
+    """The mean over the tasks of one measure, those of an aggregate as one; None where a cell is missing."""
+    if None in _of_one_measure(board, cells):
+        return None
+    units: dict[object, list[float]] = {}
+    for task, cell in zip(board.tasks, cells, strict=True):
+        if cell is not None and task.headline == board.tasks[0].headline:
+            unit = next((members for members in board.counted_once if task.name in members), task.name)
+            units.setdefault(unit, []).append(cell.mean)
+    means = [sum(unit) / len(unit) for unit in units.values()]
+    return sum(means) / len(means)
 
 
 def _of_one_measure(board: Board, cells: Sequence[Cell | None]) -> list[Cell | None]:

@@ -61,7 +61,7 @@ def load_weights(
     if missing or wrong_shape:
         raise HarnessError(
             f"{name} does not fit {type(model).__name__}: its files lack {_some(missing + wrong_shape)}, "
-            f"which would be newly initialised with random numbers. Is it a model of another kind "
+            f"which would be newly initialised with random numbers (explain RH007). Is it a model of another kind "
             f"(an embedding model, a base model without its head)?"
         )
     for key, weight in model.state_dict().items():

@@ -36,19 +36,20 @@ def measured(
 ) -> dict[str, Any]:
     """Seconds, rates, latency and memory of one reranking.
 
-    Rates are of scoring alone, after the first batch, which loads the model; None where the rest was stored. The
-    latency of a query is measured with whole queries scored one at a time (`latency_seconds`), or
+    Rates are of scoring alone, after the first batch, which loads the model (an encoder's vectors are all computed
+    in it, so its rates are of everything); None where there was nothing more to score. The latency of a query is measured with whole queries scored one at a time (`latency_seconds`), or
     where that would take too long estimated from its tokens and the rate of the run, which batches
     across queries (`latency_from_rate_seconds`).
     """
     pace = reranked.pace
-    rates = {"pairs_per_second": pace.warm_done, "tokens_per_second": pace.warm_tokens}
+    done, tokens, seconds = pace.rated(whole=reranker.spec.family == "bi-encoder")
+    rates = {"pairs_per_second": done, "tokens_per_second": tokens}
     return {
         "seconds": round(reranked.seconds, 3),
-        "scoring_seconds": round(pace.seconds, 3),
+        "scoring_seconds": round(sum(pace.steps), 3),
         "pairs_scored": pace.done,
         "pairs_from_store": reranked.stored,
-        **{name: round(count / pace.seconds, 3) if count and pace.seconds else None for name, count in rates.items()},
+        **{name: round(count / seconds, 3) if count and seconds else None for name, count in rates.items()},
         **_latency(reranked, reranker, candidates, collection, options),
         **peak_memory(options.device),
     }
@@ -66,16 +67,17 @@ def _latency(
         return (
             {} if reranked.stored else {"latency_seconds": _percentiles(steps, "every query of the run, one call each")}
         )
-    queries = max(1, sum(bool(scores) for scores in candidates.run.values()))
-    if not pace.warm_done:
+    done, tokens, seconds_in_all = pace.rated(whole=reranker.spec.family == "bi-encoder")
+    if not done:
         return {}
-    expected = pace.seconds / pace.warm_done * reranked.pairs / queries
+    queries = max(1, sum(bool(scores) for scores in candidates.run.values()))
+    expected = seconds_in_all / done * reranked.pairs / queries
     if reranker.spec.family in _MODELS_OF_OURS and expected * (_AT_LEAST + 2) < _SECONDS:
         seconds = latency_alone(reranker, candidates, collection, options)
         if len(seconds) >= _AT_LEAST:
             return {"latency_seconds": _percentiles(seconds, "whole queries, tokenized and scored one at a time")}
-    cost = reranked.query_tokens if pace.warm_tokens else [len(scores) for scores in candidates.run.values()]
-    rate = (pace.warm_tokens or pace.warm_done) / pace.seconds
+    cost = reranked.query_tokens if tokens else [len(scores) for scores in candidates.run.values()]
+    rate = (tokens or done) / seconds_in_all
     estimated = _percentiles([each / rate for each in cost if each], "from each query's size and the run's rate")
     return {"latency_from_rate_seconds": estimated}
 

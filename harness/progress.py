@@ -17,18 +17,24 @@ _BAR_EVERY = 0.2
 
 
 class Pace(NamedTuple):
-    """How fast work went: everything that was done, and what the rate is taken over.
-
-    The first step loads the model, so `seconds`, `warm_done` and `warm_tokens` begin after it; they are
-    0 where there was no second step, and then no rate is known.
-    """
+    """What was done, and how long each step took."""
 
     done: int
-    warm_done: int
-    warm_tokens: int
-    seconds: float
+    tokens: int
     steps: tuple[float, ...]
     """The seconds of each step."""
+    first_done: int
+    """Of the first step, which loads the model."""
+    first_tokens: int
+
+    def rated(self, *, whole: bool) -> tuple[int, int, float]:
+        """(done, tokens, seconds) that a rate is taken over: all, or what came after the first step.
+
+        Zeros where nothing came after it.
+        """
+        if whole:
+            return self.done, self.tokens, sum(self.steps)
+        return self.done - self.first_done, self.tokens - self.first_tokens, sum(self.steps[1:])
 
 
 class Progress:
@@ -59,8 +65,7 @@ class Progress:
         """What was done until now, and how fast."""
         ends = [self._started, *self._ends]
         steps = tuple(end - begin for begin, end in pairwise(ends))
-        done, tokens = self._first
-        return Pace(self._done, self._done - done, self._tokens - tokens, sum(steps[1:]), steps)
+        return Pace(self._done, self._tokens, steps, *self._first)
 
     def finish(self) -> None:
         """Clear the bar; the tables that follow say what was done."""

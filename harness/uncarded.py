@@ -54,7 +54,11 @@ def hub_task(word: str, cache: Path, split: str | None = None, language: str | N
     no split that can be chosen.
     """
     name, _, wanted = word.partition("@")
-    resolved = resolve_revision("dataset", name, wanted or None, cache)
+    try:
+        resolved = resolve_revision("dataset", name, wanted or None, cache)
+    except HarnessError as error:
+        # A folder's name may have been meant, written with a mistake.
+        raise HarnessError(f"there is no folder {word}, so it is taken for a data set of the hub: {error}") from error
     listing = hub_listing(name, resolved.commit, cache)
     known = (language,) if language else (listing.languages if len(listing.languages) == 1 else ())
     return _task(listing, name, name, resolved.commit, split, known, HUB, resolved.note or "")

@@ -79,6 +79,7 @@ _GATE: dict[str, dict[str, Any]] = {
     "--max-drop": {"type": _number, "default": None, "metavar": "X", "help": "tolerated drop in the measure's own unit (0.01)"},
     "--alpha": {"type": _number, "default": None, "metavar": "P", "help": "significance level after Holm's correction (0.05)"},
     "--measure": _MEASURE,
+    "--reranker": {"metavar": "NAME", "help": "look at the results of this reranker alone"},
     "--any-reranker": {"action": "store_true", "help": "pair by task alone: hold a new model against an old one"},
     "--update": {"action": "store_true", "help": "make the current results the baseline, to be committed and reviewed"},
     "--tasks": _CARDS,
@@ -191,6 +192,8 @@ def gate(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from .pairing import entries_in
     from .verdict_text import gate_github, gate_junit, gate_text
 
+    if given.any_reranker and given.reranker:
+        raise HarnessError("--reranker looks at one reranker and --any-reranker at all of them: give one of the two")
     if given.update:
         written = update(given.baseline, given.current, any_reranker=given.any_reranker)
         answer("\n".join(map(str, written)))
@@ -203,6 +206,7 @@ def gate(given: argparse.Namespace, say: Say, answer: Say) -> int:
         max_drop=MAX_DROP if given.max_drop is None else given.max_drop,
         alpha=ALPHA if given.alpha is None else given.alpha,
         any_reranker=given.any_reranker,
+        reranker=given.reranker,
         measure=given.measure,
     )
     forms = {"text": gate_text, "github": gate_github, "junit": gate_junit}

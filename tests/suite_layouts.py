@@ -154,6 +154,12 @@ def lay_out(hub: Path) -> None:
     asked = [{"Question": row["text"], "Article": f"d{i}"} for i, row in enumerate(queries(ids))]
     syntec.jsonl("queries", "test", "queries/test.jsonl", asked)
 
+    without_card = DataSet(hub, "mteb/AskUbuntuDupQuestions", "c5691e3c48741d5f83b5cc8e630653d7a8cfc048")
+    without_card.parquet("corpus", "test", "corpus", corpus())
+    without_card.parquet("default", "test", "data", judgements(ids))
+    without_card.parquet("queries", "test", "queries", queries(ids))
+    without_card.parquet("top_ranked", "test", "top_ranked", lists(ids))
+
     unknown = DataSet(hub, "some-org/swahili-things", "ab" * 20)
     plain(unknown, "dev", ids)
     unknown.card({"language": ["sw"]})

@@ -13,6 +13,7 @@ from conftest import DATA, ROOT, WORDS, Cli, write_collection, write_lines
 
 from harness.cautions import CODES, Caution, cautions_of, check_codes, explained, listed, selected
 from harness.errors import HarnessError
+from harness.progress import Pace
 from harness.result import load_result
 
 CROSS_ENCODER = DATA / "models" / "cross-encoder"
@@ -221,7 +222,7 @@ def test_rh015_and_rh016_a_ranking_the_wrong_way_round(seen: Seen, birds: Path, 
 def test_rh017_judged_documents_that_the_corpus_lacks(seen: Seen, birds: Path):
     with (birds / "qrels" / "test.tsv").open("a") as file:
         file.write("q1\tgone\t2\nq2\tgone too\t1\n")
-    assert seen(birds)["RH017"] == "2 judged documents are not in the corpus"
+    assert seen(birds)["RH017"] == "2 judgements are of documents that the corpus lacks"
 
 
 # -- lists of the user
@@ -354,7 +355,8 @@ def test_the_score_distribution_is_that_of_the_scores(cli: Cli, birds: Path, plu
 
 
 def test_speed_latency_memory_and_environment_are_stored(cli: Cli, birds: Path):
-    (result,) = cli("run", birds, "--reranker", CROSS_ENCODER, "--format", "json").results()
+    words = ["--reranker", CROSS_ENCODER, "--batch-tokens", 400]
+    (result,) = cli("run", birds, *words, "--format", "json").results()
     stored = load_result(Path(result["path"]))
     speed = stored.performance
     assert speed["pairs_scored"] == result["diagnostics"]["pairs"]
@@ -368,13 +370,27 @@ def test_speed_latency_memory_and_environment_are_stored(cli: Cli, birds: Path):
         assert len(stored.environment["commit"].removesuffix("+changes")) == 40
 
 
+def test_a_rate_begins_after_the_step_that_loads_the_model_unless_that_step_does_all_the_work():
+    pace = Pace(done=30, tokens=300, steps=(4.0, 1.0, 1.0), first_done=10, first_tokens=100)
+    assert pace.rated(whole=False) == (20, 200, 2.0)
+    assert pace.rated(whole=True) == (30, 300, 6.0)
+    assert Pace(5, 50, (4.0,), 5, 50).rated(whole=False) == (0, 0, 0)
+
+
 def test_a_result_made_again_from_the_store_keeps_what_was_measured(cli: Cli, birds: Path):
-    words = ["run", birds, "--reranker", CROSS_ENCODER, "--format", "json"]
+    words = ["run", birds, "--reranker", CROSS_ENCODER, "--batch-tokens", 400, "--format", "json"]
     (first,) = cli(*words).results()
     before = load_result(Path(first["path"])).performance
     (second,) = cli(*words, "--measures", "P@3").results()
     assert not second["reused"]
     assert load_result(Path(second["path"])).performance == before
+
+
+def test_every_run_says_depth_scores_and_speed_below_its_table(cli: Cli, birds: Path):
+    answer = cli("run", birds, "--reranker", CROSS_ENCODER, "--batch-tokens", 400)
+    for words in ("nDCG@10 of the first k reranked: ", "(min, quartiles, max)", "of documents tied", "of pairs truncated",
+                  "pairs/s", "tokens/s", "(p50)", "GiB", "cores"):  # fmt: skip
+        assert words in answer.out, answer.out
 
 
 def test_a_list_reranker_is_timed_call_by_call(cli: Cli, birds: Path, tmp_path: Path):

@@ -160,6 +160,16 @@ def test_a_reranker_that_the_baseline_never_saw_is_a_note(cli: Cli, baseline: Pa
     assert "new/one is not in the baseline" in found["notes"][0]
 
 
+def test_one_reranker_of_several_can_be_looked_at_alone(cli: Cli, tmp_path: Path):
+    both = saved(tmp_path / "both", made(BEFORE), made(BEFORE, reranker="other"))
+    now = saved(tmp_path / "now", made(BEFORE))
+    assert run_gate(cli, both, now)[0] == 3
+    code, found = run_gate(cli, both, now, "--reranker", "org/model")
+    assert (code, found["mismatches"]) == (0, [])
+    assert run_gate(cli, both, now, "--reranker", "other")[0] == 3
+    assert run_gate(cli, both, now, "--reranker", "other", "--any-reranker")[0] == 2
+
+
 def test_folders_without_results_are_one_line(cli: Cli, baseline: Path, tmp_path: Path):
     for words in (
         ("--baseline", tmp_path / "none", "--current", baseline),

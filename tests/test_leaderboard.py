@@ -53,6 +53,20 @@ def test_rows_are_rerankers_and_first_stages_and_missing_cells_stay_missing(boar
     assert rows[-1][1] == "mine.py:bad"
 
 
+def test_the_tasks_of_an_aggregate_count_once_in_the_mean(board: Cli, cli: Cli):
+    folder = Path("cards")
+    write_collection(folder / "data" / "Ferns", documents=40, queries=5)
+    (folder / "Ferns.yaml").write_text("name: Ferns\nfolder: data/Ferns\nlanguages: [eng-Latn]\n")
+    (folder / "Plants.yaml").write_text("tasks: [Trees, Ferns]\n")
+    assert cli("run", "Birds", "Plants", "--tasks", folder, "--reranker", "mine.py:good").code == 0
+    Path("boards/mine.yaml").write_text("title: Mine\ntasks: [Birds, Plants]\nresults: [results]\n")
+    assert board("mine").code == 0
+    (row,) = (row for row in rows_of(Path("boards/mine.md").read_text()) if row[1] == "mine.py:good")
+    birds, trees, ferns = (float(cell.split()[0]) for cell in row[4:7])
+    assert float(row[3]) == pytest.approx((birds + (trees + ferns) / 2) / 2, abs=1e-4)
+    assert birds != trees
+
+
 def test_the_csv_has_a_line_for_every_cell_and_blanks_for_missing_ones(board: Cli):
     board("mine")
     lines = list(csv.DictReader(io.StringIO(Path("boards/mine.csv").read_text())))

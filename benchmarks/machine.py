@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 _TOKENS = 4096
 _REPEATS = 5
@@ -53,7 +54,7 @@ def matrix_rate(dtype: str, hidden: int, inner: int) -> float:
     return best
 
 
-def _seconds(layer, x) -> float:
+def _seconds(layer: Any, x: Any) -> float:
     import torch
 
     times = []

@@ -13,7 +13,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -75,7 +74,7 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "pairs": len(lengths),
         "rounds": chosen.rounds,
         "mean_tokens": round(float(np.mean(lengths)), 1),
-        "model": str(chosen.model or "MiniLM-L6, random weights, seed 0"),
+        "model": str(chosen.model or "all-MiniLM-L6-v2 with a random head"),
         "matrix_gflops": {kind: _rate_of(rounds, kind) / 1e9 for kind in ("float32", "bfloat16")},
         "left_out": left_out(lengths, config) / whole,
         "ways": [
@@ -86,8 +85,8 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     }
 
 
-def _open_ways(folder: Path) -> tuple[dict[str, tuple[str, Callable[[Any], Any]]], list[str]]:
-    """name → (dtype, way), and the names of those that are not installed."""
+def _open_ways(folder: Path) -> tuple[dict[str, tuple[str, Any]], list[str]]:
+    """name → (dtype, way), and the names of those that cannot be imported."""
     from benchmarks import ways as known
 
     opened = {
@@ -190,7 +189,7 @@ def table(report: dict[str, Any]) -> str:
         "",
         f"{'way':<22}{'pairs/CPU s':>12}{'pairs/s':>10}{'x plain':>9}{'share':>8}{'largest difference':>20}",
         *map(_line, report["ways"]),
-        *(f"{name}: not installed, left out" for name in report["absent"]),
+        *(f"{name}: cannot be imported here, left out" for name in report["absent"]),
         "",
         f"share: the model's whole work a CPU second, of the matrix rate. {report['left_out']:.0%} of that work",
         f"(the last layer where it is not scored) {OURS} need not do.",
@@ -219,12 +218,12 @@ def _targets(report: dict[str, Any]) -> list[str]:
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reranking", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reranking", description=str(__doc__).splitlines()[0])
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument("--pairs", type=int, default=140, metavar="N", help="about so many pairs (20 a query)")
     parser.add_argument("--rounds", type=int, default=3, metavar="R")
     parser.add_argument("--threads", type=int, default=1, metavar="T")
-    parser.add_argument("--model", metavar="FOLDER", help="a BERT cross-encoder of your own instead of random weights")
+    parser.add_argument("--model", metavar="FOLDER", help="a BERT cross-encoder of your own")
     return parser.parse_args(words)
 
 

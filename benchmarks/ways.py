@@ -9,10 +9,11 @@ for FlagReranker, 86 % for CrossEncoder and beir.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def sentence_transformers(folder: Path) -> Way:
     return lambda sample: np.asarray(model.predict(sample.texts, show_progress_bar=False), np.float32)
 
 
-def cross_encoder(folder: Path):
+def cross_encoder(folder: Path) -> Any:
     """sentence-transformers' CrossEncoder, giving raw logits."""
     import torch
     from sentence_transformers import CrossEncoder
@@ -102,12 +103,14 @@ def cross_encoder(folder: Path):
 
 
 def flag_reranker(folder: Path) -> Way | None:
-    """FlagEmbedding's FlagReranker, sorted by tokens; None where it is not installed."""
-    if importlib.util.find_spec("FlagEmbedding") is None:
+    """FlagEmbedding's FlagReranker, sorted by tokens; None where it cannot be imported."""
+    try:
+        package = importlib.import_module("FlagEmbedding")
+    except ImportError:
         return None
-    from FlagEmbedding import FlagReranker
-
-    model = FlagReranker(str(folder), use_fp16=False, devices=["cpu"], batch_size=FLAG_BATCH, max_length=MAX_LENGTH)
+    model = package.FlagReranker(
+        str(folder), use_fp16=False, devices=["cpu"], batch_size=FLAG_BATCH, max_length=MAX_LENGTH
+    )
     return lambda sample: np.asarray(model.compute_score(sample.texts), np.float32)
 
 

@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow check gate fix bench clean
+.PHONY: help demo test test-slow check gate fix bench docs clean
 
 help:
 	@echo "make demo        BM25 and a real small model over the demo suite; needs no hub"
@@ -10,6 +10,7 @@ help:
 	@echo "make test-slow   the longer checks"
 	@echo "make check       lint, format, types"
 	@echo "make gate        the demo suite again, held against the committed results"
+	@echo "make docs        the documentation as a site, in build/site"
 	@echo "make bench       pairs a second beside the peers, on this machine"
 	@echo "make fix         lint and format, mending what can be mended"
 
@@ -40,6 +41,11 @@ gate: $(VENV)/.ready
 # The peer FlagEmbedding is measured where it is installed; ARGS="--format json" is for programs.
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.reranking $(ARGS)
+	$(BIN)/python -m benchmarks.causal $(ARGS)
+
+docs: $(VENV)/.ready
+	$(BIN)/python .ci/reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
 fix: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

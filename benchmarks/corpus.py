@@ -3,12 +3,14 @@
 A synthetic corpus of words by Zipf's law, a thousand queries, the top 100 of each, and a reranker that
 counts shared words, so that what is measured is ours. Each size has a process of its own. Its memory
 is what it holds itself (RssAnon); pages of mapped files, which the system takes back when it needs
-them, are shown beside it.
+them, are shown beside it. CPU seconds are what a stage costs; the clock's seconds are that on a
+machine which does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -59,6 +61,8 @@ def main() -> int:
         reports.append(json.loads(done.stdout))
         sys.stdout.write(_row(reports[-1], first=len(reports) == 1))
         sys.stdout.flush()
+    for smaller, larger in itertools.pairwise(reports):
+        sys.stdout.write(_growth(smaller, larger))
     return 1 if any(max(report["own_gib"].values()) > MOST_GIB for report in reports) else 0
 
 
@@ -66,13 +70,22 @@ STAGES = ("prepare", "search", "rerank")
 
 
 def _row(report: dict[str, Any], *, first: bool) -> str:
-    head = f"{'passages':>10}{'MB':>8}" + "".join(f"{f'{stage} s':>11}{'own GiB':>9}{'mapped':>8}" for stage in STAGES)
+    titles = "".join(f"{f'{stage} s':>11}{'CPU s':>8}{'own GiB':>9}{'mapped':>8}" for stage in STAGES)
+    head = f"{'passages':>10}{'MB':>8}{titles}"
     cells = "".join(
-        f"{report['seconds'][stage]:>11.1f}{report['own_gib'][stage]:>9.2f}{report['mapped_gib'][stage]:>8.2f}"
+        f"{report['seconds'][stage]:>11.1f}{report['cpu_seconds'][stage]:>8.1f}"
+        f"{report['own_gib'][stage]:>9.2f}{report['mapped_gib'][stage]:>8.2f}"
         for stage in STAGES
     )
     row = f"{report['passages']:>10,}{report['megabytes']:>8,.0f}{cells}  nDCG@10 {report['ndcg']:.4f}\n"
     return (head + "\n" if first else "") + row
+
+
+def _growth(smaller: dict[str, Any], larger: dict[str, Any]) -> str:
+    """How many times the CPU seconds of each stage grew from one size to the next."""
+    times = (f"{stage} x {larger['cpu_seconds'][stage] / smaller['cpu_seconds'][stage]:.1f}" for stage in STAGES)
+    passages = larger["passages"] / smaller["passages"]
+    return f"{smaller['passages']:,} to {larger['passages']:,} passages (x {passages:.1f}): {', '.join(times)}\n"
 
 
 def measure(size: int, folder: Path) -> dict[str, Any]:
@@ -89,14 +102,14 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
     plugin = folder / "words.py"
     plugin.write_text(_WORDS_RERANKER)
     options = Options()
-    seconds, own, mapped = {}, {}, {}
+    seconds, cpu, own, mapped = {}, {}, {}, {}
 
     @contextmanager
     def stage(name: str) -> Iterator[None]:
         with _peak() as memory:
-            started = time.monotonic()
+            started, worked = time.monotonic(), time.process_time()
             yield
-            seconds[name] = time.monotonic() - started
+            seconds[name], cpu[name] = time.monotonic() - started, time.process_time() - worked
         own[name], mapped[name] = memory()
 
     with stage("prepare"):
@@ -115,6 +128,7 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
         "passages": size,
         "megabytes": (data / "corpus.jsonl").stat().st_size / 1e6,
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "own_gib": own,
         "mapped_gib": mapped,
         "ndcg": outcome.result.measures["nDCG@10"]["first_stage"],

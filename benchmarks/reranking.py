@@ -50,6 +50,7 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """Everything the benchmark says, as one JSON object."""
     import transformers
 
+    from benchmarks.forecast import forecast
     from benchmarks.sample import left_out, make_model, take_sample, work
     from benchmarks.ways import FLAG_BATCH
     from harness.loading import quiet_transformers
@@ -81,6 +82,7 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             _row(name, rounds, scores, len(lengths), whole, trial if name == "FlagReranker" else 1.0) for name in ways
         ],
         "absent": absent,
+        "forecast": forecast(folder, len(sample.candidates.run), chosen.threads, scratch / "forecast"),
         "bf16_ranks": rank_changes(ways[OURS][1](larger), ways[OURS_HALF][1](larger), larger),
     }
 
@@ -181,7 +183,7 @@ def table(report: dict[str, Any]) -> str:
     """The report for people."""
     before, after = report["load"]
     rates = ", ".join(f"{kind} {rate:.0f} GFLOP/s" for kind, rate in report["matrix_gflops"].items())
-    ranks = report["bf16_ranks"]
+    ranks, said = report["bf16_ranks"], report["forecast"]
     lines = [
         f"{report['pairs']} pairs of {report['data']}, mean {report['mean_tokens']} tokens; {report['model']}",
         f"{report['processor']}, {report['threads']} thread(s), load {before} to {after}",
@@ -196,6 +198,8 @@ def table(report: dict[str, Any]) -> str:
         f"bf16 over {ranks['queries']} queries of {ranks['candidates']} candidates: the top 10 changed for",
         f"{ranks['top_10_changed']:.0%}, nDCG@10 moved by {ranks['largest_ndcg_10_move']:.4f} at most, scores by",
         f"{ranks['largest_difference']:.1e} (their standard deviation is {ranks['spread_of_scores']:.1e}).",
+        f"--dry-run said {said['seconds_predicted']:.1f} s and {said['gib_predicted']:.2f} GiB for {said['pairs']} pairs;",
+        f"the run took {said['seconds']:.1f} s and {said['gib']:.2f} GiB.",
         *_targets(report),
     ]
     return "\n".join(lines)

@@ -54,7 +54,7 @@ class Sample:
 
 def take_sample(pairs: int, cache: Path) -> Sample:
     """Queries drawn with a fixed seed, enough of them for `pairs` pairs: SciFact's, else the English demo's."""
-    folder, source = _data()
+    folder, source = data_folder()
     task = Cards().resolve([str(folder)], cache)[0]
     collection = prepare(task, task.subsets[0], cache)
     stage = open_first_stage("bm25", Options(), cache).for_subset(task.subsets[0])
@@ -65,7 +65,8 @@ def take_sample(pairs: int, cache: Path) -> Sample:
     return Sample(source, collection, replace(whole, run=run, digest=digest_of_run(run)), collection.documents(wanted))
 
 
-def _data() -> tuple[Path, str]:
+def data_folder() -> tuple[Path, str]:
+    """The folder of the data that is measured, and what it is called."""
     shared = Path(os.environ.get("RERANK_HARNESS_SHARED", ROOT.parent / "shared"))
     scifact = shared / "hub" / "datasets" / "mteb" / "scifact"
     if scifact.is_dir():

@@ -16,7 +16,8 @@ from .errors import HarnessError, did_you_mean
 from .result import Result
 
 __all__ = [
-    "CODES", "Caution", "cautions_of", "check_codes", "explained", "listed", "recall_of", "selected", "title_of_code",
+    "CODES", "Caution", "cautions_of", "check_codes", "explained", "listed", "recall_of", "selected",
+    "text_of_code", "title_of_code",
 ]  # fmt: skip
 
 
@@ -232,6 +233,11 @@ def _texts() -> Mapping[str, Mapping[str, str]]:
 def title_of_code(code: str) -> str:
     """A warning's name in a few words."""
     return _texts()[code]["title"]
+
+
+def text_of_code(code: str) -> Mapping[str, str]:
+    """All that is said of a warning: its title, what it means, why it matters, what to do."""
+    return _texts()[code]
 
 
 def explained(code: str) -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-__all__ = ["Bar", "Line", "curves", "forest", "scatter"]
+__all__ = ["Bar", "Line", "curves", "forest", "scatter", "sorted_changes"]
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
+_WIDTH, _HEIGHT = 380, 360
+"""Of the charts that stand side by side; what is between the margins is a square."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Bar:
-    """A difference with its interval."""
+    """A difference with its interval, in the unit of the axis."""
 
     name: str
     value: float
     low: float
     high: float
+    significant: bool
+    shown: str
+    """The figures as the tables print them."""
 
 
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
@@ -65,14 +70,13 @@ def scatter(points: Sequence[tuple[str, float, float]], x_name: str, y_name: str
 
     Points above the diagonal won. Several queries at one place are one larger point.
     """
-    size = 340
     low = min(0.0, *(min(x, y) for _, x, y in points))
     high = max(1.0, *(max(x, y) for _, x, y in points))
 
     def at(value: float, start: float, end: float) -> float:
         return start + (value - low) / (high - low) * (end - start)
 
-    left, right, top, bottom = _LEFT, size - _RIGHT, _TOP, size - _BOTTOM
+    left, right, top, bottom = _LEFT, _WIDTH - _RIGHT, _TOP, _HEIGHT - _BOTTOM
     parts = []
     for value in _steps(low, high):
         x, y = at(value, left, right), at(value, bottom, top)
@@ -86,9 +90,9 @@ def scatter(points: Sequence[tuple[str, float, float]], x_name: str, y_name: str
         style = "win" if y > x else "loss" if y < x else "tie"
         shown = "\n".join(hints[:8]) + (f"\nand {len(hints) - 8} more" if len(hints) > 8 else "")
         parts.append(_dot(at(x, left, right), at(y, bottom, top), 3 + min(6.0, math.log2(len(hints))), style, shown))
-    parts.append(_text((left + right) / 2, size - 6, x_name, style="axis"))
+    parts.append(_text((left + right) / 2, _HEIGHT - 6, x_name, style="axis"))
     parts.append(_turned(14, (top + bottom) / 2, y_name))
-    return _svg(size, size, f"{y_name} against {x_name}, a point a query", parts)
+    return _svg(_WIDTH, _HEIGHT, f"{y_name} against {x_name}, a point a query", parts)
 
 
 def _turned(x: float, y: float, words: str) -> str:
@@ -100,13 +104,12 @@ def _turned(x: float, y: float, words: str) -> str:
 
 def curves(lines: Sequence[Line], x_name: str, y_name: str, level: float | None = None, level_name: str = "") -> str:
     """Lines over a logarithmic x, with `level` as a horizontal line across."""
-    width, height = 440, 340
     xs = sorted({x for line in lines for x, _ in line.points})
     ys = [y for line in lines for _, y in line.points] + ([] if level is None else [level])
     low, high = min(ys), max(ys)
     margin = max((high - low) * 0.1, 0.01)
     low, high = max(0.0, low - margin), min(1.0, high + margin)
-    left, right, top, bottom = _LEFT, width - _RIGHT - 70, _TOP, height - _BOTTOM
+    left, right, top, bottom = _LEFT, _WIDTH - _RIGHT - 58, _TOP, _HEIGHT - _BOTTOM
     span = math.log(xs[-1] / xs[0]) or 1.0
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -121,27 +124,42 @@ def curves(lines: Sequence[Line], x_name: str, y_name: str, level: float | None 
         # Of two depths too near to be read, the deeper one is named.
         if following == math.inf or place(following, low)[0] - place(x, low)[0] > 24:
             parts.append(_text(place(x, low)[0], bottom + 15, f"{x:g}"))
+    names: list[tuple[float, str]] = []
     if level is not None:
         y = place(xs[0], level)[1]
-        parts += [_rule(left, y, right, y, "level"), _text(right + 6, y + 4, level_name, "start")]
+        parts.append(_rule(left, y, right, y, "level"))
+        names.append((y, level_name))
     for line in lines:
         spots = [place(x, y) for x, y in line.points]
         parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in spots)}" class="{line.style}"/>')
         for (x, y), (k, value) in zip(spots, line.points, strict=True):
             parts.append(_dot(x, y, 3, f"{line.style}-dot", f"{line.name}, {x_name} {k:g}: {value:.4f}"))
-        parts.append(_text(right + 6, spots[-1][1] + 4, line.name, "start"))
-    parts += [_text((left + right) / 2, height - 6, x_name, style="axis"), _turned(14, (top + bottom) / 2, y_name)]
-    return _svg(width, height, f"{y_name} over {x_name}", parts)
+        names.append((spots[-1][1], line.name))
+    parts += [_text(right + 6, y + 4, name, "start") for y, name in _apart(names, 14)]
+    parts += [_text((left + right) / 2, _HEIGHT - 6, x_name, style="axis"), _turned(14, (top + bottom) / 2, y_name)]
+    return _svg(_WIDTH, _HEIGHT, f"{y_name} over {x_name}", parts)
+
+
+def _apart(names: Sequence[tuple[float, str]], least: float) -> list[tuple[float, str]]:
+    """The names from the top down, each at its height or so much lower that it can be read."""
+    placed: list[tuple[float, str]] = []
+    for y, name in sorted(names):
+        placed.append((max(y, placed[-1][0] + least) if placed else y, name))
+    return placed
 
 
 def forest(bars: Sequence[Bar], name: str) -> str:
-    """A row for each difference: its interval as a line, its value as a point, no change as a rule."""
-    row, label, width = 24, 340, 800
+    """A row for each difference: its interval as a line, its value as a point, its figures beside it.
+
+    Differences that are significant have the colour of a win or a loss.
+    """
+    row, width = 28, 1120
+    label = min(500, 20 + max(round(8 * len(bar.name)) for bar in bars))
     height = _TOP + row * len(bars) + _BOTTOM
     low, high = min(0.0, *(bar.low for bar in bars)), max(0.0, *(bar.high for bar in bars))
     margin = max((high - low) * 0.05, 0.005)
     low, high = low - margin, high + margin
-    left, right, bottom = label, width - _RIGHT, height - _BOTTOM
+    left, right, bottom = label, width - 220, height - _BOTTOM
 
     def at(value: float) -> float:
         return left + (value - low) / (high - low) * (right - left)
@@ -149,13 +167,47 @@ def forest(bars: Sequence[Bar], name: str) -> str:
     parts = []
     for value in _steps(low, high):
         parts.append(_rule(at(value), _TOP, at(value), bottom, "zero" if abs(value) < 1e-12 else "grid"))
-        parts.append(_text(at(value), bottom + 15, f"{value:+g}" if value else "0"))
+        parts.append(_text(at(value), bottom + 16, f"{value:+g}" if abs(value) >= 1e-12 else "0"))
     for place, bar in enumerate(bars):
         y = _TOP + row * (place + 0.5)
-        style = "win" if bar.low > 0 else "loss" if bar.high < 0 else "tie"
-        hint = f"{bar.name}: {bar.value:+.4f} [{bar.low:+.4f}, {bar.high:+.4f}]"
-        shown = bar.name if len(bar.name) <= 44 else bar.name[:43] + "…"
-        parts += [_text(label - 8, y + 4, shown, "end"), _rule(at(bar.low), y, at(bar.high), y, f"{style}-line")]
-        parts.append(_dot(at(bar.value), y, 4, style, hint))
+        style = ("win" if bar.value > 0 else "loss") if bar.significant else "tie"
+        named = bar.name if len(bar.name) <= 62 else bar.name[:61] + "…"
+        parts += [
+            _text(label - 12, y + 4, named, "end", "axis"),
+            _rule(at(bar.low), y, at(bar.high), y, f"{style}-line"),
+        ]
+        parts.append(_dot(at(bar.value), y, 5, style, f"{bar.name}: {bar.shown}"))
+        parts.append(_text(width, y + 4, bar.shown, "end", "figure"))
     parts.append(_text((left + right) / 2, height - 6, name, style="axis"))
     return _svg(width, height, name, parts)
+
+
+_MOST_STEPS = 500
+
+
+def sorted_changes(changes: Sequence[float], x_name: str, y_name: str) -> str:
+    """Every query's change, the largest gain first, as two areas: above 0 and below."""
+    ordered = sorted(changes, reverse=True)
+    if len(ordered) > _MOST_STEPS:
+        ordered = [ordered[round(i * (len(ordered) - 1) / (_MOST_STEPS - 1))] for i in range(_MOST_STEPS)]
+    low, high = min(0.0, ordered[-1]), max(0.0, ordered[0])
+    margin = max((high - low) * 0.05, 0.01)
+    low, high = low - margin, high + margin
+    left, right, top, bottom = _LEFT, _WIDTH - _RIGHT, _TOP, _HEIGHT - _BOTTOM
+
+    def at(value: float) -> float:
+        return bottom - (value - low) / (high - low) * (bottom - top)
+
+    parts = []
+    for value in _steps(low, high):
+        parts.append(_rule(left, at(value), right, at(value), "zero" if abs(value) < 1e-12 else "grid"))
+        parts.append(_text(left - 6, at(value) + 4, f"{value:+g}" if abs(value) >= 1e-12 else "0", "end"))
+    step = (right - left) / len(ordered)
+    for style, sign in (("win", 1), ("loss", -1)):
+        edges = [
+            f"V{at(value if value * sign > 0 else 0.0):.1f}H{left + step * (place + 1):.1f}"
+            for place, value in enumerate(ordered)
+        ]
+        parts.append(f'<path d="M{left:.1f} {at(0):.1f}{"".join(edges)}V{at(0):.1f}Z" class="{style}"/>')
+    parts += [_text((left + right) / 2, _HEIGHT - 6, x_name, style="axis"), _turned(14, (top + bottom) / 2, y_name)]
+    return _svg(_WIDTH, _HEIGHT, f"{y_name}, {x_name}", parts)

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .errors import HarnessError, did_you_mean
 from .types import Finding
@@ -54,6 +54,17 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+class _VerbParser(_Parser):
+    """A verb's parser: it names unknown options itself, so that the hint is one of its own."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse's, with nothing left over."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Every verb with its options; imports nothing heavy."""
     parser = _Parser(
@@ -62,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
-    verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_VerbParser)
     _add_run(verbs)
     _add_demo(verbs)
     _add_score(verbs)
@@ -71,6 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_gate(verbs)
     _add_report(verbs)
     _add_explain(verbs)
+    _add_export(verbs)
+    _add_import(verbs)
     _add_leaderboard(verbs)
     _add_list(verbs)
     _add_fetch(verbs)
@@ -88,7 +101,7 @@ class _Version(argparse.Action):
         parser.exit(0)
 
 
-def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_run(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import run_command
 
     parser = verbs.add_parser(
@@ -101,7 +114,7 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(verb=lambda given: run_command.run(given, say, print))
 
 
-def _add_demo(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_demo(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "demo",
         help="the demo suite with a small real model; needs no hub",
@@ -120,7 +133,7 @@ def _demo(given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_score(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_score(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import run_command
 
     parser = verbs.add_parser(
@@ -149,7 +162,7 @@ def _score(given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_check(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_check(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import run_command
 
     parser = verbs.add_parser(
@@ -179,11 +192,11 @@ def _show(findings: Iterable[Finding]) -> int:
     return 1 if failed else 0
 
 
-def _add_leaderboard(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_leaderboard(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "leaderboard",
         help="build leaderboard tables from results",
-        description="Build leaderboards/NAME.md and .csv from leaderboards/NAME.yaml; without NAME, all of them.",
+        description="Build leaderboards/NAME.md, .csv, .tex and .html from leaderboards/NAME.yaml; without NAME, all of them.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which leaderboards")
     parser.add_argument(
@@ -209,7 +222,7 @@ def _leaderboard(given: argparse.Namespace) -> int:
     return 1 if stale and given.check else 0
 
 
-def _add_list(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_list(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "list", help="show tasks and suites", description="Show every task and suite that can be run."
     )
@@ -230,7 +243,7 @@ def _list(given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_fetch(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_fetch(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import fetch
 
     parser = verbs.add_parser(
@@ -242,7 +255,7 @@ def _add_fetch(verbs: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(verb=lambda given: fetch.fetch_command(given, say, print))
 
 
-def _add_reproduce(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_reproduce(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import reproduce
 
     parser = verbs.add_parser(
@@ -254,7 +267,7 @@ def _add_reproduce(verbs: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(verb=lambda given: reproduce.reproduce_command(given, say, print))
 
 
-def _add_doctor(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_doctor(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "doctor", help="show this installation", description="Versions, devices, caches, and what can be reached."
     )
@@ -268,7 +281,7 @@ def _doctor(given: argparse.Namespace) -> int:
     return _show(doctor(cache_folder()))
 
 
-def _add_cache(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_cache(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "cache", help="show, verify or prune the cache", description="Everything in the cache can be made again."
     )
@@ -299,7 +312,7 @@ def _cache(given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_compare(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_compare(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import verdict_commands
 
     parser = verbs.add_parser(
@@ -312,7 +325,7 @@ def _add_compare(verbs: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(verb=lambda given: verdict_commands.compare_results(given, say, print))
 
 
-def _add_gate(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_gate(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import verdict_commands
 
     parser = verbs.add_parser(
@@ -325,7 +338,7 @@ def _add_gate(verbs: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(verb=lambda given: verdict_commands.gate(given, say, print))
 
 
-def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_report(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import verdict_commands
 
     parser = verbs.add_parser(
@@ -335,7 +348,7 @@ def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(verb=lambda given: verdict_commands.report(given, say, print))
 
 
-def _add_explain(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_explain(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import verdict_commands
 
     parser = verbs.add_parser(
@@ -343,3 +356,29 @@ def _add_explain(verbs: argparse._SubParsersAction[_Parser]) -> None:
     )
     verdict_commands.add_explain_options(parser)
     parser.set_defaults(verb=lambda given: verdict_commands.explain(given, say, print))
+
+
+def _add_export(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
+    from .interchange import commands
+
+    parser = verbs.add_parser(
+        "export",
+        help="results as mteb's files, model cards, TREC runs or tables",
+        allow_abbrev=False,
+        description="Write results in a form that others read; what that form cannot hold is left out and told.",
+    )
+    commands.add_export_options(parser)
+    parser.set_defaults(verb=lambda given: commands.export_command(given, say, print))
+
+
+def _add_import(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
+    from .interchange import commands
+
+    parser = verbs.add_parser(
+        "import",
+        help="mteb's results as a table for leaderboards",
+        allow_abbrev=False,
+        description="Read mteb's result files of every version into one table, and report what was skipped and why.",
+    )
+    commands.add_import_options(parser)
+    parser.set_defaults(verb=lambda given: commands.import_command(given, say, print))

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from .errors import HarnessError, did_you_mean
-from .pairing import Entry, entries_in, first_stage_label, match, title_of
+from .pairing import Entry, entries_in, first_stage_label, match, remarks_on, title_of
 from .result import Result, load_result, slug
 from .samples import Sample, means_of_samples, samples_of
-from .significance import RESAMPLES, detectable_drop, holm, paired_bootstrap, paired_randomisation
+from .significance import bootstrap_mean, detectable_drop, holm, paired_randomisation
 from .types import Aggregate
 
 __all__ = ["ALPHA", "Comparison", "Row", "System", "compare", "open_system", "rows_of"]
@@ -58,8 +58,10 @@ class Row:
     ties: int
     losses: int
     detectable: float | None
-    """The smallest drop that 4 such comparisons in 5 would find at alpha over the number of rows;
+    """The smallest true drop that 4 such comparisons in 5 would find, at alpha over the number of rows;
     None where the data cannot say (one query, no spread, too few queries for any p to be small enough)."""
+    assumed: bool = False
+    """Whether `detectable` takes queries to move as reranking moved them: equal results show no spread."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def open_system(word: str, results: Path) -> System:
     if path.is_file():
         entries = [Entry(path, load_result(path))]
     elif not (path.is_dir() and (entries := entries_in(path))):
-        entries = _entries_named(path.name if path.is_dir() else word, results)
+        # A model's folder, or path/to/file.py:attribute, as `run` takes it: results bear the last part.
+        own = path.is_dir() or ".py:" in word
+        entries = _entries_named(path.name if own else word, results)
     names = {entry.result.identity.reranker or entry.result.identity.retriever for entry in entries}
     return System(names.pop() if len(names) == 1 else word, entries)
 
@@ -136,11 +140,14 @@ def compare(
         )
     pairs = matched.pairs + [(a, b) for a, b, _ in matched.differing]
     if not pairs:
-        raise HarnessError(f"{first.label} and {second.label} have no task in common", exit_code=3)
+        raise HarnessError(
+            f"{first.label} and {second.label} have no task{' and reranker' if several else ''} in common", exit_code=3
+        )
     samples = samples_of([(a.whole(), b.whole()) for a, b in pairs], measure)
     samples += means_of_samples(samples, aggregates)
     alone = [(first.label, matched.only_first), (second.label, matched.only_second)]
     notes = [f"different, and compared all the same: {line}" for line in told]
+    notes += [f"{title_of(a.result)}: {line}" for a, b in matched.pairs for line in remarks_on(a.result, b.result)]
     notes += [
         f"only {label} has {title_of(e.result)} over {first_stage_label(e.result)}" for label, es in alone for e in es
     ]
@@ -152,18 +159,21 @@ def _key(result: Result, *, by_reranker: bool) -> tuple[str | None, ...]:
     return (identity.task, identity.subset, identity.reranker if by_reranker else None)
 
 
-def rows_of(samples: Sequence[Sample], alpha: float = ALPHA) -> list[Row]:
-    """A row for each sample, with Holm's correction over all of them."""
-    rows = [_row(sample, alpha / len(samples)) for sample in samples]
+def rows_of(samples: Sequence[Sample], alpha: float = ALPHA, max_drop: float = 0.0) -> list[Row]:
+    """A row for each sample, with Holm's correction over all of them.
+
+    `alpha` and `max_drop` are the rule by which `detectable` is found, as the gate has it.
+    """
+    rows = [_row(sample, alpha / len(samples), max_drop) for sample in samples]
     corrected = holm([row.p for row in rows])
     return [replace(row, p_holm=p) for row, p in zip(rows, corrected, strict=True)]
 
 
-def _row(sample: Sample, alpha: float) -> Row:
-    first, second, strata = sample.first, sample.second, sample.strata
-    interval = paired_bootstrap(first, second, strata=strata)
+def _row(sample: Sample, alpha: float, max_drop: float) -> Row:
+    interval = bootstrap_mean(sample.drawn, strata=sample.strata)
     parts = sample.members or (sample,)
     signs = np.concatenate([np.sign(part.second - part.first) for part in parts])
+    detectable, assumed = _detectable(sample, alpha, max_drop)
     return Row(
         name=sample.name,
         reranker=sample.reranker,
@@ -171,22 +181,27 @@ def _row(sample: Sample, alpha: float) -> Row:
         measure=sample.measure,
         mean_of=len(sample.members),
         queries=len(signs),
-        first=float(first.mean()),
-        second=float(second.mean()),
-        difference=float((second - first).mean()),
+        first=float(sample.first.mean()),
+        second=float(sample.second.mean()),
+        difference=float((sample.second - sample.first).mean()),
         low=interval.low,
         high=interval.high,
-        p=paired_randomisation(first, second),
+        p=paired_randomisation(sample.first, sample.second),
         p_holm=1.0,
         wins=int((signs > 0).sum()),
         ties=int((signs == 0).sum()),
         losses=int((signs < 0).sum()),
-        detectable=_detectable(sample, alpha),
+        detectable=detectable,
+        assumed=assumed,
     )
 
 
-def _detectable(sample: Sample, alpha: float) -> float | None:
-    patterns = 2.0 ** min(sample.first.size, 60)
-    smallest_p = 2 / patterns if patterns <= RESAMPLES else 1 / (RESAMPLES + 1)
-    found = detectable_drop(sample.first, sample.second, alpha, strata=sample.strata)
-    return found if 0 < found < np.inf and smallest_p <= alpha else None
+def _detectable(sample: Sample, alpha: float, max_drop: float) -> tuple[float | None, bool]:
+    if any(part.first.size == 1 for part in sample.members or (sample,)):
+        return None, False
+    equal = bool((sample.first == sample.second).all())
+    if equal and sample.reference is None:
+        return None, False
+    moved = sample.reference if equal and sample.reference is not None else sample.drawn
+    found = detectable_drop(moved, alpha, least=max_drop, strata=sample.strata)
+    return found, equal and found is not None

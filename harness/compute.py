@@ -47,6 +47,8 @@ class Workbench:
     def __exit__(self, *_: object) -> None:
         if self._store is not None:
             self._store.close()
+        if self._request.options.workers is not None:
+            self._request.options.workers.close()
 
     def compute(self, job: Job) -> Result:
         """The result of `job`. Raises HarnessError as the stages do."""
@@ -156,10 +158,10 @@ class Workbench:
         self, job: Job, collection: Collection, candidates: Candidates, reranked: Reranked | None
     ) -> dict[str, Any]:
         """Rates, latency and memory: of this run, or where it scored nothing, of the one that did."""
-        from .performance import measured
+        from .performance import measured, peak_memory
 
         if reranked is None:
-            return {}
+            return dict(peak_memory(self._request.options.device))
         before = self._stored(job)
         if reranked.pace.done == 0 and before is not None and before.performance.get("pairs_scored"):
             return dict(before.performance)

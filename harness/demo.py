@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .cache import cache_folder
 from .evaluate import Request, evaluate
-from .leaderboard import Board, build_board, render
+from .leaderboard import Board, write_board
 from .options import Options
 from .rerankers.resolve import open_rerankers
 from .result import Result
@@ -49,8 +49,7 @@ def demo(results: Path, say: Say, answer: Say) -> None:
     answer(summary_table(found))
     answer(explanation(found))
     board = Board("demo", "The demo suite", tuple(tasks), (results,))
-    for name, text in render(board, build_board(board)).items():
-        (results / name).write_text(text, encoding="utf-8")
+    write_board(board, results, check=False)
     answer(_next(results))
 
 
@@ -83,7 +82,7 @@ def explanation(results: Sequence[Result]) -> str:
 
 def _next(results: Path) -> str:
     return (
-        f"The leaderboard is in {results / 'demo.md'}. Next:\n"
+        f"The leaderboard is in {results / 'demo.html'} (and .md, .csv, .tex). Next:\n"
         "  rerank-harness run demo --reranker YOUR/MODEL         your model over the same data\n"
         "  rerank-harness run SciFact --reranker YOUR/MODEL      a real benchmark (fetches 3 MB)\n"
         "  rerank-harness check YOUR/MODEL                       is it loaded as its authors meant?\n"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .collection import Collection
+from .digest import Digest
 from .measure import measure_run, missing_queries, oracle, tie_rate
 from .significance import paired_randomisation
 from .text import join_document
@@ -40,6 +41,7 @@ def diagnose(
         "missing_queries": missing_queries(run, qrels),
         "tie_rate": tie_rate(run) if candidates.scored else None,
         "candidates": sum(map(len, run.values())),
+        "candidate_documents": digest_of_documents(run),
         "constant_queries": constant_queries(run) if candidates.scored else None,
         "identical_ids": sum(query_id in scores for query_id, scores in run.items()),
         "judged_without_text": collection.judged_without_text,
@@ -50,6 +52,14 @@ def diagnose(
 
         found["analyzer_known"] = analyzer(subset.languages[0] if subset.languages else "und").known
     return found
+
+
+def digest_of_documents(run: Run) -> str:
+    """32 hex digits over every query_id and its doc_ids, sorted by id: which documents, whatever their scores."""
+    digest = Digest()
+    for query_id in sorted(run):
+        digest.add(query_id, str(len(run[query_id])), *sorted(run[query_id]))
+    return digest.hex()
 
 
 def diagnose_reranked(

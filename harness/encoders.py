@@ -7,27 +7,32 @@ with a batch plan of its own, so a corpus of any size passes through the memory 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .digest import Digest
 from .embedding_store import EmbeddingStore, Vectors
-from .engine import Rows, plan_batches, run_plan
+from .engine import Rows, compute_in_parts, plan_batches, run_plan
 from .errors import HarnessError, MissingDependency
-from .fast import pack
+from .fast import pack_pooled
 from .loading import check_device, load_weights, torch_dtype
 from .models import ModelSource, snapshot
 from .options import Options
 from .progress import Progress
 from .recipes import EncoderSpec, Recipe, Side, read_encoder
+from .rerankers.origin import found_here
 from .rerankers.settings import Reader, read_settings, whole_number
 from .tokenization import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from .scale_out import Workers
 
 __all__ = ["Encoder", "Ids", "encoder_spec", "pad", "pool"]
 
@@ -61,11 +66,12 @@ class Encoder:
         cache: Path,
         *,
         trust: bool = False,
+        workers: Workers | None = None,
     ) -> None:
-        self.spec, self.batch_tokens = spec, batch_tokens
+        self.spec, self.batch_tokens, self._workers = spec, batch_tokens, workers
         self._store = EmbeddingStore(cache / "embeddings" / spec.fingerprint)
-        runner = _Library if spec.recipe.library else _Transformer
-        self._runner: _Runner = runner(source, spec, device, trust=trust)
+        self._opening = _EncoderOpening(source, spec, device, trust)
+        self._runner = self._opening.runner(source)
 
     def encode(self, texts: Iterable[str], side: Side, task_prompt: str = "") -> Vectors:
         """One float32 vector a text, in order, normalised where the recipe says so.
@@ -128,26 +134,66 @@ class Encoder:
             if missing[part].any():
                 chosen = np.flatnonzero(first[part])
                 batch = self._runner.prepare([block[place] for place in chosen], side, prompt)
-                self._fill_block(batch, keys[part][chosen], missing[part][chosen], progress)
+                self._fill_block(batch, (side, prompt), keys[part][chosen], missing[part][chosen], progress)
         progress.finish()
 
     def _fill_block(
-        self, batch: _Batchable, keys: NDArray[np.bytes_], missing: NDArray[np.bool_], progress: Progress
-    ) -> None:
-        def compute(rows: Rows) -> NDArray[np.float32]:
-            vectors = batch.vectors(rows)
-            with np.errstate(over="ignore"):
-                norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-            for row in rows[~np.isfinite(norms[:, 0])]:
-                text = batch.texts[row]
-                raise HarnessError(f'{self.spec.name} gave a vector that is not finite, for the text "{text[:60]}"')
-            return vectors / np.maximum(norms, np.float32(1e-12)) if self.spec.recipe.normalize else vectors
+        self, batch: _Batchable, kind: tuple[Side, str], keys: NDArray[np.bytes_], missing: NDArray[np.bool_],
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        def texts(rows: Rows) -> list[str]:
+            return [batch.texts[row] for row in rows]
 
         def commit(rows: Rows, vectors: NDArray[np.float32]) -> None:
-            self._store.add(keys[rows], vectors)
+            self._store.add(keys[rows], self._finished(vectors, texts(rows)))
             progress.advance(len(rows), int(batch.lengths[rows].sum()))
 
-        run_plan(plan_batches(batch.lengths, self.batch_tokens), missing, compute, commit)
+        plan = plan_batches(batch.lengths, self.batch_tokens)
+        if self._workers is None:
+            run_plan(plan, missing, batch.vectors, commit)
+            return
+
+        def receive(answers: Sequence[tuple[Rows, NDArray[np.float32]]]) -> None:
+            for rows, vectors in answers:
+                commit(rows, vectors)
+
+        self._workers.run_plan(plan, missing, self._opening, kind, texts, receive)
+
+    def _finished(self, vectors: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors, normalised where the recipe says so. Raises HarnessError where one is not finite."""
+        with np.errstate(over="ignore"):
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        for row in np.flatnonzero(~np.isfinite(norms[:, 0])).tolist():
+            raise HarnessError(f'{self.spec.name} gave a vector that is not finite, for the text "{texts[row][:60]}"')
+        return vectors / np.maximum(norms, np.float32(1e-12)) if self.spec.recipe.normalize else vectors
+
+
+@dataclass(frozen=True)
+class _EncoderOpening:
+    """An encoder as workers open it, without a store: `Opening` of scale_out."""
+
+    source: ModelSource
+    spec: EncoderSpec
+    device: str
+    trust: bool
+
+    def runner(self, source: ModelSource) -> _Runner:
+        """What computes the vectors, from the files of `source`."""
+        kind = _Library if self.spec.recipe.library else _Transformer
+        return kind(source, self.spec, self.device, trust=self.trust)
+
+    def open(self) -> Callable[[tuple[Side, str]], Callable[[Sequence[str]], NDArray[np.float32]]]:
+        """A side and its prompt → texts → their vectors. Raises HarnessError where the model's files are not here."""
+        runner = self.runner(found_here(self.source))
+        parts = 1
+
+        def vectors(texts: Sequence[str], side: Side, prompt: str) -> NDArray[np.float32]:
+            nonlocal parts
+            batch = runner.prepare(texts, side, prompt)
+            found, parts = compute_in_parts(np.arange(len(texts)), parts, batch.vectors)
+            return found
+
+        return lambda kind: lambda texts: vectors(texts, *kind)
 
 
 class _Batchable(Protocol):
@@ -181,12 +227,12 @@ class _Transformer:
 
     @cached_property
     def _model(self) -> Any:
-        """A `fast.packed.PackedEncoder`, or the transformers model where its architecture has no fast path."""
+        """A packed encoder or decoder of `fast`, or the transformers model where its architecture has no fast path."""
         model = load_weights(
             "AutoModel", snapshot(self._source), self._spec.name,
             dtype=self._spec.dtype, device=self._device, trust_remote_code=self._trust,
         )  # fmt: skip
-        return pack(model) or model
+        return pack_pooled(model, self._spec.recipe.pooling) or model
 
     def prepare(self, texts: Sequence[str], side: Side, prompt: str) -> _TokenizedBlock:
         return _TokenizedBlock(self, texts, [ids for ids, _ in self.token_ids([prompt + text for text in texts])])
@@ -205,9 +251,10 @@ class _Transformer:
         """One vector for each row of ids."""
         import torch
 
+        from .fast.decoder import PackedDecoder
         from .fast.packed import PackedEncoder
 
-        if isinstance(self._model, PackedEncoder):
+        if isinstance(self._model, PackedEncoder | PackedDecoder):
             return self._model.pooled(rows, self._spec.recipe.pooling)
         ids, mask = pad(rows, self._tokenizer[0].pad_id)
         ids, mask = ids.to(self._device), mask.to(self._device)

@@ -6,8 +6,10 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 __all__ = ["checkout_commit", "describe", "harness_version"]
 
@@ -60,8 +62,15 @@ def describe(device: str, dtype: str) -> dict[str, object]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "device": device,
+        **({"accelerator": accelerator} if (accelerator := _accelerator(device)) else {}),
         "dtype": dtype,
     }
+
+
+def _accelerator(device: str) -> str | None:
+    """The name of the GPU that scored: rates of two kinds of GPU do not compare."""
+    torch: Any = sys.modules.get("torch")
+    return str(torch.cuda.get_device_name(device)) if torch and device.startswith("cuda") else None
 
 
 def _processor() -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .models import ModelSource
     from .types import Task
 
-__all__ = ["Wanted", "add_options", "fetch", "fetch_command", "wanted"]
+__all__ = ["Wanted", "add_options", "bytes_to_fetch", "fetch", "fetch_command", "readable_size", "wanted"]
 
 Say = Callable[[str], None]
 
@@ -126,11 +126,26 @@ def _sources(name: str, cache: Path, say: Say) -> list[ModelSource]:
         say(f"{name} is not on the hub: it must be there, or within reach, where the bundle is used")
         return []
     source = open_model(name, cache)
-    parts = [part for part in (source.base, source.adapter) if part is not None] or [source]
-    for part in parts:
+    for part in _parts(source):
         if part.folder is not None:
             say(f"{part.name} is a folder on this machine: take it along yourself")
-    return [part for part in parts if part.folder is None]
+    return [part for part in _parts(source) if part.folder is None]
+
+
+def _parts(source: ModelSource) -> list[ModelSource]:
+    return [part for part in (source.base, source.adapter) if part is not None] or [source]
+
+
+def bytes_to_fetch(source: ModelSource) -> int:
+    """Bytes of the model's files that are not on this machine yet; asks the hub for their sizes."""
+    from .hub import file_sizes, is_here
+
+    total = 0
+    for part in _parts(source):
+        if part.folder is None:
+            missing = [file for file in part.needed_files() if not is_here("model", part.name, part.revision, file)]
+            total += sum(file_sizes("model", part.name, part.revision, missing).values()) if missing else 0
+    return total
 
 
 def _sized(kind: Kind, name: str, commit: str, what_for: str, files: tuple[str, ...]) -> Wanted:
@@ -156,7 +171,7 @@ def fetch(plan: Sequence[Wanted], tasks: Sequence[Task], models: Sequence[str], 
     of_classes = {task.path for task in tasks if task.loader}
     for entry in plan:
         if entry.missing and entry.name not in of_classes:
-            say(f"{entry.name}: {len(entry.missing)} files, {_bytes(entry.missing_size)}")
+            say(f"{entry.name}: {len(entry.missing)} files, {readable_size(entry.missing_size)}")
             fetch_files(entry.kind, entry.name, entry.commit, entry.missing)
     _prepare_what_mteb_reads(tasks, folder / "cache", say)
     known = _known(folder / MANIFEST)
@@ -189,7 +204,7 @@ def _require_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise HarnessError(
-            f"{_bytes(size)} are to be fetched and the disk of {folder} has {_bytes(free)} left: make room there, or "
+            f"{readable_size(size)} are to be fetched and the disk of {folder} has {readable_size(free)} left: make room there, or "
             "fetch fewer tasks at a time"
         )
 
@@ -200,12 +215,12 @@ def _as_table(plan: Sequence[Wanted], folder: Path) -> str:
     head = ["repository", "commit", "for", "files", "size", "missing", "to fetch"]
     rows = [
         [
-            entry.name, entry.commit[:8], entry.what_for, str(len(entry.files)), _bytes(entry.size),
-            str(len(entry.missing)), _bytes(entry.missing_size),
+            entry.name, entry.commit[:8], entry.what_for, str(len(entry.files)), readable_size(entry.size),
+            str(len(entry.missing)), readable_size(entry.missing_size),
         ]
         for entry in plan
     ]  # fmt: skip
-    total = _bytes(sum(entry.missing_size for entry in plan))
+    total = readable_size(sum(entry.missing_size for entry in plan))
     return f"{align([head, *rows])}\n{total} to fetch into {folder}"
 
 
@@ -213,7 +228,8 @@ def _as_json(plan: Sequence[Wanted]) -> str:
     return json.dumps({"wanted": [asdict(entry) for entry in plan]})
 
 
-def _bytes(size: int) -> str:
+def readable_size(size: int) -> str:
+    """Bytes as people read them: 1.2 GB."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= scale:
             return f"{size / scale:.1f} {unit}"

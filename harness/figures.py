@@ -21,11 +21,11 @@ def number(value: float | None, measure: str = "") -> str:
 
 
 def signed(value: float | None, measure: str = "") -> str:
-    """As `number`, with its sign."""
+    """As `number`, with its sign; what is 0 but for rounding is `+0.0000`."""
     if value is None:
         return MISSING
-    scale = scale_of(measure)
-    return f"{value * scale:+.4f}" if scale == 1.0 else f"{value * scale:+.2f}"
+    shown, scale = (value if abs(value) > 1e-12 else 0.0), scale_of(measure)
+    return f"{shown * scale:+.4f}" if scale == 1.0 else f"{shown * scale:+.2f}"
 
 
 def interval(low: float | None, high: float | None, measure: str = "") -> str:

@@ -16,7 +16,8 @@ from typing import Any
 
 from .compare import ALPHA, Row, rows_of
 from .errors import HarnessError
-from .pairing import Entry, Matched, entries_in, first_stage_label, match, title_of
+from .figures import number
+from .pairing import Entry, Matched, entries_in, first_stage_label, match, remarks_on, title_of
 from .result import Result, values_path
 from .samples import means_of_samples, samples_of
 from .types import Aggregate
@@ -45,30 +46,37 @@ class Gate:
         return 1 if self.failed else 3 if self.mismatches else 0
 
     @property
+    def uncertain(self) -> list[Row]:
+        """Drops above the tolerance that chance alone could make."""
+        return [row for row in self.rows if -row.difference > self.max_drop and row.p_holm > self.alpha]
+
+    @property
     def verdict(self) -> str:
         """One line: how it ended and by which rule."""
         rule = f"a drop above {self.max_drop:g} with p (Holm) at or below {self.alpha:g} fails"
         if self.failed:
-            return f"gate FAILED: {len(self.failed)} of {len(self.rows)} rows dropped ({rule})"
+            return f"gate FAILED: {len(self.failed)} of {_rows(len(self.rows))} ({rule})"
         if self.mismatches:
-            return f"gate not decided: {len(self.mismatches)} results do not match the baseline"
-        return f"gate passed: {len(self.rows)} rows, none dropped ({rule})"
+            return f"gate not decided: {len(self.mismatches)} of the results cannot be compared with the baseline"
+        open_ones = f"; {len(self.uncertain)} dropped, but not beyond chance" if self.uncertain else ""
+        return f"gate passed: {_rows(len(self.rows))}, none failed{open_ones} ({rule})"
 
     @property
     def power(self) -> str:
         """What drop this data could have shown, of the row that could show the smallest and the largest."""
         known = [row for row in self.rows if row.detectable is not None]
         if not known:
-            return "power: unknown; equal results, or too few queries, leave no spread to say what drop could be seen"
+            return "power: unknown; too few queries, or equal results without a first stage's scores beside them"
         best = min(known, key=lambda row: row.detectable or 0.0)
         worst = max(known, key=lambda row: row.detectable or 0.0)
-        line = (
-            f"power: 4 times in 5 a true drop of {best.detectable:.4f} in {best.name} ({best.measure}) would be found"
-        )
+        sizes = [number(row.detectable, row.measure) for row in (best, worst)]
+        line = f"power: 4 times in 5 a true drop of {sizes[0]} in {best.name} ({best.measure}) would fail"
         if worst is not best:
-            line += f", in {worst.name} ({worst.measure}) one of {worst.detectable:.4f}"
+            line += f", in {worst.name} ({worst.measure}) one of {sizes[1]}"
+        if any(row.assumed for row in known):
+            line += "; equal results show no spread, so there queries are taken to move as reranking moved them"
         blind = len(self.rows) - len(known)
-        return line + (f"; in {blind} rows it is unknown (equal results, or too few queries)" if blind else "")
+        return line + (f"; unknown for {_rows(blind)}" if blind else "")
 
     def record(self) -> dict[str, Any]:
         """The gate as JSON takes it."""
@@ -79,6 +87,10 @@ class Gate:
             "mismatches": self.mismatches, "notes": self.notes, "power": self.power,
             "max_drop": self.max_drop, "alpha": self.alpha,
         }  # fmt: skip
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
 
 
 def judge_against(
@@ -95,9 +107,10 @@ def judge_against(
     """Hold every result below `current` against its like below `baseline`.
 
     Results pair by reranker, task, subset and first stage, or with `any_reranker` by all but the
-    reranker; with `reranker` only those of that name are looked at. Results that do not match are mismatches, never left out in silence; a reranker that
-    the baseline has never seen is a note. Raises HarnessError for a folder without results (exit
-    code 3), for one with two results that could be meant, and for a measure that is not there.
+    reranker; with `reranker` only those of that name are looked at. Results that do not match are
+    mismatches, never left out in silence; a reranker that the baseline has never seen is a note.
+    Raises HarnessError for a folder without results (exit code 3), for one with two results that
+    could be meant, and for a measure that is not there.
     """
     old_ones, new_ones = _entries(baseline, reranker), _entries(current, reranker)
     matched = match(old_ones, new_ones, lambda result: _key(result, any_reranker=any_reranker))
@@ -105,7 +118,7 @@ def judge_against(
     new = [entry for entry in matched.only_second if _key(entry.result, any_reranker=any_reranker)[0] not in known]
     samples = samples_of([(old.whole(), now.whole()) for old, now in matched.pairs], measure)
     samples += means_of_samples(samples, aggregates)
-    rows = rows_of(samples, alpha)
+    rows = rows_of(samples, alpha, max_drop)
     return Gate(
         rows=rows,
         failed=[row for row in rows if fails(row, max_drop, alpha)],
@@ -151,25 +164,23 @@ def _mismatches(matched: Matched, new: Sequence[Entry]) -> list[str]:
 
 
 def _notes(matched: Matched) -> list[str]:
-    """Revisions of folders that differ while the content is the same: not a mismatch, and worth a word."""
-    return [
-        f"{_named(old)}: revision {a[:8]} → {b[:8]}, the same content"
-        for old, now in matched.pairs
-        if (a := old.result.identity.dataset_revision) != (b := now.result.identity.dataset_revision)
-    ]
+    return [f"{_named(old)}: {line}" for old, now in matched.pairs for line in remarks_on(old.result, now.result)]
 
 
-def update(baseline: Path, current: Path, *, any_reranker: bool = False) -> list[Path]:
+def update(baseline: Path, current: Path, *, any_reranker: bool = False, reranker: str | None = None) -> list[Path]:
     """Make `current` the baseline: copy its results, and remove those they replace; returns what was written.
 
     A result replaces the one of the same reranker, task, subset and first stage (with `any_reranker`
-    that of any reranker); what `current` says nothing of stays. Raises HarnessError where the two
-    folders are one, and for a `current` without results.
+    that of any reranker); what `current` says nothing of stays, and with `reranker` all but that one.
+    Every result is read whole before anything is removed. Raises HarnessError where the two folders
+    are one, for a `current` without results, and for a damaged result.
     """
     if baseline.resolve() == current.resolve():
         raise HarnessError(f"--baseline and --current are the same folder, {baseline}: nothing to update")
-    entries = _entries(current)
+    entries = _entries(current, reranker)
     match(entries, entries, lambda result: _key(result, any_reranker=any_reranker))  # refuses two that could be meant
+    for entry in entries:
+        entry.whole()
     replaced = {(*_key(e.result, any_reranker=any_reranker), e.result.identity.retriever) for e in entries}
     for old in entries_in(baseline):
         if (*_key(old.result, any_reranker=any_reranker), old.result.identity.retriever) in replaced:

@@ -27,7 +27,7 @@ from .digest import digest_of
 from .errors import HarnessError, MissingDependency
 from .types import Aggregate, Measure, Subset, Task
 
-__all__ = ["exported", "look_up", "mteb_names"]
+__all__ = ["exported", "look_up", "mteb_names", "open_mteb", "quiet"]
 
 _KINDS = ("Retrieval", "Reranking", "InstructionRetrieval", "InstructionReranking")
 _MEASURES = {
@@ -60,7 +60,7 @@ def mteb_names(cache: Path) -> list[str]:
     memory = _memory(cache, "")
     with contextlib.suppress(OSError, ValueError):
         return [str(name) for name in json.loads(memory.read_bytes())]
-    tasks = _mteb().get_tasks(task_types=list(_KINDS), exclude_superseded=False)
+    tasks = open_mteb().get_tasks(task_types=list(_KINDS), exclude_superseded=False)
     names = sorted(task.metadata.name for task in tasks)
     with contextlib.suppress(OSError):
         write_atomically(memory, json.dumps(names))
@@ -95,8 +95,9 @@ def _read(known: dict[str, Any]) -> Task | Aggregate:
 # -- mteb's metadata
 
 
-def _mteb() -> Any:
-    with _quiet():
+def open_mteb() -> Any:
+    """The package mteb. Raises MissingDependency where it is not installed."""
+    with quiet():
         try:
             import mteb
         except ImportError as error:
@@ -105,7 +106,7 @@ def _mteb() -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """mteb's and datasets' advice is for their own users."""
     loggers = [logging.getLogger(name) for name in ("mteb", "datasets")]
     levels = [logger.level for logger in loggers]
@@ -149,8 +150,8 @@ def _ask(name: str) -> Task | Aggregate | None:
 
 
 def _instance(name: str) -> Any:
-    with _quiet(), contextlib.suppress(KeyError):
-        return _mteb().get_task(name)
+    with quiet(), contextlib.suppress(KeyError):
+        return open_mteb().get_task(name)
     return None
 
 
@@ -212,7 +213,7 @@ def exported(task: Task, subset: Subset, cache: Path) -> Iterator[Mapping[str, S
     """
     name = task.loader.split(":")[1]
     try:
-        with _quiet():
+        with quiet():
             data = _loaded(name)[subset.config or "default"][subset.split]
     except Exception as error:
         reason = " ".join(str(error).split())[:300]

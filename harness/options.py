@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import HarnessError, did_you_mean
+
+if TYPE_CHECKING:
+    from .scale_out import Workers
 
 __all__ = ["DEFAULT_BATCH_TOKENS", "DTYPES", "Options", "resolve_device", "resolve_dtype"]
 
@@ -28,6 +32,8 @@ class Options:
     """Whether to read large files again instead of trusting their remembered digests."""
     settings: tuple[tuple[str, str], ...] = ()
     """`--set key=value`, as typed; each family knows its own keys."""
+    workers: Workers | None = field(default=None, compare=False, repr=False)
+    """Who computes batches instead of this process; it moves no score."""
 
 
 def resolve_device(asked: str) -> str:

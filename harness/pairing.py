@@ -13,7 +13,16 @@ from pathlib import Path
 from .errors import HarnessError
 from .result import Result, load_result, result_files
 
-__all__ = ["Entry", "Matched", "differences_between", "entries_in", "first_stage_label", "match", "title_of"]
+__all__ = [
+    "Entry",
+    "Matched",
+    "differences_between",
+    "entries_in",
+    "first_stage_label",
+    "match",
+    "remarks_on",
+    "title_of",
+]
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,8 @@ def differences_between(first: Result, second: Result) -> list[str]:
     """What keeps two results from being compared, in words: `depth 100 → 200`; empty where nothing does.
 
     A folder's revision is a digest of its files' bytes, which the order of their rows changes: there
-    the content decides, by the collection's fingerprint.
+    the content decides, by the collection's fingerprint. Of the candidates the documents decide: a dense
+    first stage's scores differ in their last digits from machine to machine.
     """
     a, b = first.identity, second.identity
     fields = [
@@ -70,17 +80,47 @@ def differences_between(first: Result, second: Result) -> list[str]:
         ("--limit", a.limit or "none", b.limit or "none"),
         ("--relevance-level", a.relevance_level, b.relevance_level),
         ("--missing-text", a.missing_text, b.missing_text),
+        ("--instructions", a.instructions, b.instructions),
         ("scoring version", a.scoring_version, b.scoring_version),
     ]
     found = [f"{name} {before} → {after}" for name, before, after in fields if before != after]
     from_hub = "/" in a.dataset
     if from_hub and a.dataset_revision != b.dataset_revision:
         found.append(f"dataset revision {a.dataset_revision[:8]} → {b.dataset_revision[:8]}")
-    elif first.collection != second.collection:
+    elif first.collection != second.collection and a.instructions == b.instructions:
         found.append(f"the data's content {first.collection[:8]} → {second.collection[:8]}")
-    if first.candidates != second.candidates and not found:
+    if first.candidates != second.candidates and not found and not _same_documents(first, second):
         found.append(f"candidates {first.candidates[:8]} → {second.candidates[:8]}")
     return found
+
+
+def remarks_on(first: Result, second: Result) -> list[str]:
+    """What differs between two results that compare all the same, in words."""
+    a, b = first.identity.dataset_revision, second.identity.dataset_revision
+    remarks = [f"revision {a[:8]} → {b[:8]}, the same content"] if a != b else []
+    if first.candidates != second.candidates:
+        remarks.append(f"the first stage's scores {first.candidates[:8]} → {second.candidates[:8]}, the same documents")
+    before, after = _judged(first), _judged(second)
+    if before is not None and after is not None and abs(after - before) > _UNLIKE:
+        remarks.append(
+            f"Judged@10 {before:.2f} → {after:.2f}: unjudged documents count as not relevant, so a part of the "
+            f"difference may be theirs (explain RH006)"
+        )
+    return remarks
+
+
+_UNLIKE = 0.05
+"""From this difference on, Judged@10 is worth a word."""
+
+
+def _judged(result: Result) -> float | None:
+    row = result.measures.get("Judged@10") or result.measures.get("Judged@10 og") or {}
+    return row.get("reranked" if result.identity.reranker else "first_stage")
+
+
+def _same_documents(first: Result, second: Result) -> bool:
+    one, other = (result.diagnostics.get("candidate_documents") for result in (first, second))
+    return one is not None and one == other
 
 
 def match(first: Sequence[Entry], second: Sequence[Entry], key: Callable[[Result], Hashable]) -> Matched:

@@ -37,12 +37,14 @@ def measured(
     """Seconds, rates, latency and memory of one reranking.
 
     Rates are of scoring alone, after the first batch, which loads the model (an encoder's vectors are all computed
-    in it, so its rates are of everything); None where there was nothing more to score. The latency of a query is measured with whole queries scored one at a time (`latency_seconds`), or
-    where that would take too long estimated from its tokens and the rate of the run, which batches
-    across queries (`latency_from_rate_seconds`).
+    in it, and workers load theirs at different times, so their rates are of everything); None where there was
+    nothing more to score. The latency of a query is measured with whole queries scored one at a time
+    (`latency_seconds`), or where that would take too long estimated from its tokens and the rate of the run,
+    which batches across queries (`latency_from_rate_seconds`). Where workers scored there is none.
     """
     pace = reranked.pace
-    done, tokens, seconds = pace.rated(whole=reranker.spec.family == "bi-encoder")
+    workers = options.workers if pace.done else None
+    done, tokens, seconds = pace.rated(whole=workers is not None or reranker.spec.family == "bi-encoder")
     rates = {"pairs_per_second": done, "tokens_per_second": tokens}
     return {
         "seconds": round(reranked.seconds, 3),
@@ -50,8 +52,8 @@ def measured(
         "pairs_scored": pace.done,
         "pairs_from_store": reranked.stored,
         **{name: round(count / seconds, 3) if count and seconds else None for name, count in rates.items()},
-        **_latency(reranked, reranker, candidates, collection, options),
-        **peak_memory(options.device),
+        **({} if workers else _latency(reranked, reranker, candidates, collection, options)),
+        **({"workers": workers.count} if workers else peak_memory(options.device)),
     }
 
 

@@ -2,12 +2,15 @@
 
 Checks cards, model configurations, devices and disk; fetches nothing that is not here. Where the
 candidates are in the cache the pairs and tokens are counted exactly and a probe of a few batches
-measures the rate and the memory; elsewhere the figures are upper bounds and say so.
+measures the rate and the memory. Where the data is here and the candidates are not, the cost is that of
+as many pairs as there can be, as long as a random sample's; where the data is not here either, only the
+number of pairs is known, at most.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import time
 from collections.abc import Callable
@@ -15,18 +18,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .collection import prepare, prepared_fingerprint, without_instructions
-from .retrieve import candidates_of, known_digest
+from .collection import prepared_fingerprint, without_instructions
+from .fetch import bytes_to_fetch, readable_size
+from .retrieve import digest_of_run, known_digest
 from .tables import MISSING, align
+from .types import Candidates
 
 if TYPE_CHECKING:
+    from .collection import Collection
+    from .compute import Workbench
     from .evaluate import Job, Request
     from .options import Options
+    from .rerankers.base import Reranker
 
 __all__ = ["Planned", "dry_run", "plan_jobs"]
 
+_SAMPLE = 100
 _PROBE_BATCHES = 3
 _PROBE_SECONDS = 20.0
+_AT_MOST = " (at most)"
+_CANDIDATES_FIRST = "to compute: candidates first (at most)"
 
 
 @dataclass(frozen=True)
@@ -73,15 +84,17 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
 
 def plan_jobs(request: Request, say: Callable[[str], None]) -> list[Planned]:
     """One entry for each result that the request asks for, in order."""
+    from .compute import Workbench
     from .evaluate import jobs_of, reusable
 
     _check_device(request.options)
     _check_disk(request.cache, say)
     started = time.time()
-    return [
-        _entry(job, "there") if reusable(job, request, lambda _: None, started) else _look(job, request)
-        for job in jobs_of(request)
-    ]
+    with Workbench(request, say) as bench:
+        return [
+            _entry(job, "there") if reusable(job, request, lambda _: None, started) else _look(job, request, bench)
+            for job in jobs_of(request)
+        ]
 
 
 def _check_device(options: Options) -> None:
@@ -102,60 +115,95 @@ def _entry(job: Job, state: str, **figures: Any) -> Planned:
     return Planned(job.task.name, job.subset.name, job.stage.name, reranker, state, **figures)
 
 
-def _look(job: Job, request: Request) -> Planned:
+def _look(job: Job, request: Request, bench: Workbench) -> Planned:
     fingerprint = prepared_fingerprint(job.task, job.subset, request.cache)
-    if fingerprint is not None and request.instructions == "none":
-        fingerprint = without_instructions(fingerprint)
-    known = known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache)
-    if known is None:
-        queries = request.limit or job.subset.queries
-        most = queries * job.top_k if queries and job.top_k and job.reranker else None
-        state = "to compute: candidates first" if fingerprint else "to compute: data to be fetched"
-        return _entry(job, f"{state} (at most)" if most else state, pairs=most)
+    if fingerprint is None:
+        return _entry(job, "to compute: data to be fetched" + _AT_MOST, pairs=_most_pairs(job, request))
     if job.reranker is None:
         return _entry(job, "to compute")
-    collection = prepare(job.task, job.subset, request.cache)
-    collection = collection.bare() if request.instructions == "none" else collection
-    candidates = candidates_of(job.stage, collection, job.task, job.subset, job.top_k, request.cache)
-    if request.limit is not None:
-        from dataclasses import replace
+    if job.reranker.source is not None and (size := bytes_to_fetch(job.reranker.source)):
+        state = f"to compute: {readable_size(size)} of the model to be fetched"
+        return _entry(job, state + _AT_MOST, pairs=_most_pairs(job, request))
+    if request.instructions == "none":
+        fingerprint = without_instructions(fingerprint)
+    collection = bench.collection(job)
+    if known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache):
+        return _counted(job, request, bench.candidates(job, collection), bench)
+    return _estimated(job, request, collection)
 
-        candidates = replace(candidates, run=dict(list(candidates.run.items())[: request.limit]))
-    return _measure(job, request, collection, candidates)
+
+def _most_pairs(job: Job, request: Request, queries: int | None = None) -> int | None:
+    queries = queries or job.subset.queries
+    if not queries or not job.top_k or not job.reranker:
+        return None
+    return min(queries, request.limit or queries) * job.top_k
 
 
-def _measure(job: Job, request: Request, collection: Any, candidates: Any) -> Planned:
+def _counted(job: Job, request: Request, candidates: Candidates, bench: Workbench) -> Planned:
     """Exact counts, and a probe of a few batches spread over the plan."""
     import numpy as np
 
     from .engine import plan_of
     from .rerank import gather, store_key
-    from .store import ScoreStore, document_digest, query_digest
+    from .store import document_digest, query_digest
 
-    if job.reranker is None:
-        return _entry(job, "to compute")
-    reranker = job.reranker.for_task(job.task.prompt)
-    pairs = gather(candidates, collection, request.missing_text)
-    if reranker.spec.context == "list" or not hasattr(reranker.load(), "prepare"):
+    reranker = _bound(job)
+    pairs = gather(candidates, bench.collection(job), request.missing_text)
+    if not _by_pairs(reranker):
         return _entry(job, "to compute", pairs=len(pairs.pairs))
     prepared = reranker.load().prepare(pairs.queries, pairs.documents, pairs.pairs)
     plan = plan_of(prepared, request.options.batch_tokens)
     key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
-    with ScoreStore(request.cache / "scores.sqlite") as store:
-        queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)
-        missing = np.isnan(store.known(key, list(queries), list(documents), pairs.pairs))
-    tokens = int(prepared.lengths[missing].sum())
+    queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)
+    missing = np.isnan(bench.store().known(key, list(queries), list(documents), pairs.pairs))
     rest = [batch[missing[batch]] for batch in plan if missing[batch].any()]
-    rate, memory = _probe(prepared, rest)
     return _entry(
         job,
         "to compute",
         pairs=len(missing),
         from_store=int((~missing).sum()),
-        tokens=tokens,
-        seconds=tokens / rate if rate else 0.0,
-        memory_gib=memory,
+        **_cost(prepared, rest, int(prepared.lengths[missing].sum())),
     )
+
+
+def _estimated(job: Job, request: Request, collection: Collection) -> Planned:
+    """Without candidates: the cost of as many pairs as there can be, as long as those of a random sample."""
+    from .engine import plan_of
+    from .rerank import gather
+
+    most = _most_pairs(job, request, len(collection.queries))
+    reranker = _bound(job)
+    if most is None or not _by_pairs(reranker):
+        return _entry(job, _CANDIDATES_FIRST, pairs=most)
+    pairs = gather(_random_pairs(collection), collection, "skip")
+    prepared = reranker.load().prepare(pairs.queries, pairs.documents, pairs.pairs)
+    tokens = round(float(prepared.lengths.mean()) * most)
+    cost = _cost(prepared, plan_of(prepared, request.options.batch_tokens), tokens)
+    return _entry(job, _CANDIDATES_FIRST, pairs=most, **cost)
+
+
+def _random_pairs(collection: Collection) -> Candidates:
+    """Two random documents for each of some queries, from a fixed seed."""
+    draw = random.Random(0)
+    asked = draw.sample(sorted(collection.queries), min(_SAMPLE, len(collection.queries)))
+    rows = [draw.sample(range(collection.size), min(2, collection.size)) for _ in asked]
+    run = {query_id: dict.fromkeys(collection.doc_ids_at(few), 0.0) for query_id, few in zip(asked, rows, strict=True)}
+    return Candidates(run, "a random sample", digest_of_run(run))
+
+
+def _bound(job: Job) -> Reranker:
+    assert job.reranker is not None
+    return job.reranker.for_task(job.task.prompt)
+
+
+def _by_pairs(reranker: Reranker) -> bool:
+    """Whether we tokenize its pairs ourselves, so that they can be counted and some of them tried."""
+    return reranker.spec.context == "pair" and hasattr(reranker.load(), "prepare")
+
+
+def _cost(prepared: Any, batches: list[Any], tokens: int) -> dict[str, Any]:
+    rate, memory = _probe(prepared, batches)
+    return {"tokens": tokens, "seconds": tokens / rate if rate else 0.0, "memory_gib": memory}
 
 
 def _probe(prepared: Any, batches: list[Any]) -> tuple[float, float | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple, TextIO
 
@@ -38,13 +39,28 @@ class Pace(NamedTuple):
 
 
 class Progress:
-    """Counts what is done. `total` counts everything, `stored` what was found and need not be done."""
+    """Counts what is done. `total` counts everything, `stored` what was found and need not be done.
 
-    def __init__(self, title: str, total: int, stored: int, unit: str = "pairs", stream: TextIO | None = None) -> None:
+    `tokens` is what is to be done, in tokens, where that is known: the longest texts come first, so the
+    time left follows the tokens, not the count.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        stored: int,
+        unit: str = "pairs",
+        tokens: int = 0,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.title, self.total, self.stored, self.unit = title, total, stored, unit
+        self._expected, self._clock = tokens, clock
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
-        self._started = self._shown = time.monotonic()
+        self._started = self._shown = clock()
         self._done = self._tokens = 0
         self._ends: list[float] = []
         self._first = (0, 0)
@@ -53,7 +69,7 @@ class Progress:
         """Count `done` more, of `tokens` tokens together."""
         self._done += done
         self._tokens += tokens
-        now = time.monotonic()
+        now = self._clock()
         if not self._ends:
             self._first = (done, tokens)
         self._ends.append(now)
@@ -75,7 +91,6 @@ class Progress:
 
     def _show(self, now: float) -> None:
         seconds = max(now - self._started, 1e-9)
-        left = self.total - self.stored - self._done
         rate = self._done / seconds
         parts = [f"{self.title}: {self.stored + self._done:,} of {self.total:,} {self.unit}"]
         if self.stored:
@@ -83,11 +98,19 @@ class Progress:
         parts.append(f"{rate:,.1f} {self.unit}/s")
         if self._tokens:
             parts.append(f"{self._tokens / seconds:,.0f} tokens/s")
-        if rate:
-            parts.append(f"{_clock(left / rate)} left")
+        parts += [f"{_clock(left)} left" for left in self._left(now)]
         text = ", ".join(parts)
         self._stream.write(f"\r\033[K{text}" if self._terminal else f"{text}\n")
         self._stream.flush()
+
+    def _left(self, now: float) -> list[float]:
+        """Seconds left, at the rate since the first step, which loads the model; nothing where there is no rate yet."""
+        done, first, whole = self._done, self._first[0], self.total - self.stored
+        if self._expected:
+            done, first, whole = self._tokens, self._first[1], self._expected
+        begun = self._ends[0] if done > first else self._started
+        rate = (done - first if done > first else done) / max(now - begun, 1e-9)
+        return [(whole - done) / rate] if rate else []
 
 
 def _clock(seconds: float) -> str:

@@ -7,10 +7,10 @@ order. What is ranked is the float32 margin that the model gives.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,12 @@ from .errors import HarnessError
 from .options import Options
 from .progress import Pace, Progress
 from .rerankers.base import Reranker, RerankerSpec
+from .rerankers.origin import Answer, Scorer, Texts, columns, list_scores
 from .store import ScoreStore, document_digest, query_digest
 from .types import Candidates, DocumentText, QueryText, Run, ranked
+
+if TYPE_CHECKING:
+    from .scale_out import Workers
 
 __all__ = ["RequestPairs", "Reranked", "gather", "rerank", "store_key"]
 
@@ -64,6 +68,11 @@ class RequestPairs:
     pairs: NDArray[np.int64]
     """Shape (n, 2): index of the query, index of the document; queries in order, best candidate first."""
     skipped: dict[str, list[str]]
+
+    @property
+    def texts(self) -> Texts:
+        """Queries, documents and pairs, as a model prepares them."""
+        return self.queries, self.documents, self.pairs
 
     def spans(self) -> list[Rows]:
         """The rows of each query's pairs, query by query."""
@@ -167,26 +176,24 @@ def _score_pairs(
     scores = store.known(key, queries, documents, request.pairs)
     missing = np.isnan(scores)
     stored = int((~missing).sum())
-    progress = Progress(reranker.spec.name, len(scores), stored)
-
-    also: dict[str, NDArray[np.float32]] = {}
+    progress = Progress(reranker.spec.name, len(scores), stored, tokens=int(prepared.lengths[missing].sum()))
 
     def compute(rows: Rows) -> NDArray[np.float32]:
-        values = _finite(np.asarray(prepared.score(rows), np.float32), rows, request, reranker)
-        # By row: after an out-of-memory a batch is computed in several parts, and some of them twice.
-        for other, found in prepared.also.items():
-            also.setdefault(other, np.zeros_like(scores))[rows] = _finite(found, rows, request, reranker)
-        return values
+        return columns(prepared, rows, reranker)
 
-    def commit(rows: Rows, values: NDArray[Any]) -> None:
-        for other, found in also.items():
+    def commit(rows: Rows, values: NDArray[Any], others: Sequence[str]) -> None:
+        _refuse_not_finite(values, rows, request, reranker)
+        for other, column in zip(others, values.T[1:], strict=True):
             there = store_key(other, reranker.spec, candidates, plan)
-            store.add(there, queries, documents, request.pairs[rows], found[rows])
-        store.add(key, queries, documents, request.pairs[rows], values)
-        scores[rows] = values
+            store.add(there, queries, documents, request.pairs[rows], column)
+        store.add(key, queries, documents, request.pairs[rows], values[:, 0])
+        scores[rows] = values[:, 0]
         progress.advance(len(rows), int(prepared.lengths[rows].sum()))
 
-    run_plan(plan, missing, compute, commit)
+    if options.workers is not None and reranker.origin is not None:
+        _on_workers(options.workers, reranker, request, plan, missing, commit)
+    else:
+        run_plan(plan, missing, compute, lambda rows, values: commit(rows, values, list(prepared.also)))
     progress.finish()
     if missing.any():
         # What the store kept is what is ranked: another process may have scored a pair first.
@@ -194,12 +201,34 @@ def _score_pairs(
     return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace())
 
 
+def _on_workers(
+    workers: Workers,
+    reranker: Reranker,
+    request: RequestPairs,
+    plan: Sequence[Rows],
+    missing: NDArray[np.bool_],
+    commit: Callable[[Rows, NDArray[Any], Sequence[str]], None],
+) -> None:
+    """Run the plan on workers, which prepare the same request and are sent rows of it."""
+    assert reranker.origin is not None
+
+    def receive(answers: Sequence[tuple[Rows, Answer]]) -> None:
+        for _, answer in answers:
+            new = [name for name in answer.newly_initialised if name not in reranker.newly_initialised]
+            reranker.newly_initialised.extend(new)
+        rows = np.concatenate([rows for rows, _ in answers])
+        commit(rows, np.concatenate([answer.values for _, answer in answers]), answers[0][1].others)
+
+    opening = Scorer(reranker.origin, reranker.spec.fingerprint)
+    workers.run_plan(plan, missing, opening, request.texts, lambda rows: rows, receive)
+
+
 def _score_marked(
     reranker: Reranker, request: RequestPairs, store: ScoreStore, options: Options, candidates: Candidates
 ) -> _Scored:
     """A function that takes a query's documents together but scores each on its own."""
     queries = [query_digest(query) for query in request.queries]
-    return _query_by_query(reranker, request, store, candidates, queries, whole=False)
+    return _query_by_query(reranker, request, store, options, candidates, queries, whole=False)
 
 
 def _score_lists(
@@ -211,13 +240,14 @@ def _score_lists(
         for document in request.pairs[rows, 1]:
             key.add(document_digest(request.documents[document]))
         keys.append(key.bytes())
-    return _query_by_query(reranker, request, store, candidates, keys, whole=True)
+    return _query_by_query(reranker, request, store, options, candidates, keys, whole=True)
 
 
 def _query_by_query(
     reranker: Reranker,
     request: RequestPairs,
     store: ScoreStore,
+    options: Options,
     candidates: Candidates,
     keys: list[bytes],
     *,
@@ -229,16 +259,19 @@ def _query_by_query(
     scores = store.known(key, keys, documents, request.pairs)
     missing = np.isnan(scores)
     progress = Progress(reranker.spec.name, len(scores), stored := int((~missing).sum()))
-    model = reranker.load()
-    for query, span in zip(request.queries, request.spans(), strict=True):
-        rows = span if whole else span[missing[span]]
-        if not missing[rows].any():
-            continue
-        texts = [request.documents[place] for place in request.pairs[rows, 1]]
-        values = _finite(np.asarray(model.score_list(query, texts), np.float32), rows, request, reranker)
-        store.add(key, keys, documents, request.pairs[rows], values)
-        scores[rows] = values
+
+    def commit(rows: Rows, values: NDArray[Any], others: Sequence[str]) -> None:
+        _refuse_not_finite(values, rows, request, reranker)
+        store.add(key, keys, documents, request.pairs[rows], values[:, 0])
+        scores[rows] = values[:, 0]
         progress.advance(len(rows))
+
+    todo = [span if whole else span[missing[span]] for span in request.spans() if missing[span].any()]
+    if options.workers is not None and reranker.origin is not None:
+        _on_workers(options.workers, reranker, request, todo, np.ones(len(scores), bool), commit)
+    else:
+        for rows in todo:
+            commit(rows, list_scores(reranker, request.texts, rows), ())
     progress.finish()
     nothing = np.zeros(len(scores), np.int64)
     return _Scored(scores, stored, key, nothing, nothing, progress.pace())
@@ -253,20 +286,18 @@ def store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, plan
     return fingerprint
 
 
-def _finite(values: NDArray[np.float32], rows: Rows, request: RequestPairs, reranker: Reranker) -> NDArray[np.float32]:
-    if values.shape != (len(rows),):
-        raise HarnessError(
-            f"{reranker.spec.name} gave {values.shape} scores for {len(rows)} pairs; one score a pair is needed"
-        )
-    bad = np.flatnonzero(~np.isfinite(values))
+def _refuse_not_finite(values: NDArray[np.float32], rows: Rows, request: RequestPairs, reranker: Reranker) -> None:
+    """Raise HarnessError, naming the pair, where `values` (rows, columns) holds NaN or an infinite number."""
+    finite = np.isfinite(values)
+    bad = np.flatnonzero(~finite.all(axis=1))
     if len(bad):
         query, document = request.pairs[rows[bad[0]]]
+        value = values[bad[0]][~finite[bad[0]]][0]
         more = f" and {len(bad) - 1} more in the same batch" if len(bad) > 1 else ""
         raise HarnessError(
-            f"{reranker.spec.name} scored {values[bad[0]]} for query {request.query_ids[query]}, "
+            f"{reranker.spec.name} scored {value} for query {request.query_ids[query]}, "
             f"document {request.doc_ids[document]}{more}: a score must be a finite number. What was scored before is kept."
         )
-    return values
 
 
 def _as_run(request: RequestPairs, scores: NDArray[np.float32]) -> Run:

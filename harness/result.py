@@ -15,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import math
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -182,6 +184,8 @@ class Result:
             "queries": self.queries,
             "measures": self.measures,
             "diagnostics": self.diagnostics,
+            "performance": self.performance,
+            "environment": self.environment,
         }
 
 
@@ -191,7 +195,16 @@ def values_path(path: Path) -> Path:
 
 
 def load_result(path: Path, *, with_values: bool = False) -> Result:
-    """The result at `path`. Raises HarnessError for a file that is not a result, or of a later schema."""
+    """The result at `path`, with the values of its queries where these are asked for.
+
+    Raises HarnessError for a file that is not a result or of a later schema, for values that are missing
+    (exit code 3), and for figures that are not the means of their values.
+    """
+    if with_values and path.is_file() and not values_path(path).is_file():
+        raise HarnessError(
+            f"{values_path(path)} is missing: the values of {path.name}'s queries; keep both files together",
+            exit_code=3,
+        )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         schema = record.pop("schema")
@@ -202,9 +215,27 @@ def load_result(path: Path, *, with_values: bool = False) -> Result:
         if with_values:
             record |= json.loads(gzip.decompress(values_path(path).read_bytes()))
             record["query_ids"] = tuple(record["query_ids"])
-        return Result(identity, **record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        result = Result(identity, **record)
+        _require_means(result, path)
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HarnessError(f"{path} is not a result of the harness: {type(error).__name__}: {error}") from None
+    return result
+
+
+def _require_means(result: Result, path: Path) -> None:
+    """Figures and values lie in two files: one that was changed without the other is not to be believed."""
+    for measure, stages in result.values.items():
+        for stage, column in stages.items():
+            values = [value for value in column if value is not None]
+            mean = math.fsum(values) / len(values) if values else None
+            figure = result.measures[measure][stage]
+            if len(column) != len(result.query_ids):
+                raise HarnessError(f"{values_path(path)}: {len(column)} values for {len(result.query_ids)} queries")
+            if mean is None or figure is None or not math.isclose(mean, figure, abs_tol=1e-9):
+                raise HarnessError(
+                    f"{path}: {measure} ({stage}) is {figure}, and the mean of its queries' values is {mean}: one of "
+                    f"the two files was changed; run the task again"
+                )
 
 
 def result_files(results: Path) -> Iterator[Path]:

@@ -11,21 +11,23 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache as once
 from pathlib import Path
 
 from .cache import file_digest, write_atomically, writing
 from .collection import Collection
 from .digest import Digest, digest_of, digest_of_settings
-from .errors import HarnessError
+from .errors import HarnessError, did_you_mean
 from .formats import read_run
 from .options import Options
 from .types import Candidates, Run, Subset, Task, cut, ranked
 
-__all__ = ["FirstStage", "candidates_of", "known_digest", "open_first_stage"]
+__all__ = ["FirstStage", "candidates_of", "known_digest", "open_first_stage", "refuse_idle_settings"]
 
+BM25 = "bm25"
 GIVEN = "given"
+_ANALYZER = "analyzer"
 RRF_K = 60
 """The constant of reciprocal rank fusion: score = Σ 1 / (60 + rank) (Cormack, Clarke, Büttcher, SIGIR 2009)."""
 
@@ -62,24 +64,36 @@ class FirstStage:
 def open_first_stage(name: str, options: Options, cache: Path) -> FirstStage:
     """`bm25`, or a sentence-transformers model by name or folder.
 
-    Raises HarnessError for a model that is no bi-encoder, or that cannot be found.
+    Of the settings, BM25 takes `analyzer`, and a model the others. Raises HarnessError for a model
+    that is no bi-encoder, or that cannot be found, and for an analyzer that is none.
     """
-    if name == "bm25":
-        return _bm25(cache)
-    return _dense(name, options, cache)
+    settings = dict(options.settings)
+    chosen = settings.pop(_ANALYZER, "")
+    if name == BM25:
+        return _bm25(cache, analyzer=chosen)
+    return _dense(name, replace(options, settings=tuple(settings.items())), cache)
 
 
-def _bm25(cache: Path, language: str = "und") -> FirstStage:
-    from .retrievers import BM25_VERSION
-    from .retrievers.analyzers import analyzer
+def refuse_idle_settings(names: Sequence[str], settings: Sequence[tuple[str, str]]) -> None:
+    """Raises HarnessError for a setting that none of the first stages `names` takes."""
+    for key, _ in settings:
+        if key == _ANALYZER and BM25 not in names:
+            raise HarnessError(f"--retriever-set {key}= is for --retriever {BM25}, which is not asked for")
+        if key != _ANALYZER and all(name == BM25 for name in names):
+            raise HarnessError(f'{BM25} has no setting "{key}"; it has {_ANALYZER}.{did_you_mean(key, [_ANALYZER])}')
 
-    chosen = analyzer(language)
+
+def _bm25(cache: Path, language: str = "und", analyzer: str = "") -> FirstStage:
+    from .retrievers import BM25_VERSION, analyzers
+
+    language = analyzers.chosen(language, analyzer) if analyzer else language
+    found = analyzers.analyzer(language)
     settings = {
-        "analyzer": f"{chosen.name} {chosen.version}",
+        "analyzer": f"{found.name} {found.version}",
         "b": 0.4,
         "fields": "flat",
         "k1": 0.9,
-        "language": chosen.language,
+        "language": found.language,
         "version": BM25_VERSION,
     }
 
@@ -88,7 +102,7 @@ def _bm25(cache: Path, language: str = "und") -> FirstStage:
 
         return bm25_run(collection, language, cache, k)
 
-    return FirstStage("bm25", tuple(settings.items()), search, in_language=lambda code: _bm25(cache, code))
+    return FirstStage(BM25, tuple(settings.items()), search, in_language=lambda code: _bm25(cache, code, analyzer))
 
 
 def _dense(name: str, options: Options, cache: Path) -> FirstStage:
@@ -100,7 +114,8 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
 
     @once
     def encoder() -> Encoder:
-        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=options.trust_remote_code)
+        trust, workers = options.trust_remote_code, options.workers
+        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=trust, workers=workers)
 
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
         from .retrievers.search import dense_run

@@ -55,7 +55,7 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--reranker": {**_SEVERAL, "metavar": "NAME", "help": "a hub model, a folder, or module:attribute; several may be given; none runs the first stage alone"},
     "--retriever": {**_SEVERAL, "metavar": "NAME", "help": "first stage: bm25 (the default) or a sentence-transformers model; several may be given"},
     "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a TREC run, plain or .gz"},
-    "--retriever-set": {**_SEVERAL, "type": setting, "metavar": "KEY=VALUE", "help": "a setting of the dense first stages, as recipe=e5-mistral"},
+    "--retriever-set": {**_SEVERAL, "type": setting, "metavar": "KEY=VALUE", "help": "a setting of a first stage: recipe=e5-mistral of a dense one, analyzer=jieba of bm25"},
     "--fuse": {"action": "store_true", "help": "join the first stages into one by reciprocal rank"},
     "--top-k": {"type": above_zero, "metavar": "K", "help": "candidates a query (100; given lists are taken whole)"},
     "--limit": {"type": above_zero, "metavar": "N", "help": "only the first N queries of each task"},
@@ -69,6 +69,8 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--results": {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results go (results)"},
     "--tasks": {"type": Path, "dest": "cards", "metavar": "DIR", "help": "a folder with cards of your own"},
     "--save-runs": {"type": Path, "metavar": "DIR", "help": "write candidates and rankings as TREC runs"},
+    "--workers": {"type": above_zero, "metavar": "N", "help": "compute on N workers of Ray, each with a device (a CPU core, or a GPU with --device cuda)"},
+    "--ray-address": {"metavar": "ADDRESS", "help": "workers on the Ray cluster there (HOST:6379, auto), not on this machine alone; as many as it has free without --workers"},
     "--offline": {"type": Path, "metavar": "DIR", "help": "ask no network: data and models come from a bundle of fetch"},
     "--dry-run": {"action": "store_true", "help": "print the plan and check what can be checked; compute no result"},
     "--format": {"choices": ("text", "json"), "default": "text", "help": "of the answer on stdout"},
@@ -238,7 +240,7 @@ def build_request(given: argparse.Namespace, say: Say) -> Request:
     from .task import Cards, select_languages
 
     cache = cache_folder()
-    options = model_options(given)
+    options = _with_workers(given, model_options(given), say)
     tasks = Cards(given.cards).resolve(given.tasks, cache, given.split, given.language)
     for task in tasks:
         if task.note:
@@ -271,12 +273,24 @@ def build_request(given: argparse.Namespace, say: Say) -> Request:
     )
 
 
+def _with_workers(given: argparse.Namespace, options: Options, say: Say) -> Options:
+    """The options with workers, where they are asked for. Raises HarnessError where they cannot be had."""
+    if given.workers is None and given.ray_address is None:
+        return options
+    from dataclasses import replace
+
+    from .scale_out import Workers
+
+    return replace(options, workers=Workers(given.workers, options.device, address=given.ray_address, report=say))
+
+
 def _first_stages(given: argparse.Namespace, options: Options, cache: Path, say: Say) -> Sequence[FirstStage]:
     from dataclasses import replace
 
-    from .retrieve import fused_stage, open_first_stage, run_file_stage
+    from .retrieve import fused_stage, open_first_stage, refuse_idle_settings, run_file_stage
 
     names = given.retriever or ([] if given.candidates else ["bm25"])
+    refuse_idle_settings(names, given.retriever_set)
     plain = replace(options, settings=tuple(given.retriever_set))
     stages = [open_first_stage(name, plain, cache) for name in dict.fromkeys(names)]
     stages += [run_file_stage(path, cache) for path in dict.fromkeys(given.candidates)]

@@ -12,8 +12,8 @@ __all__ = ["run_lines"]
 
 
 def run_lines(result: Result) -> list[str]:
-    """A line each for depth, scores and speed, where the result has them; older results have less."""
-    lines = (_depth(result.diagnostics), _scores(result.diagnostics), _speed(result))
+    """A line each for depth, scores, speed and environment, where the result has them; older results have less."""
+    lines = (_depth(result.diagnostics), _scores(result.diagnostics), _speed(result), _environment(result.environment))
     return [line for line in lines if line]
 
 
@@ -41,14 +41,31 @@ def _scores(seen: Mapping[str, Any]) -> str:
 
 def _speed(result: Result) -> str:
     speed = result.performance
-    if not speed.get("pairs_per_second"):
+    if not speed:
         return ""
     tokens = f", {speed['tokens_per_second']:,.0f} tokens/s" if speed.get("tokens_per_second") else ""
-    parts = [f"{speed['pairs_per_second']:,.1f} pairs/s{tokens}", _latency(speed)]
-    parts.append(f"memory {speed['peak_memory_gib']:.1f} GiB" if "peak_memory_gib" in speed else "")
-    about = result.environment
-    where = ", ".join(str(about[key]) for key in ("processor", "device", "dtype") if about.get(key))
-    return f"{'; '.join(part for part in parts if part)}; {about.get('cores', MISSING)} cores, {where}"
+    rate = f"{speed['pairs_per_second']:,.1f} pairs/s{tokens}" if speed.get("pairs_per_second") else ""
+    if result.identity.reranker and not speed.get("pairs_scored"):
+        rate = "every score was in the store"
+    elif speed.get("workers"):
+        rate = f"{rate} by {speed['workers']} workers"
+    memory = f"memory {speed['peak_memory_gib']:.1f} GiB" if "peak_memory_gib" in speed else ""
+    if "peak_device_memory_gib" in speed:
+        memory += f", on the device {speed['peak_device_memory_gib']:.1f} GiB"
+    return "; ".join(part for part in (rate, _latency(speed), memory) if part)
+
+
+def _environment(about: Mapping[str, Any]) -> str:
+    """The machine and the versions that could move a number: all of them stand in the result."""
+    if not about:
+        return ""
+    packages = about.get("packages", {})
+    versions = [f"{name} {packages[name]}" for name in ("torch", "transformers", "tokenizers") if name in packages]
+    commit, dot, changes = str(about.get("commit", "")).partition("+")
+    made_by = f"rerank-harness {about.get('harness', MISSING)}" + (f" at {commit[:8]}{dot}{changes}" if commit else "")
+    machine = [str(about[key]) for key in ("processor", "device", "dtype") if about.get(key)]
+    machine.insert(1, f"{about.get('cores', MISSING)} cores")
+    return f"made by {made_by}, Python {about.get('python', MISSING)}, {', '.join(versions)}; {', '.join(machine)}"
 
 
 def _latency(speed: Mapping[str, Any]) -> str:

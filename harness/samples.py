@@ -7,7 +7,7 @@ so that the same tests and intervals serve all rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +33,12 @@ class Sample:
     measure: str
     first: NDArray[np.float64]
     second: NDArray[np.float64]
+    drawn: NDArray[np.float64]
+    """What the bootstrap draws from: second - first; of a mean, see `_mean`."""
     strata: NDArray[np.int64]
-    """The group of each value: values of one group are drawn together; see `significance.bootstrap_mean`."""
+    """The group of each value, within which it is drawn; see `significance.bootstrap_mean`."""
+    reference: NDArray[np.float64] | None
+    """As `drawn`, of reranked - first stage on the first side: how far a change can move these queries."""
     members: tuple[Sample, ...] = ()
     """For a mean: the samples it is taken over."""
     query_ids: tuple[str, ...] = ()
@@ -92,8 +96,18 @@ def samples_of(pairs: Sequence[tuple[Result, Result]], measure: str | None) -> l
             one, two = (np.array([side[query_id] for query_id in query_ids]) for side in (before, after))
             strata = np.zeros(len(query_ids), np.int64)
             labels = (title_of(first), _both(first, second), first_stage_label(first))
-            samples.append(Sample(*labels, name, one, two, strata, (), query_ids, (first, second)))
+            reference = _reference(first, name, query_ids)
+            both = (first, second)
+            samples.append(Sample(*labels, name, one, two, two - one, strata, reference, (), query_ids, both))
     return samples
+
+
+def _reference(result: Result, measure: str, query_ids: Sequence[str]) -> NDArray[np.float64] | None:
+    columns = result.values.get(measure, {})
+    if not {"first_stage", "reranked"} <= set(columns):
+        return None
+    before, after = (values_of(result, measure, stage) for stage in ("first_stage", "reranked"))
+    return np.array([after[query_id] - before[query_id] for query_id in query_ids])
 
 
 def _both(first: Result, second: Result) -> str:
@@ -165,21 +179,44 @@ def _ids(parts: Weighted) -> list[int]:
 
 
 def _mean(name: str, stage: str, measure: str, parts: Weighted) -> Sample:
-    """One value a draw. A query_id that several subsets of a task share (the same question in twelve
-    languages) is one draw: translations of a query are not independent of each other.
+    """One value for each query_id of a task, weighted so that the plain mean is the mean of means.
+
+    A query_id that several subsets of a task share (the same question in twelve languages) is one
+    value: translations of a query are not independent of each other. The bootstrap draws within each
+    subset, or each group of subsets that share queries. What it draws is by how much a query's
+    differences depart from the means of its subsets (the influence of the query on the mean of means:
+    Davison and Hinkley, Bootstrap Methods, 2.7). Where subsets share all queries or none, that is the
+    bootstrap of the differences themselves; where they share some, those would also count in how many
+    subsets a query is.
     """
-    sums: dict[tuple[str, str], NDArray[np.float64]] = {}
+    values: dict[tuple[str, str], NDArray[np.float64]] = {}
     seen: dict[tuple[str, str], list[int]] = {}
     for number, (share, part) in enumerate(parts):
-        for query_id, before, after in zip(part.query_ids, part.first, part.second, strict=True):
+        weight = share / part.first.size
+        reference = np.zeros(part.first.size) if part.reference is None else part.reference
+        columns = (part.first, part.second, part.drawn - part.drawn.mean(), reference - reference.mean())
+        for query_id, *row in zip(part.query_ids, *columns, strict=True):
             key = (part.task, query_id)
-            sums[key] = sums.get(key, np.zeros(2)) + share / len(part.query_ids) * np.array([before, after])
+            values[key] = values.get(key, np.zeros(4)) + weight * np.array(row)
             seen.setdefault(key, []).append(number)
-    values = np.array(list(sums.values())) * len(sums)
-    numbers = {where: place for place, where in enumerate(dict.fromkeys(map(tuple, seen.values())))}
-    strata = np.array([numbers[tuple(where)] for where in seen.values()])
+    first, second, departed, moved = (np.array(list(values.values())) * len(values)).T
+    groups = _linked(seen.values(), len(parts))
+    strata = np.array([groups[numbers[0]] for numbers in seen.values()])
     samples = tuple(sample for _, sample in parts)
-    return Sample(name, samples[0].reranker, stage, measure, values[:, 0], values[:, 1], strata, samples)
+    known = all(sample.reference is not None for sample in samples)
+    drawn = departed + (second - first).mean()
+    labels = (name, samples[0].reranker, stage, measure)
+    return Sample(*labels, first, second, drawn, strata, moved if known else None, samples)
+
+
+def _linked(together: Iterable[Sequence[int]], count: int) -> list[int]:
+    """A group for each of `count` parts: parts that stand together anywhere have the same."""
+    groups = list(range(count))
+    for numbers in set(map(tuple, together)):
+        joined = {groups[number] for number in numbers}
+        if len(joined) > 1:
+            groups = [min(joined) if group in joined else group for group in groups]
+    return groups
 
 
 def paired_by_query(sample: Sample) -> tuple[Mapping[str, float], Mapping[str, float]]:

@@ -195,7 +195,7 @@ def gate(given: argparse.Namespace, say: Say, answer: Say) -> int:
     if given.any_reranker and given.reranker:
         raise HarnessError("--reranker looks at one reranker and --any-reranker at all of them: give one of the two")
     if given.update:
-        written = update(given.baseline, given.current, any_reranker=given.any_reranker)
+        written = update(given.baseline, given.current, any_reranker=given.any_reranker, reranker=given.reranker)
         answer("\n".join(map(str, written)))
         say(f"{len(written)} results written to {given.baseline}: review and commit them")
         return 0

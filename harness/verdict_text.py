@@ -29,7 +29,7 @@ def comparison_text(comparison: Comparison) -> str:
     table = _table(comparison.rows, sides, ["wins", "ties", "losses"])
     rule = (
         "difference: second − first, 95 % paired bootstrap interval over queries; p: paired randomisation; "
-        f"p (Holm): corrected over these {len(comparison.rows)} rows. Wins are queries where the second is better."
+        f"p (Holm): corrected over all rows ({len(comparison.rows)}). Wins are queries where the second is better."
     )
     return "\n".join([head, table, rule, *comparison.notes, ""])
 
@@ -48,7 +48,7 @@ def _table(rows: Sequence[Row], sides: Sequence[str], more: Sequence[str]) -> st
 
 
 def _more(row: Row, names: Sequence[str]) -> list[str]:
-    shown = {"detectable": number(row.detectable, row.measure)}
+    shown = {"detectable": ("~" if row.assumed else "") + number(row.detectable, row.measure)}
     return [shown.get(name, str(getattr(row, name, ""))) for name in names]
 
 
@@ -80,6 +80,7 @@ def gate_text(gate: Gate) -> str:
     if gate.rows:
         lines.append(_table(gate.rows, ["baseline", "current"], ["detectable"]))
     lines += [f"FAILED: {_drop(row)}" for row in gate.failed]
+    lines += [f"dropped, but not beyond chance: {_drop(row)}" for row in gate.uncertain]
     lines += [f"does not match: {line}" for line in gate.mismatches]
     return "\n".join([*lines, *gate.notes, *([gate.power] if gate.rows else []), gate.verdict])
 
@@ -96,6 +97,9 @@ def gate_github(gate: Gate) -> str:
     """Workflow commands, which GitHub and Forgejo show as annotations of the run."""
     lines = [_annotation("error", f"{row.name} dropped", _drop(row)) for row in gate.failed]
     lines += [_annotation("error", "results do not match the baseline", line) for line in gate.mismatches]
+    lines += [
+        _annotation("warning", f"{row.name} dropped, but not beyond chance", _drop(row)) for row in gate.uncertain
+    ]
     lines += [_annotation("warning", "gate", line) for line in gate.notes]
     last = "error" if gate.exit_code else "notice"
     return "\n".join([*lines, _annotation(last, "gate", f"{gate.verdict}. {gate.power}")])
@@ -111,25 +115,35 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def gate_junit(gate: Gate) -> str:
-    """A test case for each row: failures are drops, errors are results that do not match."""
+    """A test case for each row: failures are drops, errors are results that do not match.
+
+    What Jenkins (its junit-10.xsd) and GitLab read: GitLab shows the text of a failure, Jenkins its message too.
+    """
     failed = {id(row) for row in gate.failed}
-    suite = ET.Element(
-        "testsuite", name="rerank-harness gate", tests=str(len(gate.rows) + len(gate.mismatches)),
-        failures=str(len(gate.failed)), errors=str(len(gate.mismatches)), skipped="0",
-    )  # fmt: skip
+    about = {
+        "name": "rerank-harness gate",
+        "time": "0",
+        "tests": str(len(gate.rows) + len(gate.mismatches)),
+        "failures": str(len(gate.failed)),
+        "errors": str(len(gate.mismatches)),
+    }
+    root = ET.Element("testsuites", about)
+    suite = ET.SubElement(root, "testsuite", {**about, "skipped": "0"})
     for row in gate.rows:
         name = _xml(f"{row.name}, {row.first_stage}, {row.measure}")
-        case = ET.SubElement(suite, "testcase", classname=_xml(row.reranker), name=name)
+        case = ET.SubElement(suite, "testcase", classname=_xml(row.reranker), name=name, time="0")
         if id(row) in failed:
-            ET.SubElement(case, "failure", message=_xml(_drop(row)))
+            _told(case, "failure", "drop", _drop(row))
     for line in gate.mismatches:
-        case = ET.SubElement(suite, "testcase", classname="baseline", name=_xml(line))
-        ET.SubElement(case, "error", message=_xml(line))
+        case = ET.SubElement(suite, "testcase", classname="baseline", name=_xml(line), time="0")
+        _told(case, "error", "mismatch", line)
     ET.SubElement(suite, "system-out").text = _xml("\n".join([*gate.notes, gate.power, gate.verdict]))
-    root = ET.Element("testsuites")
-    root.append(suite)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode")
+
+
+def _told(case: ET.Element, tag: str, kind: str, text: str) -> None:
+    ET.SubElement(case, tag, message=_xml(text), type=kind).text = _xml(text)
 
 
 def _xml(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -184,11 +185,18 @@ def _configs_of(data: DataSet) -> list[dict[str, Any]]:
     return yaml.safe_load(card.read_text().split("---")[1])["configs"] if card.is_file() else []
 
 
-def bright(data: DataSet) -> None:
-    for domain in ("biology", "pony"):
+BRIGHT = (
+    "biology", "earth_science", "economics", "psychology", "robotics", "stackoverflow", "sustainable_living", "pony",
+    "leetcode", "aops", "theoremqa_theorems", "theoremqa_questions",
+)  # fmt: skip
+
+
+def bright(data: DataSet, domains: Iterable[str] = ("biology", "pony"), long: int = 6) -> None:
+    """BRIGHT's layout: a split a domain; `long` documents are whole."""
+    for domain in domains:
         documents = [{"id": f"{domain}/{row['_id']}", "content": row["text"]} for row in corpus()]
         data.parquet("documents", domain, "documents", documents)
-        data.parquet("long_documents", domain, "long_documents", documents[:6])
+        data.parquet("long_documents", domain, "long_documents", documents[:long])
         examples = [
             {
                 "query": row["text"],
@@ -202,6 +210,109 @@ def bright(data: DataSet) -> None:
             for i, row in enumerate(queries(["0", "1", "2", "3"]))
         ]
         data.parquet("examples", domain, "examples", examples)
+
+
+# -- every packed card, each laid out as the data sets of its suite are
+
+IDS = [f"q{i}" for i in range(4)]
+OF_DOCUMENTS = [f"d{i}" for i in range(4)]
+GROUPS = ["1_a", "1_b", "2_a", "2_b"]
+
+
+def as_jsonl(data: DataSet, card: dict[str, Any]) -> None:
+    """BEIR: files in BEIR's own layout, and judgements of other splits beside those that count."""
+    plain(data, card.get("split", "test"), ids_of(card))
+    data.jsonl("default", "train", "qrels/train.jsonl", [{"query-id": "q0", "corpus-id": "d9", "score": 1}])
+
+
+def as_parquet(data: DataSet, card: dict[str, Any], qrels: str = "default") -> None:
+    """NanoBEIR and C-MTEB: one config a part, each in shards; a split of the same name in all of them."""
+    split, ids = card.get("split", "test"), ids_of(card)
+    data.parquet("corpus", split, "corpus", corpus(), shards=2)
+    data.parquet(qrels, split, qrels if qrels == "qrels" else "data", judgements(ids))
+    data.parquet("queries", split, "queries", queries(ids))
+    if card.get("candidates") == "given":
+        data.parquet("top_ranked", split, "top_ranked", lists(ids))
+
+
+def as_languages(data: DataSet, card: dict[str, Any]) -> None:
+    """MIRACL and XQuAD: each part's config begins with the language."""
+    for language in card["subsets"]:
+        data.parquet(f"{language}-corpus", card["split"], f"{language}-corpus", corpus(language))
+        data.parquet(f"{language}-qrels", card["split"], f"{language}-qrels", judgements(IDS))
+        data.parquet(f"{language}-queries", card["split"], f"{language}-queries", queries(IDS))
+        if card.get("candidates") == "given":
+            data.parquet(f"{language}-top_ranked", card["split"], f"{language}-top_ranked", lists(IDS))
+
+
+def as_groups(data: DataSet, card: dict[str, Any]) -> None:
+    """InstructIR: several instructions for one query."""
+    plain(data, "test", GROUPS)
+    data.jsonl("instruction", "instruction", "instruction.jsonl", instructions(GROUPS))
+
+
+def as_pairs_by_language(data: DataSet, card: dict[str, Any]) -> None:
+    """mFollowIR: FollowIR's parts, each one's config ending in the language."""
+    for subset, stated in card["subsets"].items():
+        language = stated.get("config", subset)
+        changing(data, f"{{}}-{language}", language)
+
+
+LAYOUTS: dict[str, Callable[[DataSet, dict[str, Any]], None]] = {
+    "BEIR": as_jsonl,
+    "NanoBEIR": as_parquet,
+    "C-MTEB-retrieval": as_parquet,
+    "C-MTEB-reranking": lambda data, card: as_parquet(data, card, "qrels"),
+    "MIRACL": as_languages,
+    "XQuADRetrieval": as_languages,
+    "FollowIR": lambda data, card: changing(data, "{}"),
+    "mFollowIR-all": as_pairs_by_language,
+    "InstructIR": as_groups,
+    "BRIGHT": lambda data, card: bright(data, BRIGHT, 12),
+    "BRIGHT-long": lambda data, card: bright(data, BRIGHT, 12),
+    "BrightRetrieval": lambda data, card: bright(data, BRIGHT, 12),
+    "BrightLongRetrieval": lambda data, card: bright(data, BRIGHT, 12),
+}
+"""Suite, or a task that is in none → how its data sets are laid out on the hub."""
+
+
+def ids_of(card: dict[str, Any]) -> list[str]:
+    return OF_DOCUMENTS if card.get("identical_ids") == "drop" else IDS
+
+
+def packed_cards() -> dict[str, dict[str, Any]]:
+    """Every packed card of one data set on the hub, by name."""
+    cards = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "tasks").glob("*.yaml"))}
+    return {name: card for name, card in cards.items() if "path" in card}
+
+
+def suite_of(name: str) -> str:
+    """The suite whose layout a task's data has: the one that lists it, or the task itself."""
+    suites = yaml.safe_load((ROOT / "tasks" / "suites.yaml").read_text())
+    forums = yaml.safe_load((ROOT / "tasks" / "CQADupstackRetrieval.yaml").read_text())
+    listed = {task: suite for suite, stated in suites.items() for task in stated["tasks"]}
+    return listed["CQADupstackRetrieval"] if name in forums["tasks"] else listed.get(name, name)
+
+
+def lay_out_every_card(hub: Path) -> None:
+    """The data set of each packed card, with few rows; a card of a suite without a layout is a KeyError."""
+    done = set()
+    for name, card in packed_cards().items():
+        if card["path"] not in done:
+            LAYOUTS[suite_of(name)](DataSet(hub, card["path"], card["revision"]), card)
+            done.add(card["path"])
+
+
+def cards_of_small_data(folder: Path) -> Path:
+    """Every packed card as it is, but for the counts, which are those of the small data."""
+    folder.mkdir()
+    for name, card in packed_cards().items():
+        subsets = {subset: {**(stated or {}), "counts": COUNTS} for subset, stated in card.get("subsets", {}).items()}
+        stated = {**card, "subsets": subsets} if subsets else {**card, "counts": COUNTS}
+        if subsets:
+            stated.pop("counts", None)
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(stated, sort_keys=False))
+    return folder
 
 
 SUBSETS = {

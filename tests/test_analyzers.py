@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import importlib.metadata
+import json
+from pathlib import Path
 
-from harness.retrievers.analyzers import analyzer, porter
+import pytest
+from conftest import ROOT, Cli, write_collection
+
+from harness.errors import HarnessError
+from harness.retrievers.analyzers import analyzer, chosen, languages, porter
 from harness.retrievers.analyzers.filters import fold_width, lower
+from harness.retrievers.analyzers.segmenters import SEGMENTERS
 from harness.retrievers.analyzers.standard import tokenize
 
 LUCENE = [
@@ -187,8 +194,89 @@ def test_japanese_is_cut_in_pairs():
 
 
 def test_thai_is_cut_in_threes_of_letters_with_their_marks():
-    assert analyzer("th")("ที่นี่ดี AB ๑๒") == ["ที่นี่ดี", "ab", "12"]
-    assert analyzer("th")("กขคง") == ["กขค", "ขคง"]
+    assert analyzer("th-x-threes")("ที่นี่ดี AB ๑๒") == ["ที่นี่ดี", "ab", "12"]
+    assert analyzer("th-x-threes")("กขคง") == ["กขค", "ขคง"]
+
+
+SEGMENTED = [
+    ("th-x-newmm", "pythainlp", "ภาษาไทยเป็นภาษาที่มีระดับเสียง AB ๑๒", "ภาษาไทย ภาษา ระดับเสียง ab 12"),
+    ("ja-x-janome", "janome", "日本語のﾃｷｽﾄABCを食べました。サーバーが、１２", "日本語 テキスト abc 食べる サーバ 12"),
+    ("zh-x-jieba", "jieba", "北京大学成立，《iPhone》the ＡＢ", "北京 大学 北京大学 成立 iphone ab"),
+]
+"""Languages without spaces, cut by a package: the terms that its dictionary and Lucene's filters leave."""
+
+
+@pytest.mark.parametrize(("language", "package", "text", "terms"), SEGMENTED, ids=[row[0] for row in SEGMENTED])
+def test_a_segmenter_gives_words(language, package, text, terms):
+    pytest.importorskip(package)
+    assert analyzer(language)(text) == terms.split()
+
+
+def test_thai_has_its_segmenter_where_the_package_is_and_threes_where_it_is_not(monkeypatch):
+    pytest.importorskip("pythainlp")
+    words = analyzer("tha-Thai")
+    assert words("ภาษาไทย") == ["ภาษาไทย"]
+    with_package = (words.name, words.version)
+    without(monkeypatch, "pythainlp")
+    threes = analyzer("tha-Thai")
+    assert threes("กขคง") == ["กขค", "ขคง"]
+    assert (threes.name, threes.version) != with_package
+
+
+def without(monkeypatch, package: str) -> None:
+    """As if a package were not installed."""
+    version = importlib.metadata.version
+
+    def missing(name: str) -> str:
+        if name == package:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+
+
+def test_a_chosen_analyzer_takes_the_place_of_its_own_languages(monkeypatch):
+    pytest.importorskip("jieba")
+    assert chosen("cmn-Hans", "jieba") == "zh-x-jieba"
+    assert chosen("jpn-Jpan", "jieba") == "jpn-Jpan"
+    assert analyzer(chosen("cmn-Hans", "jieba")).language == "zh"
+    with pytest.raises(HarnessError, match=r'no analyzer "jeiba"; .* Did you mean "jieba"'):
+        chosen("zh", "jeiba")
+    without(monkeypatch, "jieba")
+    with pytest.raises(HarnessError, match=r"needs the package jieba: pip install 'rerank-harness\[zh\]'"):
+        chosen("en", "jieba")
+
+
+def test_run_takes_an_analyzer_and_keeps_its_numbers_apart(cli: Cli, tmp_path):
+    pytest.importorskip("jieba")
+    folder = write_collection(tmp_path / "texts")
+    words = ["run", folder, "--language", "zho", "--format", "json"]
+    plain, cut = (cli(*words, *more).results()[0] for more in ([], ["--retriever-set", "analyzer=jieba"]))
+    assert plain["path"] != cut["path"]
+    stored = json.loads(Path(cut["path"]).read_text())["identity"]["retriever_settings"]
+    assert stored["analyzer"].startswith("jieba, for search ")
+    assert stored["language"] == "zh"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--retriever-set", "analyzer=standard"], 'no analyzer "standard"'),
+        (["--retriever-set", "analyser=jieba"], 'bm25 has no setting "analyser"; it has analyzer. Did you mean'),
+        (["--candidates", "x.trec", "--retriever-set", "analyzer=jieba"], "is for --retriever bm25"),
+    ],
+)
+def test_a_wrong_setting_of_bm25_is_one_line(cli: Cli, tmp_path, words, said):
+    answer = cli("run", write_collection(tmp_path / "texts"), *words)
+    assert answer.code == 2
+    assert said in answer.err
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_every_analyzer_to_choose_and_its_extra_are_on_the_page_of_tasks():
+    page = (ROOT / "docs" / "tasks.md").read_text("utf-8")
+    assert all(f"| `{name}` |" in page for name in languages._CHOICES)
+    assert all(f"rerank-harness[{segmenter.extra}]" in page for segmenter in SEGMENTERS.values())
 
 
 def test_romanian_takes_both_spellings_of_s_and_t_for_one():

@@ -334,9 +334,9 @@ def reference(shared: Path, dataset: str, language: str) -> dict:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("language", "least"), [("ro", 0.93), ("th", 0.95), ("vi", 0.93)])
+@pytest.mark.parametrize(("language", "least"), [("ro", 0.93), ("th", 0.96), ("th-x-threes", 0.96), ("vi", 0.93)])
 def test_languages_without_a_reference_are_sensible(shared: Path, tmp_path, language, least):
-    folder = shared / "hub/datasets/mteb/XQuADRetrieval" / language
+    folder = shared / "hub/datasets/mteb/XQuADRetrieval" / language[:2]
     ndcg, _ = figures(folder, folder / "qrels.jsonl", language, tmp_path / "index")
     assert ndcg > least
 

@@ -386,11 +386,40 @@ def test_a_result_made_again_from_the_store_keeps_what_was_measured(cli: Cli, bi
     assert load_result(Path(second["path"])).performance == before
 
 
-def test_every_run_says_depth_scores_and_speed_below_its_table(cli: Cli, birds: Path):
+def test_every_run_says_and_stores_what_its_number_hides(cli: Cli, birds: Path):
     answer = cli("run", birds, "--reranker", CROSS_ENCODER, "--batch-tokens", 400)
-    for words in ("nDCG@10 of the first k reranked: ", "(min, quartiles, max)", "of documents tied", "of pairs truncated",
-                  "pairs/s", "tokens/s", "(p50)", "GiB", "cores"):  # fmt: skip
+    for words in ("Judged@10", "R@100", "oracle", "nDCG@10 of the first k reranked: ", "(min, quartiles, max)",
+                  "of documents tied", "of pairs truncated", "of tokens lost", "pairs/s", "tokens/s", "(p50)", "(p95)",
+                  "memory", "GiB", "cores", "made by rerank-harness", "Python", "torch", "transformers", "cpu, float32"):  # fmt: skip
         assert words in answer.out, answer.out
+    (path,) = Path("results").rglob("*@*.json")
+    stored = load_result(path, with_values=True)
+    assert len(stored.values["Judged@10"]["reranked"]) == 10
+    assert stored.measures["R@100"]["oracle"] is not None
+    assert {
+        "tie_rate", "truncated_pairs", "truncated_share", "lost_tokens", "lost_token_share", "depth_curve", "scores",
+        "missing_queries", "candidate_documents",
+    } <= set(stored.diagnostics)  # fmt: skip
+    assert {"pairs_per_second", "tokens_per_second", "peak_memory_gib"} <= set(stored.performance)
+    assert {"harness", "python", "packages", "platform", "processor", "cores", "device", "dtype"} <= set(
+        stored.environment
+    )
+    (entry,) = cli("run", birds, "--reranker", CROSS_ENCODER, "--batch-tokens", 400, "--format", "json").results()
+    assert entry["reused"]
+    assert (entry["performance"], entry["environment"]) == (stored.performance, stored.environment)
+
+
+def test_a_first_stage_alone_says_memory_and_environment_too(cli: Cli, birds: Path):
+    answer = cli("run", birds)
+    for words in ("memory", "GiB", "made by rerank-harness", "of documents tied"):
+        assert words in answer.out, answer.out
+    assert "pairs/s" not in answer.out
+
+
+def test_a_run_that_scores_nothing_says_so(cli: Cli, birds: Path):
+    words = ["run", birds, "--reranker", CROSS_ENCODER, "--batch-tokens", 400]
+    cli(*words)
+    assert "every score was in the store" in cli(*words, "--results", "elsewhere").out
 
 
 def test_a_list_reranker_is_timed_call_by_call(cli: Cli, birds: Path, tmp_path: Path):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,8 @@ def test_names_folders_and_files_mean_the_same(cli: Cli, runs: dict[str, Path]):
     by_file = compared(cli, runs["whole"], runs["end"])["rows"]
     by_name = compared(cli, "whole.py:rank", "end.py:rank")["rows"]
     by_folder = compared(cli, runs["whole"].parents[2], runs["end"].parents[2])["rows"]
-    assert by_file == by_name == by_folder
+    by_path = compared(cli, "elsewhere/whole.py:rank", "end.py:rank")["rows"]
+    assert by_file == by_name == by_folder == by_path
 
 
 def test_a_reranker_is_compared_with_the_first_stage_alone(cli: Cli, runs: dict[str, Path], tmp_path: Path):
@@ -156,17 +158,22 @@ def test_other_queries_are_refused_and_those_in_both_compared_when_told(cli: Cli
     assert compared(cli, runs["whole"], few["path"], "--allow-different")["rows"][0]["queries"] == 4
 
 
-def test_other_candidates_of_the_same_depth_are_refused(cli: Cli, runs: dict[str, Path], tmp_path: Path):
-    paths = []
-    for side, scores in (("one", (3, 2)), ("two", (3, 1))):
-        write_lines(
-            tmp_path / side / "mine.trec", [f"q{q} Q0 d{q + d:02d} 1 {scores[d]} x" for q in range(11) for d in (0, 1)]
-        )
+def test_other_candidates_of_the_same_depth_are_refused_and_other_scores_of_the_same_are_noted(
+    cli: Cli, runs: dict[str, Path], tmp_path: Path
+):
+    paths = {}
+    for side, second, score in (("one", 1, 2), ("rescored", 1, 1), ("another", 2, 2)):
+        lines = [f"q{q} Q0 d{q:02d} 1 3 x\nq{q} Q0 d{q + second:02d} 2 {score} x" for q in range(11)]
+        write_lines(tmp_path / side / "mine.trec", lines)
         words = ["--candidates", tmp_path / side / "mine.trec", "--reranker", tmp_path / "end.py:rank"]
-        paths.append(cli("run", tmp_path / "birds", *words, "--results", side, "--format", "json").results()[0]["path"])
-    answer = cli("compare", *paths)
+        (result,) = cli("run", tmp_path / "birds", *words, "--results", side, "--format", "json").results()
+        paths[side] = result["path"]
+    answer = cli("compare", paths["one"], paths["another"])
     assert answer.code == 3
     assert "candidates" in answer.err
+    found = compared(cli, paths["one"], paths["rescored"])
+    assert found["rows"][0]["difference"] == 0
+    assert "the first stage's scores" in found["notes"][0]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +186,7 @@ def test_other_candidates_of_the_same_depth_are_refused(cli: Cli, runs: dict[str
         ({"relevance_level": 2}, "--relevance-level 1 → 2"),
         ({"missing_text": "skip"}, "--missing-text error → skip"),
         ({"scoring_version": 2}, "scoring version 1 → 2"),
+        ({"instructions": "none", "collection": "0" * 32}, "--instructions given → none"),
         ({"collection": "0" * 32}, "the data's content eeeeeeee → 00000000"),
     ],
 )
@@ -193,6 +201,16 @@ def test_only_the_reranker_may_differ():
 def test_a_folders_revision_may_differ_where_its_content_does_not():
     one, two = (made([0.5], dataset="birds", dataset_revision=digit * 40) for digit in "ab")
     assert differences_between(one, two) == []
+
+
+def test_unlike_shares_of_judged_documents_are_said(tmp_path: Path):
+    results = [
+        replace(result, measures={**result.measures, "Judged@10": {"reranked": judged}})
+        for result, judged in ((made([0.5, 0.4]), 0.95), (made([0.4, 0.3], reranker="new/one"), 0.62))
+    ]
+    (note,) = compare(*systems(tmp_path, results[:1], results[1:])).notes
+    assert "Judged@10 0.95 → 0.62" in note
+    assert compare(*systems(tmp_path / "same", results[:1], results[:1])).notes == []
 
 
 def systems(tmp_path: Path, first: list, second: list) -> tuple[System, System]:
@@ -266,6 +284,37 @@ def test_a_means_interval_draws_within_each_task():
     assert row.high - row.low == pytest.approx(2 * half, rel=0.1)
 
 
+def test_subsets_that_share_some_queries_are_drawn_together_and_keep_the_mean_of_means():
+    """Eighteen languages whose ids coincide by chance: the interval is that of independent languages."""
+    generator = np.random.default_rng(8)
+    pairs = []
+    for language in range(18):
+        ids = generator.choice(400, generator.integers(20, 60), replace=False)
+        before = dict(zip(map(str, ids), generator.random(len(ids)), strict=True))
+        after = {q: value + generator.normal(0.3 * (language % 2), 0.2) for q, value in before.items()}
+        pairs.append((made(before, subset=f"l{language}"), made(after, subset=f"l{language}")))
+    samples = samples_of(pairs, None)
+    (mean,) = means_of_samples(samples, [])
+    (row,) = rows_of([mean])
+    expected = np.mean([s.second.mean() - s.first.mean() for s in samples])
+    assert row.difference == pytest.approx(expected)
+    assert mean.drawn.mean() == pytest.approx(expected)
+    own = [stats.sem(s.second - s.first) for s in samples]
+    half = 1.96 * np.sqrt(np.square(own).sum()) / 18
+    assert (row.low, row.high) == pytest.approx((expected - half, expected + half), abs=0.15 * half)
+    assert row.detectable is not None
+
+
+def test_translations_of_a_query_are_one_draw():
+    """Twelve copies of one language know no more than one: the interval of the mean is that of the language."""
+    generator = np.random.default_rng(9)
+    before, after = generator.random(30), generator.random(30)
+    pairs = [(made(before, subset=f"l{i}"), made(after, subset=f"l{i}")) for i in range(12)]
+    samples = samples_of(pairs, None)
+    mean, alone = rows_of(means_of_samples(samples, []))[0], rows_of(samples[:1])[0]
+    assert (mean.low, mean.high, mean.p) == pytest.approx((alone.low, alone.high, alone.p))
+
+
 def test_aggregates_are_averaged_by_their_own_rule():
     pairs = [
         (made([0.1] * 4, task=task), made([value] * 4, task=task))
@@ -286,6 +335,16 @@ def test_the_suites_of_the_cards_have_means_where_all_their_tasks_are_there(cli:
         saved(tmp_path / side, *(made([0.1, 0.2, 0.3], task=name, measure="MAP@1000", top_k=None) for name in names))
     rows = compared(cli, tmp_path / "a", tmp_path / "b")["rows"]
     assert [row["name"] for row in rows if row["mean_of"]] == ["C-MTEB-reranking, mean of 4"]
+
+
+def test_the_mean_over_languages_is_the_one_that_the_run_prints(cli: Cli, tmp_path: Path):
+    write_lines(tmp_path / "whole.py", [WORDS.format(side="whole", cut=":")])
+    words = ["DemoLanguages", "--languages", "de,sw,ja", "--reranker", tmp_path / "whole.py:rank"]
+    answer = cli("run", *words, "--format", "json")
+    (mean,) = json.loads(answer.out)["means"]
+    rows = compared(cli, "results", "results")["rows"]
+    assert [row["mean_of"] for row in rows] == [0, 0, 0, 3]
+    assert rows[-1]["first"] == pytest.approx(mean["measures"]["nDCG@10"]["reranked"], abs=1e-12)
 
 
 def test_folders_with_several_rerankers_compare_each_with_itself(tmp_path: Path):

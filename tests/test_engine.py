@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.engine import plan_batches, plan_digest, run_plan
+from harness.engine import plan_batches, plan_digest, plan_groups, run_plan
 from harness.errors import HarnessError
 
 
@@ -23,6 +23,51 @@ def test_rows_of_equal_length_keep_their_order():
 
 def test_a_plan_of_nothing_is_empty():
     assert plan_batches([], 10) == []
+
+
+def made_groups(rows: int = 300):
+    """(lengths, groups, shared) of rows in no order; a group has from one row to many."""
+    numbers = np.random.default_rng(4)
+    groups = (numbers.integers(0, 40, rows) ** 2) // 20
+    shared = numbers.integers(0, 60, groups.max() + 1)[groups]
+    return shared + numbers.integers(1, 80, rows), groups, shared
+
+
+def test_groups_stay_together_and_a_batch_keeps_to_the_budget():
+    lengths, groups, shared = made_groups()
+    plan = plan_groups(lengths, groups, shared, 1000)
+    assert sorted(np.concatenate(plan)) == list(range(300))
+    own = lengths - shared
+    for batch in plan:
+        inside = np.unique(groups[batch])
+        prefixes = sum(shared[groups == group][0] for group in inside)
+        parted = [group for group in inside if (groups == group).sum() != (groups[batch] == group).sum()]
+        if parted:
+            assert list(inside) == parted, "a group that is parted has batches of its own"
+            assert own[batch].sum() <= 1000
+            assert prefixes + own[groups == parted[0]].sum() > 1000
+        else:
+            assert prefixes + own[batch].sum() <= 1000
+    assert any(len(np.unique(groups[batch])) > 1 for batch in plan)
+    assert len({tuple(np.unique(groups[batch])) for batch in plan}) < len(plan), "no group was parted"
+
+
+def test_the_largest_group_comes_first_and_its_longest_row():
+    lengths, groups, shared = made_groups()
+    plan = plan_groups(lengths, groups, shared, 10**6)
+    (batch,) = plan
+    own = lengths - shared
+    costs = [shared[groups == group][0] + own[groups == group].sum() for group in groups[batch]]
+    assert costs == sorted(costs, reverse=True)
+    for group in np.unique(groups):
+        rows = batch[groups[batch] == group]
+        assert lengths[rows].tolist() == sorted(lengths[rows], reverse=True)
+
+
+def test_a_row_of_a_group_longer_than_the_budget_is_a_batch_of_its_own():
+    plan = plan_groups(np.array([90, 5, 4]), np.array([0, 0, 1]), np.array([3, 3, 0]), 10)
+    assert [batch.tolist() for batch in plan] == [[0], [1], [2]]
+    assert plan_groups(np.array([], int), np.array([], int), np.array([], int), 10) == []
 
 
 def test_the_digest_changes_with_the_plan():

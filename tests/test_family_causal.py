@@ -11,10 +11,14 @@ import pytest
 from golden_cases import TOLERANCE, model_folder, opened
 
 from harness.errors import HarnessError
+from harness.options import Options
+from harness.rerank import rerank
+from harness.rerankers.base import Reranker
 from harness.rerankers.resolve import known_models
 from harness.rerankers.template import read_template, template_names
 from harness.score import margins_of, prepare, score_pairs
-from harness.types import DocumentText, QueryText
+from harness.store import ScoreStore
+from harness.types import Candidates, DocumentText, QueryText
 
 DATA = Path(__file__).resolve().parent / "data"
 SYSTEMS = ("followir", "selfrag", "bge-reranker-gemma", "mxbai-rerank-v2")
@@ -428,6 +432,129 @@ def test_an_architecture_that_caps_its_logits_is_scored_as_it_scores(tmp_path: P
             logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
         one, zero = (encoded("mxbai-rerank-v2", word)[0] for word in "10")
         assert margin == pytest.approx(float(logits[one] - logits[zero]), abs=1e-4)
+
+
+# --- the fast path -------------------------------------------------------------------------------
+
+
+def many(system: str) -> list:
+    """Three queries with the same documents: some of one length, two that begin alike, a long one."""
+    documents = [document for _, document in PAIRS[system][:7]]
+    documents += [DocumentText("", documents[0].text + " and more"), DocumentText("", "word " * 300)]
+    queries = [QueryText("why is the sky dark"), QueryText("rivers", "Only in spring."), PAIRS[system][0][0]]
+    return [(query, document) for query in queries for document in documents]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_fast_path_scores_as_the_plain_one(tmp_path: Path, system: str):
+    pairs, (fast, plain) = many(system), (open_causal(tmp_path, system, max_length=600) for _ in range(2))
+    plain.load().packs = False
+    expected = margins_of(plain, pairs)
+    for budget in (300, 2000, 100_000):
+        np.testing.assert_allclose(margins_of(fast, pairs, budget), expected, atol=1e-5, rtol=1e-6)
+    assert type(fast.load().model).__name__ == "PackedLastToken"
+    assert type(plain.load().model).__module__.startswith("transformers.models.")
+    assert fast.note is None
+
+
+def test_the_prompts_of_a_query_share_all_that_they_begin_with(tmp_path: Path):
+    pairs = many("followir")
+    prepared = prepare(open_causal(tmp_path, "followir", max_length=600).load(), pairs)
+    ids = [prepared.token_ids(row) for row in range(len(pairs))]
+    for row, (query, _) in enumerate(pairs):
+        first = [other for other, (asked, _) in enumerate(pairs) if asked == query]
+        shared = prepared.sharing.shared[row]
+        assert shared > 40
+        assert {tuple(ids[other][:shared]) for other in first} == {tuple(ids[row][:shared])}
+        assert len({tuple(ids[other][: shared + 1]) for other in first}) > 1
+    plan = prepared.plan(300)
+    assert sorted(np.concatenate(plan)) == list(range(len(pairs)))
+    assert all(len({pairs[row][0] for row in batch}) == 1 for batch in plan)
+
+
+def test_an_architecture_without_a_fast_path_is_scored_plainly_and_says_so(tmp_path: Path):
+    import torch
+    import transformers
+
+    folder = tmp_path / "stable"
+    shutil.copytree(model_folder("mxbai-rerank-v2"), folder)
+    torch.manual_seed(5)
+    config = transformers.StableLmConfig(
+        vocab_size=342, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=4096, initializer_range=0.4,
+    )  # fmt: skip
+    model = transformers.StableLmForCausalLM(config).eval()
+    model.save_pretrained(folder)
+    reranker, pairs = open_causal(tmp_path, "mxbai-rerank-v2", folder), PAIRS["mxbai-rerank-v2"][:5]
+    assert reranker.note == "no fast path for stablelm: transformers runs it, padded"
+    one, zero = (encoded("mxbai-rerank-v2", word)[0] for word in "10")
+    for ids, margin in zip(ids_of(reranker, pairs), margins_of(reranker, pairs), strict=True):
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
+        assert margin == pytest.approx(float(logits[one] - logits[zero]), abs=1e-4)
+
+
+class Failing:
+    """A model whose `at`-th batch fails, or every batch of more than `most` rows."""
+
+    def __init__(self, model, at: int = 10**6, most: int = 10**6) -> None:
+        self.model, self.left, self.most = model, at, most
+
+    def prepare(self, *request):
+        self.prepared = self.model.prepare(*request)
+        self.also, self.lengths, self.lost = {}, self.prepared.lengths, self.prepared.lost
+        return self
+
+    def plan(self, budget: int):
+        return self.prepared.plan(budget)
+
+    def score(self, rows):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        found = self.prepared.score(rows)
+        if len(rows) > self.most:
+            raise RuntimeError("CUDA out of memory")
+        return found
+
+
+class Texts:
+    """The part of a collection that reranking reads."""
+
+    def __init__(self, pairs: list) -> None:
+        self.queries = {query.text: query for query, _ in pairs}
+        self.texts = {f"d{document.text[:20]}{len(document.text)}": document for _, document in pairs}
+
+    def documents(self, doc_ids):
+        return {doc_id: self.texts[doc_id] for doc_id in doc_ids}
+
+
+def run_of(reranker, store: Path, dtype: str, texts: Texts):
+    candidates = Candidates({query: dict.fromkeys(texts.texts, 1.0) for query in texts.queries}, "made", "0" * 32)
+    with ScoreStore(store) as scores:
+        return rerank(reranker, candidates, texts, scores, Options(dtype=dtype, batch_tokens=700))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_run_that_was_stopped_in_a_query_goes_on_to_the_same_bits(tmp_path: Path, dtype: str):
+    texts, reranker = Texts(many("followir")), open_causal(tmp_path, "followir", dtype=dtype, max_length=600)
+    whole = run_of(reranker, tmp_path / "whole.sqlite", dtype, texts)
+    for stop in (1, 3):
+        fresh = open_causal(tmp_path, "followir", dtype=dtype, max_length=600)
+        stopping = Reranker(fresh.spec, lambda fresh=fresh, stop=stop: Failing(fresh.load(), at=stop))
+        with pytest.raises(KeyboardInterrupt):
+            run_of(stopping, tmp_path / f"{stop}.sqlite", dtype, texts)
+        resumed = run_of(fresh, tmp_path / f"{stop}.sqlite", dtype, texts)
+        assert 0 < resumed.stored < resumed.pairs
+        np.testing.assert_array_equal(resumed.margins, whole.margins)
+
+
+def test_out_of_memory_in_the_middle_of_a_query_loses_nothing(tmp_path: Path):
+    texts, reranker = Texts(many("followir")), open_causal(tmp_path, "followir", max_length=600)
+    whole = run_of(reranker, tmp_path / "whole.sqlite", "float32", texts)
+    tight = Reranker(reranker.spec, lambda: Failing(reranker.load(), most=2))
+    found = run_of(tight, tmp_path / "tight.sqlite", "float32", texts)
+    np.testing.assert_allclose(found.margins, whole.margins, atol=1e-5, rtol=0)
 
 
 @pytest.mark.filterwarnings("ignore:`max_length` is ignored:UserWarning")

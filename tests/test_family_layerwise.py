@@ -92,11 +92,12 @@ def test_layers_are_sorted_named_once_and_the_last_is_the_default(tmp_path: Path
     assert default.spec.fingerprint == rerankers[1].spec.fingerprint != rerankers[0].spec.fingerprint
 
 
-def test_a_layer_has_the_same_key_whatever_else_is_asked_for(tmp_path: Path):
-    alone = opened(FOLDER, tmp_path, cutoff_layers=3)[0]
-    among = opened(FOLDER, tmp_path, cutoff_layers="2,3,4")[1]
+@pytest.mark.parametrize(("dtype", "apart"), [("float32", 1e-6), ("bfloat16", 0)])
+def test_a_layer_has_the_same_key_whatever_else_is_asked_for(tmp_path: Path, dtype: str, apart: float):
+    alone = opened(FOLDER, tmp_path, dtype=dtype, cutoff_layers=3)[0]
+    among = opened(FOLDER, tmp_path, dtype=dtype, cutoff_layers="2,3,4")[1]
     assert alone.spec.fingerprint == among.spec.fingerprint
-    np.testing.assert_array_equal(score(alone, SHORT).margins, score(among, SHORT).margins)
+    np.testing.assert_allclose(score(alone, SHORT).margins, score(among, SHORT).margins, atol=apart, rtol=0)
 
 
 def test_one_pass_hands_over_the_other_layers_under_their_own_keys(tmp_path: Path):
@@ -111,9 +112,7 @@ def test_one_pass_hands_over_the_other_layers_under_their_own_keys(tmp_path: Pat
 
 def test_compute_and_weights_stop_at_the_largest_layer(tmp_path: Path):
     rerankers = opened(FOLDER, tmp_path, cutoff_layers="2,3")
-    weights = score(rerankers[0], PAIRS[:1]).model.shared.network.weights
-    assert any(name.startswith("model.layers.2.") for name in weights)
-    assert not any(name.startswith("model.layers.3.") for name in weights)
+    assert len(score(rerankers[0], PAIRS[:1]).model.shared.network.decoder.layers) == 3
 
 
 @dataclass

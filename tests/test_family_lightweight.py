@@ -11,8 +11,8 @@ import pytest
 from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
 
 from harness.errors import HarnessError
-from harness.rerankers.decoder import Spans
-from harness.rerankers.gemma2 import compress
+from harness.score import margins_of
+from harness.types import DocumentText, QueryText
 
 FOLDER = model_folder("bge-reranker-lightweight")
 CASES = cases("bge-reranker-lightweight")
@@ -53,39 +53,61 @@ def test_the_prompt_is_the_models_own(tmp_path: Path):
     assert found.ids == [[2, *tokens]]
 
 
-def states_of(*rows: list[float]):
+def squeezed(*rows: tuple[list[float], int, int], ratio: int, times: int = 1) -> list[list[float]]:
+    """Rows of one-dimensional states with the place of each one's passage, shrunk; in the order given."""
     import torch
 
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[99.0] * (width - len(row))] for row in rows], dtype=torch.float32).unsqueeze(-1)
+    from harness.fast.compress import compress
+    from harness.fast.decoder_batch import Passages, batch_of
+    from harness.fast.sharing import Sharing
 
-
-def spans_of(*rows: tuple[int, int, int]) -> Spans:
-    import torch
-
-    return Spans(*torch.tensor(rows).unbind(1))
+    start, stop = (np.array(bounds) for bounds in list(zip(*rows, strict=True))[1:])
+    alone = Sharing(np.arange(len(rows)), np.zeros(len(rows), np.int64))
+    lengths = np.array([len(states) for states, _, _ in rows])
+    batch = batch_of(alone, lengths, torch.device("cpu"), Passages(start, stop, ratio, (1,)))
+    x = torch.tensor([number for row in batch.order for number in rows[row][0]])[:, None]
+    for _ in range(times):
+        x, batch = compress(x, batch)
+    found = {}
+    for row, first, length in zip(batch.order, batch.first, batch.lengths, strict=True):
+        found[int(row)] = x[first : first + length, 0].tolist()
+    return [found[row] for row in range(len(rows))]
 
 
 def test_compression_means_neighbours_and_the_last_group_its_real_members():
-    states, spans = compress(states_of([1, 2, 10, 20, 30, 40, 50, 7, 8]), spans_of((2, 7, 9)), 2)
-    assert states[0, :, 0].tolist() == [1, 2, 15, 35, 50, 7, 8]
-    assert [int(bound) for bound in spans] == [2, 5, 7]
+    assert squeezed(([1.0, 2, 10, 20, 30, 40, 50, 7, 8], 2, 7), ratio=2) == [[1, 2, 15, 35, 50, 7, 8]]
 
 
-def test_compression_of_one_row_does_not_see_another_nor_padding():
-    rows = [1, 10, 20, 30, 5], [1, 2, 3, 40, 50, 60, 70, 80, 6]
-    states, spans = compress(states_of(*rows), spans_of((1, 4, 5), (3, 8, 9)), 4)
-    assert states[0, :3, 0].tolist() == [1, 20, 5]
-    assert states[1, :6, 0].tolist() == [1, 2, 3, 55, 80, 6]
-    assert spans.length.tolist() == [3, 6]
+def test_compression_of_one_row_does_not_see_another():
+    rows = ([1.0, 10, 20, 30, 5], 1, 4), ([1.0, 2, 3, 40, 50, 60, 70, 80, 6], 3, 8)
+    assert squeezed(*rows, ratio=4) == [[1, 20, 5], [1, 2, 3, 55, 80, 6]]
+
+
+def test_rows_that_shrink_past_one_another_keep_their_places():
+    rows = ([1.0, 2, 3, 4], 4, 4), ([10.0, 20, 30, 40, 50, 60, 70], 0, 7)
+    assert squeezed(*rows, ratio=7) == [[1, 2, 3, 4], [40]]
 
 
 def test_an_empty_passage_and_a_second_compression_are_no_surprise():
-    states, spans = compress(states_of([1, 2, 3]), spans_of((2, 2, 3)), 4)
-    assert states[0, :, 0].tolist() == [1, 2, 3]
-    twice, spans = compress(*compress(states_of([0, 1, 2, 3, 4, 5, 9]), spans_of((1, 6, 7)), 2), 2)
-    assert twice[0, :, 0].tolist() == [0, 2.5, 5, 9]
-    assert spans.length.tolist() == [4]
+    assert squeezed(([1.0, 2, 3], 2, 2), ratio=4) == [[1, 2, 3]]
+    assert squeezed(([0.0, 1, 2, 3, 4, 5, 9], 1, 6), ratio=2, times=2) == [[0, 2.5, 5, 9]]
+
+
+@pytest.mark.parametrize("ratio", [1, 3])
+def test_pairs_of_one_query_share_their_beginning_and_score_as_they_do_alone(tmp_path: Path, ratio: int):
+    (reranker,) = opened(FOLDER, tmp_path, compress_ratio=ratio, compress_layers="1,2")
+    passages = [text for _, text in PAIRS[:8]] + ["trees " + text for _, text in PAIRS[:3]]
+    pairs = [(QueryText(query), DocumentText("", text)) for query in ("what is a tree", "why") for text in passages]
+    prepared = reranker.load().prepare(*_distinct(pairs))
+    assert (prepared.sharing.shared > 4).all()
+    alone = np.concatenate([margins_of(reranker, [pair]) for pair in pairs])
+    np.testing.assert_allclose(margins_of(reranker, pairs, 100_000), alone, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(margins_of(reranker, pairs, 100), alone, atol=TOLERANCE, rtol=0)
+
+
+def _distinct(pairs: list) -> tuple[list, list, np.ndarray]:
+    queries, documents = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
+    return queries, documents, np.array([(queries.index(one), documents.index(other)) for one, other in pairs])
 
 
 def test_the_head_goes_by_position_unless_the_layers_own_is_asked_for(tmp_path: Path):

@@ -17,7 +17,7 @@ from scipy import stats
 from harness.compare import Row
 from harness.errors import HarnessError
 from harness.gate import Gate, judge_against, update
-from harness.verdict_text import gate_github, gate_junit
+from harness.verdict_text import gate_github, gate_junit, gate_text
 
 GENERATOR = np.random.default_rng(11)
 BEFORE = GENERATOR.random(60)
@@ -253,6 +253,42 @@ def test_update_with_any_reranker_replaces_the_old_model(tmp_path: Path):
     assert [path.name for path in baseline.iterdir()] == ["new__one"]
 
 
+def test_update_of_one_reranker_leaves_the_others(cli: Cli, tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE), made(BEFORE, reranker="other"))
+    now = saved(tmp_path / "now", made(WORSE), made(WORSE, reranker="other"))
+    answer = cli("gate", "--baseline", baseline, "--current", now, "--update", "--reranker", "other")
+    assert (answer.code, len(answer.out.splitlines())) == (0, 1)
+    code, found = run_gate(cli, baseline, now)
+    assert code == 1
+    assert {row["reranker"]: row["difference"] == 0 for row in found["rows"]} == {"org/model": False, "other": True}
+
+
+def test_update_with_a_damaged_result_changes_nothing(tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE))
+    now = saved(tmp_path / "now", made(WORSE))
+    next(now.rglob("*.values.json.gz")).unlink()
+    before = {path: path.read_bytes() for path in baseline.rglob("*") if path.is_file()}
+    with pytest.raises(HarnessError, match="is missing"):
+        update(baseline, now)
+    assert {path: path.read_bytes() for path in baseline.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("damage", "code"), [("values gone", 3), ("figure raised", 2)])
+def test_a_baseline_that_was_changed_by_hand_is_not_believed(cli: Cli, tmp_path: Path, damage, code):
+    baseline = saved(tmp_path / "baseline", made(WORSE))
+    (path,) = baseline.rglob("*@*.json")
+    if damage == "values gone":
+        next(baseline.rglob("*.values.json.gz")).unlink()
+    else:
+        record = json.loads(path.read_text())
+        record["measures"]["nDCG@10"]["reranked"] = 0.1
+        path.write_text(json.dumps(record))
+    answer = cli("gate", "--baseline", baseline, "--current", saved(tmp_path / "now", made(BEFORE)))
+    assert answer.code == code
+    assert len(answer.err.splitlines()) == 1
+    assert str(path.parent) in answer.err
+
+
 def test_update_begins_a_baseline_and_refuses_to_overwrite_itself(tmp_path: Path):
     now = saved(tmp_path / "now", made(BEFORE))
     assert len(update(tmp_path / "fresh", now)) == 1
@@ -269,9 +305,13 @@ def test_update_begins_a_baseline_and_refuses_to_overwrite_itself(tmp_path: Path
 def test_the_power_line_says_what_could_have_been_seen(baseline: Path, tmp_path: Path):
     found = judge_against(baseline, saved(tmp_path / "now", made(NOISY)))
     (row,) = found.rows
-    spread = (NOISY - BEFORE).std(ddof=1) / np.sqrt(60)
-    assert row.detectable == pytest.approx((1.959964 + 0.841621) * spread, rel=1e-5)
+    error = (NOISY - BEFORE).std(ddof=1) / np.sqrt(60)
+    t = stats.t(59).ppf
+    unsure = np.sqrt(1 + t(0.975) ** 2 / 118)
+    assert row.detectable == pytest.approx((t(0.975) + t(0.8) * unsure) * error, rel=1e-5)
     assert f"{row.detectable:.4f}" in found.power
+    tolerant = judge_against(baseline, tmp_path / "now", max_drop=0.2)
+    assert tolerant.rows[0].detectable == pytest.approx(0.2 + t(0.8) * unsure * error, rel=1e-5)
 
 
 def test_too_few_queries_for_any_p_have_no_power_and_it_is_said(tmp_path: Path):
@@ -281,6 +321,47 @@ def test_too_few_queries_for_any_p_have_no_power_and_it_is_said(tmp_path: Path):
     assert found.rows[0].detectable is None
     assert "unknown" in found.power
     assert found.exit_code == 0
+
+
+def test_the_power_line_prints_p_mrr_as_the_table_does(tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE, measure="p-MRR"))
+    found = judge_against(baseline, saved(tmp_path / "now", made(NOISY, measure="p-MRR")))
+    size = f"{100 * found.rows[0].detectable:.2f}"
+    assert f"a true drop of {size} in Birds (p-MRR)" in found.power
+    assert size in gate_text(found).splitlines()[2]
+
+
+def test_equal_results_have_the_power_of_a_change_like_reranking(tmp_path: Path):
+    """The first gate in a new repository holds a baseline against itself."""
+    first_stage = np.clip(BEFORE - 0.1 + NOISY - BEFORE, 0, 1)
+    baseline = saved(tmp_path / "baseline", made(BEFORE, first_stage))
+    found = judge_against(baseline, saved(tmp_path / "now", made(BEFORE, first_stage)))
+    (row,) = found.rows
+    error = (BEFORE - first_stage).std(ddof=1) / np.sqrt(60)
+    t = stats.t(59).ppf
+    unsure = np.sqrt(1 + t(0.975) ** 2 / 118)
+    assert row.detectable == pytest.approx(max(t(0.975) * error, 0.01) + t(0.8) * unsure * error, rel=1e-5)
+    assert row.assumed
+    assert "as reranking moved them" in found.power
+    assert f"~{row.detectable:.4f}" in gate_text(found)
+
+
+def test_a_mean_of_equal_results_has_a_power_too(tmp_path: Path):
+    tasks = [made(BEFORE, NOISY, task=task) for task in ("A", "B")]
+    found = judge_against(saved(tmp_path / "baseline", *tasks), saved(tmp_path / "now", *tasks))
+    one, _, mean = found.rows
+    assert 0.01 < mean.detectable < one.detectable
+
+
+def test_a_large_drop_by_chance_passes_and_is_said(tmp_path: Path):
+    generator = np.random.default_rng(12)
+    before = generator.random(8)
+    after = before - 0.1 + stats.zscore(generator.random(8)) * 0.3
+    found = judge_against(saved(tmp_path / "a", made(before)), saved(tmp_path / "b", made(after)))
+    assert found.exit_code == 0
+    assert "1 dropped, but not beyond chance" in found.verdict
+    assert "dropped, but not beyond chance: Birds" in gate_text(found)
+    assert gate_github(found).startswith("::warning title=Birds dropped%2C but not beyond chance::")
 
 
 def test_a_single_query_has_no_power(tmp_path: Path):
@@ -334,7 +415,29 @@ def test_junit_is_xml_with_a_case_for_each_row_whatever_its_name():
     failure = row.find("failure")
     assert failure is not None
     assert "0.5000 → 0.1000" in failure.get("message")
-    assert missing.find("error") is not None
+    assert failure.text == failure.get("message"), "GitLab shows the text, Jenkins the message"
+    assert failure.get("type") == "drop"
+    assert missing.find("error").get("type") == "mismatch"
+
+
+def test_junit_has_only_what_the_readers_schema_has():
+    """The elements and attributes of Jenkins' junit-10.xsd, as far as a gate needs them."""
+    root = ET.fromstring(gate_junit(nasty("x")))
+    counts = {"name", "time", "tests", "failures", "errors"}
+    known = {
+        "testsuites": ({"testsuite"}, counts),
+        "testsuite": ({"testcase", "system-out"}, counts | {"skipped"}),
+        "testcase": ({"failure", "error"}, {"name", "classname", "time"}),
+        "failure": (set(), {"message", "type"}),
+        "error": (set(), {"message", "type"}),
+        "system-out": (set(), set()),
+    }
+    for element in root.iter():
+        children, attributes = known[element.tag]
+        assert {child.tag for child in element} <= children
+        assert set(element.attrib) <= attributes
+    assert root.tag == "testsuites"
+    assert {"name", "tests", "failures", "errors"} <= set(root[0].attrib)
 
 
 @pytest.mark.parametrize("form", ["github", "junit"])

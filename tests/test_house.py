@@ -16,7 +16,19 @@ MODULES = sorted(path for path in HARNESS.rglob("*.py") if "_tasks" not in path.
 
 LAYERS = [
     {"types", "errors", "text", "digest", "options", "progress", "figures", "charts"},
-    {"cache", "rows", "formats", "layout", "environment", "engine", "tokenization", "spiece", "result", "_store_files"},
+    {
+        "cache",
+        "rows",
+        "formats",
+        "layout",
+        "environment",
+        "engine",
+        "scale_out",
+        "tokenization",
+        "spiece",
+        "result",
+        "_store_files",
+    },
     {"pairing", "rankings", "cautions", "run_lines"},
     {
         "hub",
@@ -34,9 +46,9 @@ LAYERS = [
     {"adapters", "fast", "models", "loading", "checkpoint", "task", "uncarded", "verdict", "recipes"},
     {"encoders", "retrievers", "rerankers"},
     {"retrieve", "rerank", "diagnosis"},
-    {"compute", "evaluate", "score", "check", "performance", "means", "published"},
+    {"compute", "evaluate", "score", "check", "performance", "means", "published", "imported"},
     {"leaderboard", "upkeep", "tables", "config", "demo", "plan", "run_command", "fetch", "reproduce"},
-    {"samples", "moved", "compare", "gate", "report", "verdict_text", "verdict_commands"},
+    {"samples", "moved", "compare", "gate", "report", "verdict_text", "verdict_commands", "interchange"},
     {"cli"},
 ]
 """Each layer may import from itself and from those before it."""

@@ -18,11 +18,11 @@ from harness.formats import read_run
 from harness.result import load_result
 
 
-def start(folder: Path, reranker: str, home: Path, **more: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "RERANK_HARNESS_CACHE": str(home / "cache"), **more}
+def start(folder: Path, reranker: str, home: Path, *, runs: bool = True) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "RERANK_HARNESS_CACHE": str(home / "cache")}
     command = [
         sys.executable, ROOT / "run_eval.py", "run", folder, "--reranker", reranker, "--batch-tokens", "64",
-        "--results", home / "results", "--save-runs", home / "runs",
+        "--results", home / "results", *(["--save-runs", home / "runs"] if runs else []),
     ]  # fmt: skip
     return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -12,6 +12,7 @@ from golden_cases import model_folder, opened, score
 
 from harness.errors import HarnessError
 from harness.rerankers.resolve import known_models
+from harness.score import margins_of, prepare
 from harness.types import DocumentText, QueryText
 
 TOKENIZER = model_folder("followir") / "tokenizer.json"
@@ -185,3 +186,26 @@ def test_a_model_without_an_end_of_sequence_is_refused(tmp_path: Path):
 def test_the_published_adapter_has_the_input_rule():
     entry = known_models()["castorini/rankllama-v1-7b-lora-passage"]
     assert entry == {"family": "sequence-classification", "settings": {"template": "rankllama"}}
+
+
+def test_the_candidates_of_a_query_share_their_beginning_and_score_as_the_authors_do(model: Path, tmp_path: Path):
+    reranker, long = open_llama(model, tmp_path), "how long should bread dough rest in a cold kitchen"
+    pairs = [(QueryText(long), DocumentText("", text)) for _, text in PAIRS]
+    prepared = prepare(reranker.load(), pairs)
+    assert (prepared.sharing.shared > 10).all()
+    rows = [authors_ids(long, text, 512) for _, text in PAIRS]
+    expected = authors_scores(model, rows)
+    for budget in (40, 10_000):
+        np.testing.assert_allclose(margins_of(reranker, pairs, budget), expected, atol=1e-5, rtol=0)
+    assert reranker.note is None
+
+
+def test_padding_at_the_end_of_a_row_is_not_what_is_pooled(model: Path, tmp_path: Path):
+    classifier = open_llama(model, tmp_path).load()
+    rows = [[1, 5, 0, 7, 0, 0], [1, 9, 8], [1, 9, 8, 0]]
+    assert classifier.tokenizer.pad_id == 0
+    found = classifier.logits(rows, [[0] * len(row) for row in rows])[:, 0]
+    np.testing.assert_allclose(
+        found, authors_scores(model, [row[:4] if row[2] == 0 else row[:3] for row in rows]), atol=1e-5
+    )
+    assert type(classifier.model).__name__ == "PackedLastToken"

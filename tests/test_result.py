@@ -3,9 +3,14 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import DATA
 
+from harness.cautions import cautions_of
 from harness.errors import HarnessError
-from harness.result import Identity, Result, find_previous, load_result, slug, values_path
+from harness.gate import judge_against
+from harness.report import page
+from harness.result import SCHEMA, Identity, Result, find_previous, load_result, result_files, slug, values_path
+from harness.tables import result_block
 
 IDENTITY = Identity(
     task="SciFact",
@@ -140,3 +145,59 @@ def test_the_previous_result_is_the_newest_of_the_same_reranker_and_first_stage(
 )
 def test_a_name_becomes_one_part_of_a_path(name, expected):
     assert slug(name) == expected
+
+
+# -- files of every schema version load for ever
+
+
+KEPT = DATA / "results"
+
+
+def test_every_schema_version_has_a_kept_result():
+    assert sorted(folder.name for folder in KEPT.iterdir()) == [f"schema-{version}" for version in range(1, SCHEMA + 1)]
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA + 1))
+def test_a_kept_result_of_that_schema_loads_whole_and_serves_every_verb(version, tmp_path):
+    (path,) = result_files(KEPT / f"schema-{version}")
+    assert json.loads(path.read_text(encoding="utf-8"))["schema"] == version
+    result = load_result(path, with_values=True)
+    assert (result.identity.task, result.queries, len(result.query_ids)) == ("DemoEnglish", 5, 5)
+    assert result.measures["nDCG@10"]["reranked"] == pytest.approx(0.554357, abs=1e-6)
+    assert result.identity.path(KEPT / f"schema-{version}") == path
+    assert [caution.code for caution in cautions_of(result)] == ["RH009"]
+    assert judge_against(KEPT / f"schema-{version}", KEPT / f"schema-{version}").exit_code == 0
+    assert "DemoEnglish" in page([result], tmp_path)
+    assert "DemoEnglish" in result_block(result, path, reused=True)
+
+
+# -- two files that do not belong together
+
+
+def test_values_that_are_missing_are_named(tmp_path):
+    path = RESULT.save(tmp_path)
+    values_path(path).unlink()
+    with pytest.raises(HarnessError, match="is missing") as error:
+        load_result(path, with_values=True)
+    assert error.value.exit_code == 3
+    assert load_result(path).measures == RESULT.measures
+
+
+@pytest.mark.parametrize("kept", [b"", b"\x1f\x8b\x08", None])
+def test_values_that_are_cut_are_one_line(tmp_path, kept):
+    path = RESULT.save(tmp_path)
+    whole = values_path(path).read_bytes()
+    values_path(path).write_bytes(whole[: len(whole) // 2] if kept is None else kept)
+    with pytest.raises(HarnessError, match="is not a result"):
+        load_result(path, with_values=True)
+
+
+def test_a_figure_that_is_not_the_mean_of_its_values_is_refused(tmp_path):
+    path = RESULT.save(tmp_path)
+    record = json.loads(path.read_text())
+    (measure, stages), *_ = record["measures"].items()
+    stage = next(stage for stage in stages if stage in RESULT.values[measure])
+    record["measures"][measure][stage] += 1e-6
+    path.write_text(json.dumps(record))
+    with pytest.raises(HarnessError, match="one of the two files was changed"):
+        load_result(path, with_values=True)

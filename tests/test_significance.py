@@ -233,32 +233,104 @@ def test_holm_refuses_what_is_no_p_value(p):
 
 
 def test_the_detectable_drop_of_a_worked_example():
-    first, second = [0.0, 0.0, 0.0, 0.0], [0.1, -0.1, 0.1, -0.1]
-    spread = math.sqrt(4 * 0.01 / 3)
-    assert detectable_drop(first, second) == pytest.approx((1.959964 + 0.841621) * spread / 2, abs=1e-6)
-    assert detectable_drop(first, second, alpha=0.01, power=0.5) == pytest.approx(2.575829 * spread / 2, abs=1e-6)
+    differences = np.tile([0.1, -0.1], 15)
+    error = math.sqrt(30 * 0.01 / 29 / 30)
+    t = stats.t(29).ppf
+    unsure = math.sqrt(1 + t(0.975) ** 2 / 58)
+    assert detectable_drop(differences) == pytest.approx((t(0.975) + t(0.8) * unsure) * error, rel=1e-5)
+    assert detectable_drop(differences, alpha=0.01, power=0.5) == pytest.approx(t(0.995) * error, rel=1e-5)
+    # The noncentral t has the same quantile: the drop in units of its error.
+    exact = stats.nct(29, t(0.975)).ppf(0.8)
+    assert detectable_drop(differences) / error == pytest.approx(exact, rel=0.02)
 
 
-def test_a_drop_of_the_detectable_size_is_found_as_often_as_the_power_says():
-    rng = np.random.default_rng(3)
-    queries, trials = 300, 4_000
-    spread_of_one_fifth = np.tile([0.2, -0.2], queries // 2) * math.sqrt((queries - 1) / queries)
-    drop = detectable_drop(np.zeros(queries), spread_of_one_fifth)
-    samples = rng.normal(-drop, 0.2, (trials, queries))
-    z = samples.mean(axis=1) / samples.std(axis=1, ddof=1) * math.sqrt(queries)
-    # four standard errors of a share of 0.8 in 4,000 trials are 0.025
-    assert np.mean(np.abs(z) > 1.959964) == pytest.approx(0.8, abs=0.025)
+def test_where_only_the_first_step_of_p_is_small_enough_all_signs_must_agree():
+    """Seven queries at 0.02: p is 2 / 128 when all seven drop, and 4 / 128 at the next."""
+    differences = np.linspace(-1, 1, 7)
+    drop, spread = detectable_drop(differences, alpha=0.02), differences.std(ddof=1)
+    assert stats.norm.cdf(drop / spread) ** 7 == pytest.approx(0.8, abs=0.1)
+    assert stats.norm.cdf(drop / spread) ** 7 >= 0.8 - 1e-9
 
 
-def test_one_query_can_show_no_drop_and_equal_runs_any():
-    assert detectable_drop([0.5], [0.4]) == math.inf
-    assert detectable_drop([0.5, 0.2], [0.5, 0.2]) == 0.0
+@pytest.mark.parametrize("freedom", [5, 8, 20, 300])
+@pytest.mark.parametrize("p", [0.5, 0.8, 0.975, 0.9995])
+def test_students_quantile_is_scipys(freedom, p):
+    from harness.significance import _student
+
+    assert _student(p, freedom) == pytest.approx(stats.t.ppf(p, freedom), rel=6e-3, abs=1e-12)
+
+
+def pool_of_differences(rng: np.random.Generator) -> np.ndarray:
+    """Differences of two runs of one system on nDCG@10: many zeros, and more near them than a normal has."""
+    quality = rng.beta(1.2, 0.9, 20_000)
+    one, two = (np.round(rng.beta(0.2 + 6 * quality, 0.2 + 6 * (1 - quality)), 1) for _ in range(2))
+    differences = np.where(rng.random(20_000) < 0.4, 0.0, two - one)
+    return differences - differences.mean()
+
+
+@pytest.mark.parametrize(
+    ("queries", "alpha", "least"), [(10, 0.05, 0.0), (20, 0.05 / 7, 0.0), (60, 0.05 / 3, 0.0), (300, 0.05, 0.04)]
+)
+def test_a_drop_of_the_detectable_size_is_found_as_often_as_the_power_says(queries, alpha, least):
+    """By the gate's rule, with the randomisation test itself."""
+    rng = np.random.default_rng(11)
+    pool = pool_of_differences(rng)
+    # The stated drop of a sample with the pool's own spread.
+    sample = np.resize([1.0, -1.0], queries)
+    drop = detectable_drop(sample * pool.std() / sample.std(ddof=1), alpha, least=least)
+    found = 0
+    for _ in range(400):
+        drawn = rng.choice(pool, queries) - drop
+        found += -drawn.mean() > least and paired_randomisation(np.zeros(queries), drawn, resamples=2_000) <= alpha
+    # Three standard errors of a share of 0.8 in 400 trials, and 0.03 for the approximation.
+    assert found / 400 == pytest.approx(0.8, abs=0.09)
+
+
+def test_a_drop_within_the_tolerance_is_never_said_to_be_found():
+    differences = np.tile([0.001, -0.001], 500)
+    assert detectable_drop(differences) < 0.001
+    assert 0.01 < detectable_drop(differences, least=0.01) < 0.011
+
+
+def test_what_the_data_cannot_say_is_none():
+    assert detectable_drop([-0.1]) is None
+    assert detectable_drop([0.0, 0.0]) is None
+    assert detectable_drop(np.linspace(-1, 1, 5), alpha=0.05) is None
+    assert detectable_drop(np.linspace(-1, 1, 6), alpha=0.05) is not None
+    assert detectable_drop(np.linspace(-1, 1, 6), alpha=0.05, strata=[0, 0, 0, 0, 0, 1]) is None
+    assert detectable_drop(np.linspace(-1, 1, 500), alpha=0.05 / 600) is None
+
+
+def test_groups_are_drawn_apart_and_add_up():
+    rng = np.random.default_rng(4)
+    differences, strata = np.append(rng.normal(-3, 1, 40), rng.normal(3, 1, 60)), [0] * 40 + [1] * 60
+    parts = np.array([40 * differences[:40].var(ddof=1), 60 * differences[40:].var(ddof=1)]) / 100**2
+    freedom = parts.sum() ** 2 / (parts**2 / [39, 59]).sum()
+    t = stats.t(freedom).ppf
+    expected = (t(0.975) + t(0.8) * math.sqrt(1 + t(0.975) ** 2 / (2 * freedom))) * math.sqrt(parts.sum())
+    assert detectable_drop(differences, strata=strata) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_interval_within_groups_is_scipys_of_several_samples():
+    rng = np.random.default_rng(9)
+    small, large = rng.normal(0.2, 0.3, 12), rng.normal(-0.1, 0.1, 80)
+    # Weighted so that the plain mean is the mean of the two means.
+    values = np.append(small / 12, large / 80) * 92 / 2
+    ours = bootstrap_mean(values, strata=[0] * 12 + [1] * 80)
+    theirs = stats.bootstrap(
+        (small, large), lambda x, y, axis: (x.mean(axis=axis) + y.mean(axis=axis)) / 2,
+        n_resamples=10_000, method="percentile", rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert sum(values) / 92 == pytest.approx((small.mean() + large.mean()) / 2)
+    # Monte-Carlo error of an end, as above, of both.
+    spread = math.hypot(small.std() / math.sqrt(12), large.std() / math.sqrt(80)) / 2
+    assert ours == pytest.approx(tuple(theirs), abs=5 * math.sqrt(2 * 0.025 * 0.975 / 10_000) / 0.0584 * spread)
 
 
 # Mistakes.
 
 
-@pytest.mark.parametrize("statistic", [paired_bootstrap, paired_randomisation, detectable_drop])
+@pytest.mark.parametrize("statistic", [paired_bootstrap, paired_randomisation])
 def test_a_paired_statistic_refuses_what_does_not_pair(statistic):
     with pytest.raises(HarnessError, match="no query"):
         statistic([], [])
@@ -270,6 +342,11 @@ def test_a_paired_statistic_refuses_what_does_not_pair(statistic):
         statistic([[0.1, 0.2]], [[0.1, 0.2]])
 
 
-def test_the_interval_of_no_query_is_an_error():
+@pytest.mark.parametrize("statistic", [bootstrap_mean, detectable_drop])
+def test_a_statistic_of_differences_refuses_none_and_what_is_not_finite(statistic):
     with pytest.raises(HarnessError, match="no query"):
-        bootstrap_mean([])
+        statistic([])
+    with pytest.raises(ValueError, match="value 1 is nan"):
+        statistic([0.1, math.nan])
+    with pytest.raises(ValueError, match="each query has one group"):
+        statistic([0.1, 0.2], strata=[0])

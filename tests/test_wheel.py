@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -34,7 +33,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
     ).stdout.strip()
-    Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # Several: an environment may see its system's packages too.
+    places = [place for place in sys.path if place.endswith("site-packages")]
+    Path(site, "dependencies.pth").write_text("".join(f"{place}\n" for place in places))
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
     return home
 
@@ -56,6 +57,10 @@ def test_the_wheel_holds_cards_templates_and_demo(wheel: Path):
         "harness/_tasks/demo/english/corpus.jsonl",
         "harness/_tasks/demo/languages/README.md",
         "harness/rerankers/known.yaml",
+        "harness/leaderboard/models.yaml",
+        "harness/leaderboard/page.html",
+        "harness/leaderboard/page.css",
+        "harness/leaderboard/page.js",
         "harness/py.typed",
     ):
         assert name in names

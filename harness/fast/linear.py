@@ -1,7 +1,7 @@
 """Linear layers over a flat (tokens, features) array, by the fastest kernel of the machine.
 
-On a CPU, oneDNN multiplies by weights that were laid out for it once, with gelu or the residual sum
-computed on the way out. Its operators are private to torch, so every layer is tried when it is
+On a CPU, oneDNN multiplies by weights that were laid out for it once, with an activation, a gate or
+the residual sum computed on the way out. Its operators are private to torch, so every layer is tried when it is
 loaded: where they are absent, or differ from torch.nn.functional.linear, that is used instead.
 """
 
@@ -34,9 +34,21 @@ class Linear:
         """The exact (erf) gelu of the product."""
         return functional.gelu(self(x))
 
+    def gelu_tanh(self, x: Any) -> Any:
+        """Gelu of the product, by its approximation with tanh."""
+        return functional.gelu(self(x), approximate="tanh")
+
+    def silu(self, x: Any) -> Any:
+        """Silu of the product."""
+        return functional.silu(self(x))
+
     def plus(self, x: Any, residual: Any) -> Any:
         """The product and a residual of its shape."""
         return self(x) + residual
+
+    def times(self, x: Any, gate: Any) -> Any:
+        """The product, each of its numbers multiplied by the gate's."""
+        return self(x) * gate
 
 
 class _Prepacked(Linear):
@@ -51,8 +63,17 @@ class _Prepacked(Linear):
     def gelu(self, x: Any) -> Any:
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "none")
 
+    def gelu_tanh(self, x: Any) -> Any:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "tanh")
+
+    def silu(self, x: Any) -> Any:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "swish", [], "")
+
     def plus(self, x: Any, residual: Any) -> Any:
         return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
+
+    def times(self, x: Any, gate: Any) -> Any:
+        return torch.ops.mkldnn._linear_pointwise.binary(x, gate, self.weight, self.bias, "mul")
 
 
 def linear(weight: Any, bias: Any) -> Linear:
@@ -72,8 +93,10 @@ def _agree(fast: Linear, plain: Linear) -> bool:
     generator = torch.Generator().manual_seed(0)
     rows, columns = plain.weight.shape
     x = torch.randn(_TRIED_TOKENS, columns, generator=generator).to(plain.weight.dtype)
-    residual = torch.randn(_TRIED_TOKENS, rows, generator=generator).to(plain.weight.dtype)
-    pairs = [(fast(x), plain(x)), (fast.gelu(x), plain.gelu(x)), (fast.plus(x, residual), plain.plus(x, residual))]
+    other = torch.randn(_TRIED_TOKENS, rows, generator=generator).to(plain.weight.dtype)
+    pairs = [(fast(x), plain(x)), (fast.plus(x, other), plain.plus(x, other))]
+    pairs += [(fast.times(x, other), plain.times(x, other)), (fast.gelu(x), plain.gelu(x))]
+    pairs += [(fast.gelu_tanh(x), plain.gelu_tanh(x)), (fast.silu(x), plain.silu(x))]
     return all(_close(found, expected) for found, expected in pairs)
 
 

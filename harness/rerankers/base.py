@@ -9,14 +9,18 @@ whole list).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..digest import digest_of_settings
 from ..types import DocumentText, QueryText
+
+if TYPE_CHECKING:
+    from ..models import ModelSource
+    from .origin import Origin
 
 __all__ = ["ListModel", "PairModel", "Prepared", "Reranker", "RerankerSpec", "sigmoid"]
 
@@ -96,6 +100,10 @@ class Reranker:
     Its spec has the sentence too, so that scores made with another one are never taken for its own."""
     newly_initialised: list[str] = field(default_factory=list)
     """Weights that a plug-in's model lacked and its library filled with random numbers."""
+    source: ModelSource | None = None
+    """The model's files, where it has any of its own."""
+    origin: Origin | None = field(default=None, repr=False)
+    """What a worker opens to have the same; None where the scores are computed in this process alone."""
     _model: Any = field(default=None, repr=False)
 
     def load(self) -> Any:
@@ -106,7 +114,11 @@ class Reranker:
 
     def for_task(self, prompt: str) -> Reranker:
         """The reranker as it is used on a data set whose task sentence is `prompt`; mostly itself."""
-        return self.bind(prompt) if self.bind else self
+        if self.bind is None:
+            return self
+        bound = self.bind(prompt)
+        bound.origin = replace(self.origin, task_prompt=prompt) if self.origin else None
+        return bound
 
 
 def sigmoid(margins: NDArray[np.float32]) -> NDArray[np.float32]:

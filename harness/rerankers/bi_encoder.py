@@ -35,7 +35,8 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
 
     @once
     def encoder() -> Encoder:
-        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=options.trust_remote_code)
+        trust, workers = options.trust_remote_code, options.workers
+        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=trust, workers=workers)
 
     def reranker(task_prompt: str, more: Mapping[str, object], bind: Callable[[str], Reranker] | None) -> Reranker:
         settings = tuple(sorted({**spec.settings, "join": JOIN_RULE, **more}.items()))

@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import plan_batches
 from ..errors import HarnessError
+from ..fast import knows_decoder, note_of, pack_causal
+from ..fast.sharing import Sharing
 from ..loading import load_weights
 from ..models import ModelSource, snapshot
 from ..options import Options
@@ -25,6 +28,7 @@ from ..tokenization import Tokenizer, load_tokenizer, token_limit
 from ..types import DocumentText, QueryText
 from . import selfrag
 from .base import Reranker, RerankerSpec, sigmoid
+from .grouped import GroupedPairs
 from .prompts import Prompter, Prompts
 from .settings import Reader, one_of, read_settings, whole_number
 from .template import Rule, Template, read_template, template_names
@@ -47,6 +51,10 @@ class Scoring:
     def answer(self) -> int:
         """How many tokens the model writes after a prompt; they need positions too."""
         return self.full.max_new_tokens if self.full else int(self.vllm)
+
+    def packs(self, source: ModelSource) -> bool:
+        """Whether the model's weights are taken to the fast path, as far as its config.json tells."""
+        return not self.full and not self.vllm and knows_decoder(source.config)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -94,7 +102,8 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         **scoring.settings,
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
-    return [Reranker(spec, lambda: CausalModel(source, options, template, rule, scoring), source.note)]
+    note = source.note if scoring.vllm else note_of(source.config, source.note, known=scoring.packs(source))
+    return [Reranker(spec, lambda: CausalModel(source, options, template, rule, scoring), note)]
 
 
 def _scoring(source: ModelSource, template: Template, chosen: Mapping[str, object]) -> Scoring:
@@ -158,12 +167,14 @@ class CausalModel:
         self.prompter = Prompter(self.tokenizer, template, rule, positions, source.config.get("bos_token_id"))
         self.labels = self._label_ids()
         self.terms = selfrag.terms(self._piece_id) if scoring.full else None
+        self.packs = scoring.packs(source)
         self._model: Any = None
 
     @property
     def model(self) -> Any:
         """The weights, with a head that has the labels' rows only, in the order of `labels`; all rows for
-        a model that writes.
+        a model that writes. A `fast.decoder.PackedLastToken`, or the transformers model where it has
+        no fast path.
 
         The head works in float32 whatever the dtype: rounded logits tie. Raises HarnessError where
         the weights do not fit (see `loading.load_weights`).
@@ -177,11 +188,14 @@ class CausalModel:
                 device=self.options.device,
                 trust_remote_code=self.options.trust_remote_code,
             )
-            head = model.get_output_embeddings()
-            rows = range(len(head.weight)) if self.scoring.full else self.labels
-            model.set_output_embeddings(_exact_head(head, rows))
-            self._model = model
+            self._model = (pack_causal(model, self.labels) if self.packs else None) or self._plain(model)
         return self._model
+
+    def _plain(self, model: Any) -> Any:
+        head = model.get_output_embeddings()
+        rows = range(len(head.weight)) if self.scoring.full else self.labels
+        model.set_output_embeddings(_exact_head(head, rows))
+        return model
 
     @property
     def engine(self) -> Any:
@@ -206,19 +220,31 @@ class CausalModel:
         """P(positive) for the score `softmax`; else the margin itself, as its authors publish it."""
         return sigmoid(margins) if self.template.score == "softmax" and not self.scoring.full else margins
 
-    def margins(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """The float32 margin after each row of ids, shape (rows,)."""
+    def margins(self, rows: Sequence[NDArray[np.int32]], sharing: Sharing | None = None) -> NDArray[np.float32]:
+        """The float32 margin after each row of ids, shape (rows,); `sharing` is of the same rows."""
         if self.scoring.full and self.terms:
             return selfrag.full_scores(self.model, rows, self.terms, self.scoring.full)
         if self.scoring.vllm:
             positive, negative = self.labels
             return label_margins(self.engine, rows, positive, negative)
-        logits = self.logits(rows)
+        logits = self.logits(rows, sharing)
         found: NDArray[np.float32] = logits[:, 0] - logits[:, 1] if logits.shape[1] == 2 else logits[:, 0]
         return found
 
-    def logits(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """Float32 logits of the labels after each row of ids, shape (rows, labels).
+    def logits(self, rows: Sequence[NDArray[np.int32]], sharing: Sharing | None = None) -> NDArray[np.float32]:
+        """Float32 logits of the labels after each row of ids, shape (rows, labels)."""
+        from ..fast.decoder import PackedLastToken
+
+        if isinstance(self.model, PackedLastToken):
+            return self.model.logits(rows, sharing)
+        found = np.empty((len(rows), len(self.labels)), np.float32)
+        # Batches that were planned to be packed are larger when they are padded.
+        for part in plan_batches([len(ids) for ids in rows], self.options.batch_tokens):
+            found[part] = self._padded_logits([rows[row] for row in part])
+        return found
+
+    def _padded_logits(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """The logits as transformers computes them.
 
         Padding stands on the right, where a causal model's real tokens never see it: any id will do,
         and positions need no shift.
@@ -271,7 +297,7 @@ class CausalModel:
 
 
 @dataclass
-class CausalPairs:
+class CausalPairs(GroupedPairs):
     """The pairs of one request."""
 
     model: CausalModel
@@ -280,12 +306,23 @@ class CausalPairs:
     lost: NDArray[np.int64]
     also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
+    @property
+    def packs(self) -> bool:
+        return self.model.packs
+
+    @property
+    def queries(self) -> NDArray[np.int64]:
+        return self.prompts.queries
+
+    def row_ids(self, row: int) -> NDArray[np.int32]:
+        return self.prompts.ids(row)
+
     def token_ids(self, row: int) -> list[int]:
         """The ids that the model gets for one pair."""
         return [int(token) for token in self.prompts.ids(row)]
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self.model.margins([self.prompts.ids(row) for row in rows])
+        return self.model.margins([self.prompts.ids(row) for row in rows], self.sharing_of(rows))
 
 
 def _exact_head(head: Any, rows: Sequence[int]) -> Any:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..checkpoint import read_weights
 from ..errors import HarnessError
+from ..fast import note_of
 from ..loading import load_weights
 from ..models import ModelSource, snapshot
 from ..options import Options
@@ -83,7 +84,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         raise HarnessError(f"{source.name} is no EncT5 model: that is a T5 encoder with its tokenizer in spiece.model")
     settings = {**parts, "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION}
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
-    return [Reranker(spec, lambda: EncT5(source, options, layout), source.note)]
+    return [Reranker(spec, lambda: EncT5(source, options, layout), note_of(source.config, source.note))]
 
 
 class EncT5:

@@ -8,16 +8,23 @@ real members), and positions count anew. Source: FlagEmbedding 1.3.5, `CostWiseG
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import HarnessError
 from ..models import ModelSource
 from ..options import Options
-from .decoder import LayeredDecoder, Spans, named_shapes, read_numbers, rotary, rotate, split_heads
+from .ab_prompt import AbInput
+from .decoder import LayeredDecoder, named_shapes, read_numbers
 
-__all__ = ["Economy", "Gemma2", "Gemma2Config", "compress"]
+if TYPE_CHECKING:
+    from ..fast.decoder_batch import Passages
+    from ..fast.decoder_weights import DecoderShape
+
+__all__ = ["Economy", "Gemma2", "Gemma2Config"]
 
 _FIXED = {
     "attention_bias": False,
@@ -107,95 +114,35 @@ class Gemma2(LayeredDecoder):
         self.config, self.economy, self.softcap = config, economy, config.final_logit_softcapping
         super().__init__(source, config, heads, options)
 
-    def last_states(self, ids: Any, spans: Spans) -> Any:
-        import torch
-        import torch.nn.functional as F  # noqa: N812
-
-        states = F.embedding(ids, self.weights["model.embed_tokens.weight"])
-        # Rounded to the model's precision before it multiplies, as in the original: 59.75 for √3584 in bfloat16.
-        states = states * torch.tensor(self.config.hidden_size**0.5, dtype=states.dtype, device=states.device)
-        rows = torch.arange(len(ids), device=ids.device)
-        found = []
-        for layer in range(self.depth):
-            if layer and layer in self.economy.compress_layers and self.economy.compress_ratio > 1:
-                states, spans = compress(states, spans, self.economy.compress_ratio)
-            states = self._block(layer, states)
-            if layer + 1 in self.heads:
-                found.append(self._norm(states[rows, spans.length - 1], "model.norm"))
-        return torch.stack(found)
-
-    def _block(self, layer: int, states: Any) -> Any:
-        import torch.nn.functional as F  # noqa: N812
-
-        place = f"model.layers.{layer}"
-        seen = self._attention(layer, self._norm(states, f"{place}.input_layernorm"))
-        states = states + self._norm(seen, f"{place}.post_attention_layernorm")
-        inputs = self._norm(states, f"{place}.pre_feedforward_layernorm")
-        opened = F.gelu(self.linear(inputs, f"{place}.mlp.gate_proj"), approximate="tanh")
-        folded = self.linear(opened * self.linear(inputs, f"{place}.mlp.up_proj"), f"{place}.mlp.down_proj")
-        return states + self._norm(folded, f"{place}.post_feedforward_layernorm")
-
-    def _attention(self, layer: int, inputs: Any) -> Any:
-        import torch.nn.functional as F  # noqa: N812
-
-        config, place = self.config, f"model.layers.{layer}.self_attn"
-        heads, narrow = config.num_attention_heads, config.num_key_value_heads
-        turn = rotary(inputs.shape[1], config.head_dim, config.rope_theta, inputs.device)
-        queries = rotate(split_heads(self.linear(inputs, f"{place}.q_proj"), heads), turn)
-        keys = rotate(split_heads(self.linear(inputs, f"{place}.k_proj"), narrow, heads // narrow), turn)
-        values = split_heads(self.linear(inputs, f"{place}.v_proj"), narrow, heads // narrow)
-        scale = config.query_pre_attn_scalar**-0.5
-        window = config.sliding_window if layer % 2 == 0 else inputs.shape[1]
-        if self.economy.softcap and config.attn_logit_softcapping is not None:
-            seen = _capped_attention(queries * scale, keys, values, window, config.attn_logit_softcapping)
-        elif window < inputs.shape[1]:
-            mask = _seen_by(inputs.shape[1], window, inputs.device)
-            seen = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scale)
-        else:
-            seen = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, scale=scale)
-        return self.linear(seen.transpose(1, 2).flatten(2), f"{place}.o_proj")
-
-    def _norm(self, states: Any, name: str) -> Any:
-        """RMSNorm in float32; Gemma stores its weights less one."""
+    def shape(self, depth: int, dtype: Any) -> DecoderShape:
         import torch
 
-        single = states.float()
-        scaled = single * torch.rsqrt(single.pow(2).mean(-1, keepdim=True) + self.config.rms_norm_eps)
-        return (scaled * (1.0 + self.weights[f"{name}.weight"].float())).to(states.dtype)
+        from ..fast.cascade import Attention
+        from ..fast.decoder_weights import DecoderShape, frequencies
 
+        config = self.config
+        cap = config.attn_logit_softcapping if self.economy.softcap else None
+        windows = [config.sliding_window if layer % 2 == 0 else None for layer in range(depth)]
+        return DecoderShape(
+            layers=depth,
+            heads=config.num_attention_heads,
+            key_value_heads=config.num_key_value_heads,
+            head_size=config.head_dim,
+            eps=config.rms_norm_eps,
+            frequencies=frequencies(config.head_dim, config.rope_theta),
+            activation="gelu_tanh",
+            attention=tuple(Attention(config.query_pre_attn_scalar**-0.5, cap, window) for window in windows),
+            # Rounded to the model's precision before it multiplies, as in the original: 59.75 for √3584 in bfloat16.
+            embedding_scale=float(torch.tensor(config.hidden_size**0.5, dtype=dtype)),
+            less_one=True,
+            normed_outputs=True,
+        )
 
-def _seen_by(tokens: int, window: int, device: Any) -> Any:
-    """Which positions (columns) each position (rows) attends to: itself and the `window` − 1 before it."""
-    import torch
+    def passages(self, inputs: Sequence[AbInput]) -> Passages | None:
+        from ..fast.decoder_batch import Passages
 
-    return torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril().triu(1 - window)
-
-
-def _capped_attention(queries: Any, keys: Any, values: Any, window: int, cap: float) -> Any:
-    import torch
-
-    weights = torch.tanh(queries @ keys.transpose(2, 3) / cap) * cap
-    weights = weights.masked_fill(~_seen_by(weights.shape[-1], window, weights.device), -torch.inf)
-    return weights.softmax(-1, dtype=torch.float32).to(values.dtype) @ values
-
-
-def compress(states: Any, spans: Spans, ratio: int) -> tuple[Any, Spans]:
-    """The states (rows, tokens, hidden) with every passage's replaced by the means of `ratio` neighbours.
-
-    Each new state gathers its members one after another, so a sum has one order on every device.
-    """
-    import torch
-
-    groups = (spans.stop - spans.start + ratio - 1) // ratio
-    length = spans.length - (spans.stop - spans.start) + groups
-    place = torch.arange(int(length.max()), device=states.device)
-    start, stop, end = spans.start[:, None], spans.stop[:, None], (spans.start + groups)[:, None]
-    inside = (place >= start) & (place < end)
-    first = torch.where(inside, start + (place - start) * ratio, torch.where(place < start, place, place - end + stop))
-    members = torch.where(inside, (stop - first).clamp(max=ratio), 1)
-    total = torch.zeros(*first.shape, states.shape[-1], device=states.device)
-    for member in range(ratio):
-        source = (first + member).clamp(max=states.shape[1] - 1)
-        taken = states.gather(1, source[..., None].expand_as(total))
-        total += torch.where((member < members)[..., None], taken.float(), 0.0)
-    return (total / members[..., None]).to(states.dtype), Spans(spans.start, spans.start + groups, length)
+        if self.economy.compress_ratio == 1:
+            return None
+        start, stop = np.array([(entry.start, entry.stop) for entry in inputs], np.int64).T
+        layers = tuple(layer for layer in self.economy.compress_layers if layer)
+        return Passages(start, stop, self.economy.compress_ratio, layers)

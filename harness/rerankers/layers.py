@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HarnessError
+from ..fast.sharing import Sharing
 from ..models import ModelSource, snapshot
 from ..tokenization import Tokenizer, load_tokenizer
 from ..types import DocumentText, QueryText
 from .ab_prompt import AbInput, AbInputs, AbRule, AbTemplate, bos_id
 from .base import Reranker, RerankerSpec, sigmoid
+from .grouped import GroupedPairs
 
 __all__ = ["Network", "choose_layers", "layer_numbers", "open_layers"]
 
@@ -27,8 +29,8 @@ __all__ = ["Network", "choose_layers", "layer_numbers", "open_layers"]
 class Network(Protocol):
     """A loaded decoder with a head for each layer."""
 
-    def margins(self, inputs: Sequence[AbInput]) -> NDArray[np.float32]:
-        """The logits at each input's last token, shape (layers, inputs)."""
+    def margins(self, inputs: Sequence[AbInput], sharing: Sharing | None = None) -> NDArray[np.float32]:
+        """The logits at each input's last token, shape (layers, inputs); `sharing` is of the same inputs."""
         ...
 
 
@@ -58,13 +60,14 @@ def open_layers(
     load_network: Callable[[], Network],
     *,
     normalize: bool,
+    shrinks: bool = False,
     note: str | None = None,
 ) -> list[Reranker]:
     """One reranker for each spec of `layers`, in the order in which the network gives their margins.
 
-    `note` is what the user should know of them, beside how the revision was found.
+    `shrinks` says that passages are compressed, so that no part of them is shared. `note` is what the user should know of them, beside how the revision was found.
     """
-    shared = _Shared(source, rule, [spec.fingerprint for spec in layers], load_network, normalize)
+    shared = _Shared(source, rule, [spec.fingerprint for spec in layers], load_network, normalize, shrinks)
 
     def loader(place: int) -> Callable[[], LayerModel]:
         return lambda: LayerModel(shared, place, shared.template)
@@ -82,6 +85,7 @@ class _Shared:
     fingerprints: list[str]
     load_network: Callable[[], Network]
     normalize: bool
+    shrinks: bool
 
     @cached_property
     def template(self) -> AbTemplate:
@@ -104,7 +108,8 @@ class LayerModel:
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
     ) -> LayerPairs:
-        return LayerPairs(self.shared, self.place, self.template.fill(queries, documents, pairs))
+        inputs = self.template.fill(queries, documents, pairs)
+        return LayerPairs(self.shared, self.place, inputs, inputs.lengths, inputs.lost)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -116,28 +121,33 @@ class LayerModel:
 
 
 @dataclass
-class LayerPairs:
+class LayerPairs(GroupedPairs):
     """The pairs of one request, scored at one layer and, in passing, at the others."""
 
     shared: _Shared
     place: int
     inputs: AbInputs
+    lengths: NDArray[np.int64]
+    lost: NDArray[np.int64]
     also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
-        return self.inputs.lengths
+    def queries(self) -> NDArray[np.int64]:
+        return self.inputs.pairs[:, 0]
 
     @property
-    def lost(self) -> NDArray[np.int64]:
-        return self.inputs.lost
+    def shareable(self) -> Callable[[int], int] | None:
+        return (lambda row: self.inputs[row].start) if self.shared.shrinks else None
+
+    def row_ids(self, row: int) -> list[int]:
+        return self.inputs[row].ids
 
     def token_ids(self, row: int) -> list[int]:
         """The ids that the model gets for the pair in `row`."""
         return self.inputs[row].ids
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        found = self.shared.network.margins([self.inputs[row] for row in rows])
+        found = self.shared.network.margins([self.inputs[row] for row in rows], self.sharing_of(rows))
         others = dict(zip(self.shared.fingerprints, found, strict=True))
         own: NDArray[np.float32] = others.pop(self.shared.fingerprints[self.place])
         self.also = others

@@ -72,7 +72,8 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     def load() -> Gemma2:
         return Gemma2(source, config, heads, economy, options)
 
-    return open_layers(source, rule, specs, load, normalize=normalize, note=_note(heads, config))
+    shrinks = economy.compress_ratio > 1
+    return open_layers(source, rule, specs, load, normalize=normalize, shrinks=shrinks, note=_note(heads, config))
 
 
 def _economy(chosen: dict[str, Any], config: Gemma2Config, deepest: int, name: str) -> Economy:

@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..models import ModelSource
 from ..options import Options
-from .decoder import LayeredDecoder, Spans, named_shapes, read_numbers, rotary, rotate, split_heads
+from .decoder import LayeredDecoder, named_shapes, read_numbers
+
+if TYPE_CHECKING:
+    from ..fast.decoder_weights import DecoderShape
 
 __all__ = ["MiniCPM", "MiniCPMConfig"]
 
@@ -84,44 +87,20 @@ class MiniCPM(LayeredDecoder):
         self.config = config
         super().__init__(source, config, {layer: layer - config.start_layer for layer in layers}, options)
 
-    def last_states(self, ids: Any, spans: Spans) -> Any:
-        import torch
-        import torch.nn.functional as F  # noqa: N812
+    def shape(self, depth: int, dtype: Any) -> DecoderShape:
+        from ..fast.cascade import Attention
+        from ..fast.decoder_weights import DecoderShape, frequencies
 
-        states = F.embedding(ids, self.weights["model.embed_tokens.weight"]) * self.config.scale_emb
-        turn = rotary(ids.shape[1], self.config.head_dim, self.config.rope_theta, ids.device)
-        rows = torch.arange(len(ids), device=ids.device)
-        found = []
-        for layer in range(self.depth):
-            states = self._block(f"model.layers.{layer}", states, turn)
-            if layer + 1 in self.heads:
-                found.append(self._norm(states[rows, spans.length - 1], "model.norm"))
-        return torch.stack(found)
-
-    def _block(self, place: str, states: Any, turn: tuple[Any, Any]) -> Any:
-        import torch.nn.functional as F  # noqa: N812
-
-        depth = self.config.scale_depth / math.sqrt(self.config.num_hidden_layers)
-        inputs = self._norm(states, f"{place}.input_layernorm")
-        states = states + self._attention(f"{place}.self_attn", inputs, turn) * depth
-        inputs = self._norm(states, f"{place}.post_attention_layernorm")
-        gated = F.silu(self.linear(inputs, f"{place}.mlp.gate_proj")) * self.linear(inputs, f"{place}.mlp.up_proj")
-        return states + self.linear(gated, f"{place}.mlp.down_proj") * depth
-
-    def _attention(self, place: str, inputs: Any, turn: tuple[Any, Any]) -> Any:
-        import torch.nn.functional as F  # noqa: N812
-
-        heads, narrow = self.config.num_attention_heads, self.config.num_key_value_heads
-        queries = rotate(split_heads(self.linear(inputs, f"{place}.q_proj"), heads), turn)
-        keys = rotate(split_heads(self.linear(inputs, f"{place}.k_proj"), narrow, heads // narrow), turn)
-        values = split_heads(self.linear(inputs, f"{place}.v_proj"), narrow, heads // narrow)
-        seen = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-        return self.linear(seen.transpose(1, 2).flatten(2), f"{place}.o_proj")
-
-    def _norm(self, states: Any, name: str) -> Any:
-        """RMSNorm in float32, weighted in the model's own precision."""
-        import torch
-
-        single = states.float()
-        scaled = single * torch.rsqrt(single.pow(2).mean(-1, keepdim=True) + self.config.rms_norm_eps)
-        return scaled.to(states.dtype) * self.weights[f"{name}.weight"]
+        config = self.config
+        return DecoderShape(
+            layers=depth,
+            heads=config.num_attention_heads,
+            key_value_heads=config.num_key_value_heads,
+            head_size=config.head_dim,
+            eps=config.rms_norm_eps,
+            frequencies=frequencies(config.head_dim, config.rope_theta),
+            activation="silu",
+            attention=(Attention(config.head_dim**-0.5),) * depth,
+            embedding_scale=config.scale_emb,
+            depth_scale=config.scale_depth / math.sqrt(config.num_hidden_layers),
+        )

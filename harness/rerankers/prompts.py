@@ -82,7 +82,7 @@ class Prompter:
                 columns.append(Column(self._pieces(part, chosen), pairs[:, 1]))
             else:
                 columns.append(Column(self._pieces(part, [(nobody, nothing)]), np.zeros(len(pairs), np.int64)))
-        return Prompts(self, columns)
+        return Prompts(self, columns, pairs[:, 0])
 
     def fit(self, ids: NDArray[np.int32], ranks: NDArray[np.int8], kept: int) -> NDArray[np.int32]:
         """`kept` of a body's ids, by the rule's cut."""
@@ -163,8 +163,10 @@ class Column:
 class Prompts:
     """The prompts of one request; a row's ids are joined when they are asked for."""
 
-    def __init__(self, prompter: Prompter, columns: list[Column]) -> None:
+    def __init__(self, prompter: Prompter, columns: list[Column], queries: NDArray[np.int64]) -> None:
         self._prompter, self._columns = prompter, columns
+        self.queries = queries
+        """The query's index of each prompt, shape (n,)."""
         self._kept = prompter.kept(columns)
         self.lengths: NDArray[np.int64] = self._kept + len(prompter.before) + len(prompter.after)
         """Tokens of each prompt, shape (n,)."""

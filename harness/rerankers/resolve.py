@@ -18,6 +18,7 @@ from ..models import ModelSource, open_model
 from ..options import Options
 from ..recipes import is_late_interaction
 from .base import Reranker
+from .origin import Origin, PluginFile
 
 __all__ = ["FAMILIES", "known_models", "open_rerankers", "template_names"]
 
@@ -53,7 +54,8 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
     if family == remote.FAMILY or (family is None and remote.is_remote(name)):
         return [remote.open_remote(name, options)]
     if family == plugin.FAMILY or (family is None and plugin.is_plugin(name)):
-        return [plugin.open_plugin(name, options)]
+        found = plugin.open_plugin(name, options)
+        return _with_origin([found], plugin.FAMILY, PluginFile.read(name), options)
     source = open_model(name, cache, rehash=options.rehash)
     known = known_models().get(source.name, {})
     chosen = family or str(known.get("family") or _family_of(source))
@@ -61,7 +63,16 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
         options = _with_settings(options, known.get("settings") or {})
     module = importlib.import_module(f".{FAMILIES[chosen]}", __package__)
     opened: list[Reranker] = module.open_family(source, options, cache)
-    return opened
+    opened = [replace(reranker, source=source) for reranker in opened]
+    # A bi-encoder's dot products stay here, beside its store of vectors: its encoder has the workers.
+    return opened if chosen == "bi-encoder" else _with_origin(opened, chosen, source, options)
+
+
+def _with_origin(
+    opened: list[Reranker], family: str, source: ModelSource | PluginFile, options: Options
+) -> list[Reranker]:
+    origin = Origin(family, source, replace(options, workers=None))
+    return [replace(reranker, origin=origin) for reranker in opened]
 
 
 def template_names() -> dict[str, tuple[str, str]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..digest import digest_of_settings
 from ..errors import HarnessError
+from ..fast import note_of
 from ..loading import load_weights
 from ..models import ModelSource, snapshot
 from ..options import Options
@@ -93,7 +94,13 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
     keep_end = truncation == "document"
-    return [Reranker(spec, lambda: Seq2Seq(source, options, template, max_length, keep_end=keep_end), source.note)]
+    return [
+        Reranker(
+            spec,
+            lambda: Seq2Seq(source, options, template, max_length, keep_end=keep_end),
+            note_of(source.config, source.note),
+        )
+    ]
 
 
 class Seq2Seq:

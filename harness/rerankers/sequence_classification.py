@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ..encoders import pad
 from ..errors import HarnessError
-from ..fast import note_of, pack
+from ..fast import note_of, pack_classifier
+from ..fast.sharing import Sharing
 from ..loading import load_weights
 from ..models import ModelSource, snapshot
 from ..options import Options
@@ -119,7 +120,8 @@ class PairClassifier:
 
     @cached_property
     def model(self) -> Any:
-        """The weights: a `fast.packed.PackedEncoder`, or the transformers model where it has no fast path.
+        """The weights: a `fast.packed.PackedEncoder` or `fast.decoder.PackedLastToken`, or the transformers
+        model where it has no fast path.
 
         Raises HarnessError where they do not fit (see `loading.load_weights`).
         """
@@ -133,7 +135,7 @@ class PairClassifier:
         )
         # Decoders pool the last token that is not padding: model and batch must mean the same id.
         model.config.pad_token_id = self.tokenizer.pad_id
-        return pack(model) or model
+        return pack_classifier(model) or model
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
@@ -153,10 +155,15 @@ class PairClassifier:
         """The margin, or its sigmoid; with two labels the sigmoid is softmax[1]."""
         return sigmoid(margins) if self.normalize else margins
 
-    def logits(self, ids: list[list[int]], types: list[list[int]]) -> NDArray[np.float32]:
-        """Raw float32 logits, shape (batch, labels), of rows of token ids."""
+    def logits(
+        self, ids: list[list[int]], types: list[list[int]], sharing: Sharing | None = None
+    ) -> NDArray[np.float32]:
+        """Raw float32 logits, shape (batch, labels), of rows of token ids; `sharing` is of the same rows."""
+        from ..fast.decoder import PackedLastToken
         from ..fast.packed import PackedEncoder
 
+        if isinstance(self.model, PackedLastToken):
+            return self.model.logits([_without_padding(row, self.tokenizer.pad_id) for row in ids], sharing)
         kinds = types if self.source.config.get("type_vocab_size", 1) > 1 else None
         if isinstance(self.model, PackedEncoder):
             return self.model.logits(ids, kinds)
@@ -175,11 +182,19 @@ class PairClassifier:
             found: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
         return found
 
-    def margins(self, ids: list[list[int]], types: list[list[int]]) -> NDArray[np.float32]:
+    def margins(
+        self, ids: list[list[int]], types: list[list[int]], sharing: Sharing | None = None
+    ) -> NDArray[np.float32]:
         """The float32 margin of each row: its logit, or with two labels logit 1 − logit 0."""
-        logits = self.logits(ids, types)
+        logits = self.logits(ids, types, sharing)
         found: NDArray[np.float32] = logits[:, 0] if self.labels == 1 else logits[:, 1] - logits[:, 0]
         return found
+
+
+def _without_padding(ids: list[int], pad_id: int) -> list[int]:
+    """Up to the last id that is not padding: what stands there is pooled, and it sees nothing behind it."""
+    last = next((place for place in range(len(ids), 0, -1) if ids[place - 1] != pad_id), len(ids))
+    return ids[:last]
 
 
 @dataclass

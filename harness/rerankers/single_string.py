@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HarnessError
+from ..fast import knows_decoder
 from ..models import ModelSource
 from ..options import Options
 from ..text import join_document, join_query
 from ..tokenization import Tokenizer
 from ..types import DocumentText, QueryText
+from .grouped import GroupedPairs
 from .sequence_classification import PairClassifier
 
 __all__ = ["SingleStringClassifier", "SingleStrings"]
@@ -53,7 +55,7 @@ class SingleStringClassifier(PairClassifier):
                 whole[len(ids)] = len(entry.ids) + (entry.ids[-1:] != [self.end])
                 ids.append(self._close(entry.ids))
         lengths = np.array([len(row) for row in ids], np.int64)
-        return SingleStrings(self, ids, lengths, whole - lengths)
+        return SingleStrings(self, ids, pairs, lengths, whole - lengths)
 
     def _close(self, ids: list[int]) -> NDArray[np.int32]:
         """The ids cut to max_length, the last of them the end: once, also where the tokenizer adds it itself."""
@@ -66,14 +68,26 @@ class SingleStringClassifier(PairClassifier):
 
 
 @dataclass
-class SingleStrings:
+class SingleStrings(GroupedPairs):
     """The pairs of one request, each as its ids."""
 
     model: SingleStringClassifier
     ids: list[NDArray[np.int32]]
+    pairs: NDArray[np.int64]
     lengths: NDArray[np.int64]
     lost: NDArray[np.int64]
     also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def packs(self) -> bool:
+        return knows_decoder(self.model.source.config)
+
+    @property
+    def queries(self) -> NDArray[np.int64]:
+        return self.pairs[:, 0]
+
+    def row_ids(self, row: int) -> NDArray[np.int32]:
+        return self.ids[row]
 
     def token_ids(self, row: int) -> list[int]:
         """The ids that the model gets for one pair."""
@@ -82,7 +96,7 @@ class SingleStrings:
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         ids = [self.token_ids(row) for row in rows]
-        return self.model.margins(ids, [[0] * len(row) for row in ids])
+        return self.model.margins(ids, [[0] * len(row) for row in ids], self.sharing_of(rows))
 
 
 def _end_id(source: ModelSource, tokenizer: Tokenizer) -> int:

@@ -7,9 +7,10 @@ import itertools
 from collections.abc import Callable, Iterable
 
 from . import languages
+from .languages import chosen
 from .standard import split
 
-__all__ = ["Analyzer", "analyzer"]
+__all__ = ["Analyzer", "analyzer", "chosen"]
 
 _MEMORY = 1 << 20
 _LONGEST_REMEMBERED = 32
@@ -39,9 +40,9 @@ class Analyzer:
     False where the language has no analyzer and gets its words in lower case, no more.
     """
 
-    def __init__(self, language: str) -> None:
-        chain = languages.chain(language)
-        self.language = languages.code(language)
+    def __init__(self, tag: str) -> None:
+        chain = languages.chain(tag)
+        self.language = languages.code(tag)
         self.name = chain.name
         self.version = chain.version
         self.known = chain.known
@@ -52,8 +53,11 @@ class Analyzer:
 
 
 def analyzer(language: str) -> Analyzer:
-    """The analyzer for `language`: an mteb code (`eng-Latn`, `zho-Hans`) or two letters (`en`, `zh`)."""
-    return _analyzer(languages.code(language))
+    """The analyzer for `language`: an mteb code (`eng-Latn`, `zho-Hans`), two letters (`en`), a choice (`zh-x-jieba`).
+
+    Raises HarnessError where a chosen one's package is not installed.
+    """
+    return _analyzer(languages.tag(language))
 
 
 _analyzer = functools.cache(Analyzer)

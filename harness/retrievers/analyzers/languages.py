@@ -1,9 +1,10 @@
 """Which analyzer each language has, as Anserini chooses among Lucene's, and what each is made of.
 
-Where ours differ from Lucene 9's: Japanese is cut in pairs and Thai in threes, since their words take
-a dictionary; Polish and Ukrainian, for the same reason, have no analyzer; Romanian writes ş and ţ as
-ș and ț first; Swahili, Yoruba and Vietnamese are words in lower case; Finnish and the Scandinavian
-languages have the stems of Snowball 3 where Lucene has those of Snowball 2 (rare words only).
+Where ours differ from Lucene 9's: Japanese is cut in pairs, since its words take a dictionary, and Thai
+in threes where the package with one is not installed (`segmenters`); Polish and Ukrainian, for the
+same reason, have no analyzer; Romanian writes ş and ţ as ș and ț first; Swahili, Yoruba and Vietnamese
+are words in lower case; Finnish and the Scandinavian languages have the stems of Snowball 3 where
+Lucene has those of Snowball 2 (rare words only).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ...errors import HarnessError, did_you_mean
 from .. import ANALYZERS_VERSION
 from . import arabic, european, indic, indonesian, porter
 from .filters import (
@@ -24,9 +26,10 @@ from .filters import (
     without_article,
     without_possessive,
 )
+from .segmenters import SEGMENTERS, chinese_words, japanese_words, thai_words
 from .standard import tokenize
 
-__all__ = ["Chain", "chain", "code"]
+__all__ = ["Chain", "chain", "chosen", "code", "tag"]
 
 Step = Callable[[str], str | None]
 
@@ -43,10 +46,17 @@ class Chain:
     tokens: Callable[[str], Iterable[str]] = tokenize
     snowball: bool = False
     known: bool = True
+    segmenter: str = ""
 
     @property
     def version(self) -> str:
-        """Changes with our rules, and with Snowball's where they take part."""
+        """Changes with our rules, and with Snowball's or a segmenter's where they take part.
+
+        Raises HarnessError where the segmenter's package is not installed.
+        """
+        if self.segmenter:
+            found = SEGMENTERS[self.segmenter]
+            return f"{ANALYZERS_VERSION}, {found.package} {found.needed()}"
         if not self.snowball:
             return ANALYZERS_VERSION
         import Stemmer
@@ -115,6 +125,7 @@ def _romanian(term: str) -> str:
 _CJK = Chain("CJKAnalyzer", (), cjk_terms)
 _ENGLISH = Chain("EnglishAnalyzer", (without_possessive, lower, _stop("english"), porter.stem))
 _STANDARD = Chain("StandardTokenizer, lower case", (lower,))
+_THREES = Chain("Thai letters in threes", (), thai_terms)
 _UNKNOWN = Chain("StandardTokenizer, lower case", (lower,), known=False)
 
 _CHAINS = {
@@ -166,7 +177,7 @@ _CHAINS = {
         "TeluguAnalyzer",
         (ascii_digits, indic.compose, indic.normalize_telugu, _stop("te"), indic.stem_telugu),
     ),
-    "th": Chain("Thai letters in threes", (), thai_terms),
+    "th": _THREES,
     "tr": Chain(
         "TurkishAnalyzer",
         (before_apostrophe, european.lower_turkish, _stop("tr"), _stem("turkish")),
@@ -176,6 +187,17 @@ _CHAINS = {
     "yo": _STANDARD,
     "zh": _CJK,
 }
+
+_CHOICES = {
+    "janome": ("ja", Chain("janome, then as JapaneseAnalyzer", (), japanese_words, segmenter="janome")),
+    "jieba": ("zh", Chain("jieba, for search", (), chinese_words, segmenter="jieba")),
+    "newmm": ("th", Chain("newmm, then as ThaiAnalyzer", (), thai_words, segmenter="newmm")),
+    "threes": ("th", _THREES),
+}
+"""What may take the place of a language's analyzer, by the name that `--retriever-set analyzer=` takes."""
+
+_PRIVATE = "-x-"
+"""A language whose analyzer is chosen is written with the choice as BCP 47's private subtag: `zh-x-jieba`."""
 
 _ISO_639_3 = {
     "ar": "ara arb",
@@ -217,6 +239,34 @@ def code(language: str) -> str:
     return _TWO_LETTERS.get(first, first)
 
 
-def chain(language: str) -> Chain:
-    """The analyzer for `language`; words in lower case where there is none."""
-    return _CHAINS.get(code(language), _UNKNOWN)
+def chosen(language: str, analyzer: str) -> str:
+    """`language` with the analyzer that is to take its own one's place, if that is one for it (`zh-x-jieba`).
+
+    Raises HarnessError for a name that is no choice, and where its package is not installed.
+    """
+    if analyzer not in _CHOICES:
+        raise HarnessError(
+            f'there is no analyzer "{analyzer}"; beside each language\'s own there are {", ".join(sorted(_CHOICES))}.'
+            f"{did_you_mean(analyzer, _CHOICES)}"
+        )
+    of_language, found = _CHOICES[analyzer]
+    if found.segmenter:
+        SEGMENTERS[found.segmenter].needed()
+    return f"{of_language}{_PRIVATE}{analyzer}" if code(language) == of_language else language
+
+
+def tag(language: str) -> str:
+    """The analyzer's one name for `language`: two letters, and the choice where there is one.
+
+    Thai is cut by `newmm` where its package is installed.
+    """
+    short, _, choice = code(language), *language.partition(_PRIVATE)[1:]
+    if not choice and short == "th" and SEGMENTERS["newmm"].version() is not None:
+        choice = "newmm"
+    return f"{short}{_PRIVATE}{choice}" if choice else short
+
+
+def chain(tag: str) -> Chain:
+    """The analyzer that a tag names; words in lower case where there is none."""
+    language, _, choice = tag.partition(_PRIVATE)
+    return _CHOICES[choice][1] if choice else _CHAINS.get(language, _UNKNOWN)

@@ -1,0 +1,36 @@
+"""Our measures and mteb's keys: one table for both directions.
+
+mteb writes trec_eval's measures as `ndcg_at_10`, `map_at_100`, `recall_at_100`, `mrr_at_10`,
+`precision_at_5`, `hit_rate_at_1`, of the same meaning as nDCG@10, MAP@100, R@100, RR@10, P@5 and
+Success@1 here. Judged@k has no key: mteb's `hole` asks whether a document was judged for any query,
+Judged@k whether it was judged for this one.
+"""
+
+from __future__ import annotations
+
+__all__ = ["POOLED", "SIDES", "mteb_key"]
+
+_KEYS = {
+    "nDCG": "ndcg", "MAP": "map", "R": "recall", "RR": "mrr", "P": "precision", "Success": "hit_rate",
+    "robustness": "robustness",
+}  # fmt: skip
+
+SIDES = ("og", "changed")
+"""The two instructions of FollowIR's queries: each side has its own figures, in mteb as here."""
+
+POOLED = "pooled"
+"""What marks mteb's figures over both sides together, which no measure of ours means."""
+
+
+def mteb_key(measure: str) -> tuple[str, str] | None:
+    """(side, key) of a measure as results print it: `nDCG@10` → ("", "ndcg_at_10"); None where mteb has none.
+
+    `MAP@1000 og` → ("og", "map_at_1000"): mteb nests both sides of FollowIR's tasks under their names.
+    """
+    name, _, side = measure.partition(" ")
+    if side not in ("", *SIDES):
+        return None
+    if name == "p-MRR":
+        return side, name
+    base, _, cutoff = name.partition("@")
+    return (side, f"{_KEYS[base]}_at_{cutoff}") if base in _KEYS and cutoff else None

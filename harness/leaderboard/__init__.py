@@ -1,0 +1,54 @@
+"""Leaderboards from results: `leaderboards/NAME.yaml` → NAME.md, NAME.csv, NAME.tex and NAME.html.
+
+    title: Demo suite
+    tasks: [SciFact, NFCorpus]        # tasks, aggregates or suites
+    suites: [FollowIR]                # the same, but only suites
+    measure: nDCG@10                  # instead of each task's headline
+    first_stages: [bm25]              # only these: `bm25`, `bm25 top 100`, `given lists`
+    rerankers: ["BAAI/*"]             # only these, as shell patterns
+    columns: [mean, tasks, trained]   # of the text tables; all that hold something where it is left out
+    results: [results]                # folders, relative to the working folder
+    oracle: yes                       # the best order of the same candidates, as a row
+    published: no                     # what papers and model cards say, as rows marked so
+    imported: [mteb.parquet]          # tables that `import` wrote
+    models:                           # what the harness does not know of a model
+      org/model: {parameters: 22713216, licence: mit, languages: [eng], trained_on: [MSMARCO], source: its card}
+
+- `board`       the YAML, checked
+- `columns`     tasks, languages, suites and means as weighted sums
+- `systems`     results → rows, none of them mixed up; `references` published and imported ones
+- `resampling`  intervals and pairwise p of all rows at once
+- `build`       the table: cells, ranks, what is missing; `facts` and `speed` what stands beside them
+- `as_markdown`, `as_csv`, `as_tex`, `as_html`   the forms; `words` what they say alike
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .as_csv import long_csv
+from .as_html import html
+from .as_markdown import markdown
+from .as_tex import tex
+from .board import Board, board_of, leaderboard_names, read_board
+from .build import Table, build_table
+
+__all__ = ["Board", "Table", "board_of", "build_table", "leaderboard_names", "read_board", "render", "write_board"]
+
+
+def render(table: Table) -> dict[str, str]:
+    """File name → text, for every form of the board."""
+    forms = {"md": markdown, "csv": long_csv, "tex": tex, "html": html}
+    return {f"{table.board.name}.{ending}": form(table) for ending, form in forms.items()}
+
+
+def write_board(board: Board, folder: Path, *, check: bool) -> list[str]:
+    """Write the board's files into `folder`; with `check`, only name those that are out of date."""
+    stale = []
+    for name, text in render(build_table(board)).items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != text.encode():
+            stale.append(name)
+            if not check:
+                path.write_bytes(text.encode())
+    return stale

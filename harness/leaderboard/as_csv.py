@@ -1,0 +1,63 @@
+"""A board as one long CSV: a line for every row and column, blanks where there is no figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from .build import Row, Table
+from .columns import Column
+
+__all__ = ["long_csv"]
+
+_HEAD = [
+    "rank", "kind", "reranker", "first_stage", "note", "column", "tasks", "measure", "mean", "low", "high", "data",
+    "source", "trained", "parameters", "licence", "languages", "pairs_per_second", "latency_p50", "hardware",
+]  # fmt: skip
+
+
+def long_csv(table: Table) -> str:
+    """Figures in the measure's own unit (p-MRR in [-1, 1]) with six digits; speeds beside their hardware."""
+    stream = io.StringIO()
+    writer: Any = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_HEAD)
+    view = table.views[0]
+    columns = dict.fromkeys((view.key, *view.columns, *table.languages))
+    for row in table.rows:
+        for column in columns:
+            writer.writerow([_inert(field) for field in (*_of_row(row), *_of_cell(row, column), *_known(row))])
+    return stream.getvalue()
+
+
+def _of_row(row: Row) -> list[str]:
+    system = row.system
+    name = "" if system.kind == "oracle" else system.name
+    return [str(row.ranks.get(0, "")), system.kind, name, system.stage, system.note]
+
+
+def _of_cell(row: Row, column: Column) -> list[str]:
+    cell = row.cells.get(column)
+    figures = ["", "", ""]
+    if cell is not None:
+        figures = [f"{value:.6f}" for value in (cell.mean, *(cell.interval or ()))] + [""] * (0 if cell.interval else 2)
+    return [column.name, " ".join(column.tasks), column.measure, *figures, cell.data if cell else "", row.system.source]
+
+
+def _known(row: Row) -> list[str]:
+    facts, speed = row.facts, row.speed
+    trained = "unknown" if row.trained is None else "yes: " + " ".join(row.trained) if row.trained else "no"
+    fast = ["", "", ""]
+    if speed is not None:
+        numbers = [f"{value:.6g}" if value else "" for value in (speed.pairs_per_second, speed.latency)]
+        fast = [*numbers, speed.hardware]
+    return [trained, str(facts.parameters or ""), facts.licence or "", " ".join(facts.languages or ()), *fast]
+
+
+def _inert(text: str) -> str:
+    """A spreadsheet must not take a name from outside for a formula; figures may be negative."""
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return text

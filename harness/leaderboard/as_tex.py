@@ -1,0 +1,66 @@
+"""A board as a LaTeX table for a paper: booktabs, to be taken in where the paper wants it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from ..figures import MISSING
+from .build import Table
+from .words import heads, notes, sources
+
+__all__ = ["escape", "tex"]
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
+    "[": "{[}", "]": "{]}", "-": "{-}", "≤": r"$\le$", "≥": r"$\ge$", "–": "--", "→": r"$\to$",
+}  # fmt: skip
+"""Brackets stand in braces, since one after a line's end would be its option; so do hyphens, which join to dashes."""
+
+
+def tex(table: Table) -> str:
+    """The table environment, with a comment that says what it needs; every text from outside is escaped."""
+    shown = heads(table)
+    cited = "; ".join(f"[{place}] {source}" for source, place in sources(table).items())
+    below = " ".join([*notes(table), *([f"{cited}."] if cited else [])])
+    lines = [
+        r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc} with \usepackage{textcomp}; names in other",
+        "% scripts than Latin need LuaLaTeX or XeLaTeX with a font that has them. Made by rerank-harness leaderboard.",
+        r"\begin{table}",
+        r"\centering",
+        r"\small",
+        rf"\caption{{{escape(table.board.title)}. {escape(below)}}}",
+        rf"\label{{tab:{_label(table.board.name)}}}",
+        rf"\begin{{tabular}}{{{''.join('r' if head.numeric else 'l' for head in shown)}}}",
+        r"\toprule",
+        _line([escape(head.title) for head in shown]),
+        r"\midrule",
+        *(_line([_cell(head.cell(row)) for head in shown]) for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(text: str) -> str:
+    """The interval of a figure stands smaller beside it."""
+    figure, bracket, rest = text.partition(" [")
+    if bracket and rest.endswith("]") and figure.strip("+-.0123456789") == "":
+        return f"{escape(figure)} {{\\scriptsize {escape('[' + rest)}}}"
+    return "--" if text == MISSING else escape(text)
+
+
+def escape(text: str) -> str:
+    """A text that TeX sets as it is: every character with a meaning of its own is written out, control characters go."""
+    plain = "".join(" " if unicodedata.category(character) in ("Cc", "Cf") else character for character in text)
+    return "".join(_SPECIAL.get(character, character) for character in " ".join(plain.split()))
+
+
+def _label(name: str) -> str:
+    return "".join(character if character.isalnum() and character.isascii() else "-" for character in name)

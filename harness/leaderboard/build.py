@@ -1,0 +1,194 @@
+"""Results → the rows of a board: figures with their intervals, ranks that are believed, what is missing left out.
+
+Ranks go down each view's key column. Its best row is tested against every row below it (paired
+randomisation over the very figure that is shown, Holm-corrected over these tests); the rows until the
+first that differs are its group and share its rank, and that first row leads the next group. Oracles
+and published figures have no rank: the one is a ceiling, the others come without values of queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import HarnessError
+from ..significance import holm
+from ..types import Interval, Task
+from .board import Board
+from .columns import Column, Part, View, subset_columns, views_of
+from .facts import Facts, facts_of, trained_on
+from .references import imported_systems, published_systems
+from .resampling import Part as Sampled
+from .resampling import Sums, resample, resamples_for
+from .speed import Speed, speed_of
+from .systems import Figure, System, systems_in
+
+__all__ = ["ALPHA", "Cell", "Row", "Table", "build_table"]
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of one row; the interval is None where the values of the queries are not known."""
+
+    mean: float
+    interval: Interval | None = None
+    data: str = ""
+    """For a published figure: the data that it was measured on, where its source says so."""
+
+
+@dataclass
+class Row:
+    """One system with what is known of it."""
+
+    system: System
+    facts: Facts
+    trained: tuple[str, ...] | None
+    """The board's tasks that the model was trained on; None where that is unknown."""
+    speed: Speed | None
+    cells: dict[Column, Cell] = field(default_factory=dict)
+    """Only the cells that there are."""
+    ranks: dict[int, int] = field(default_factory=dict)
+    """The number of a view → rank; a view is missing where the row has no rank in it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A board and its rows, best first; those without the key figure come last."""
+
+    board: Board
+    views: tuple[View, ...]
+    languages: tuple[Column, ...]
+    """A column for each language or part of a task of several."""
+    rows: tuple[Row, ...]
+
+    @property
+    def key(self) -> Column:
+        return self.views[0].key
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Every column of any view, each once."""
+        of_views = [column for view in self.views for column in (view.key, *view.columns)]
+        return tuple(dict.fromkeys((*of_views, *self.languages)))
+
+
+def build_table(board: Board) -> Table:
+    """The board from its results. Raises HarnessError where there are none, or they contradict each other."""
+    systems = [*systems_in(board), *imported_systems(board), *(published_systems(board) if board.published else ())]
+    if not systems:
+        raise HarnessError(f"{board.name}: no row is left by first_stages, rerankers and oracle; widen them")
+    views = tuple(views_of(board))
+    languages = tuple(column for task in board.tasks for column in subset_columns(task, board.measure))
+    table = Table(board, views, languages, tuple(_row(board, system) for system in systems))
+    _fill(table)
+    rows = sorted(table.rows, key=lambda row: _order(row, table.key))
+    return Table(board, views, languages, tuple(rows))
+
+
+def _order(row: Row, key: Column) -> tuple[object, ...]:
+    cell = row.cells.get(key)
+    system = row.system
+    return (cell is None, -(cell.mean if cell else 0.0), system.kind, system.stage, system.name, system.note)
+
+
+def _row(board: Board, system: System) -> Row:
+    if system.kind == "oracle":
+        return Row(system, Facts(), None, None)
+    own = board.models.get(system.model)
+    facts = system.declared or facts_of(system.model, board.models)
+    said = system.declared is not None or (own is not None and own.trained_on is not None)
+    return Row(system, facts, trained_on(facts, board.tasks, said), speed_of(system, board))
+
+
+def _fill(table: Table) -> None:
+    """Every cell and rank; a column is resampled task by task and given up when its last task is done."""
+    measured = [row for row in table.rows if row.system.results]
+    open_columns: dict[Column, Sums] = {}
+    left = {column: {task for task, _, _ in column.shares} for column in table.columns}
+    for task in table.board.tasks:
+        of_it = [column for column in table.columns if task.name in left[column]]
+        for column in of_it:
+            if column not in open_columns:
+                ranked = any(view.key == column for view in table.views)
+                open_columns[column] = Sums(len(measured), resamples_for(len(measured)), ranked=ranked)
+        _resample(measured, task, of_it, open_columns)
+        for column in of_it:
+            left[column].discard(task.name)
+            if not left[column]:
+                _settle(table, measured, column, open_columns.pop(column))
+
+
+def _resample(rows: Sequence[Row], task: Task, columns: Sequence[Column], sums: dict[Column, Sums]) -> None:
+    wanted = dict.fromkeys(part for column in columns for part in column.shares if part[0] == task.name)
+    numbers = {number: sums[column] for number, column in enumerate(columns)}
+    parts, shares = [], []
+    for part in wanted:
+        sampled = _sampled(rows, part)
+        if sampled is not None:
+            parts.append(sampled)
+            shares.append({n: column.shares[part] for n, column in enumerate(columns) if part in column.shares})
+    if parts:
+        resample(task.name, parts, numbers, shares)
+
+
+def _sampled(rows: Sequence[Row], part: Part) -> Sampled | None:
+    """The values of every row that has them. Raises HarnessError for rows measured on different queries."""
+    figures = [row.system.figures.get(part) for row in rows]
+    known = [(row, figure) for row, figure in zip(rows, figures, strict=True) if figure and figure.values]
+    if not known:
+        return None
+    query_ids = known[0][1].query_ids
+    place = {query_id: number for number, query_id in enumerate(query_ids)}
+    values = np.full((len(query_ids), len(rows)), np.nan)
+    for number, figure in enumerate(figures):
+        if figure is None or not figure.values:
+            continue
+        if figure.query_ids != query_ids and set(figure.query_ids) != set(place):
+            names = " and ".join(row.system.name or row.system.stage for row in (known[0][0], rows[number]))
+            raise HarnessError(f"{' '.join(part)}: {names} were measured on different queries; run one again")
+        values[[place[query_id] for query_id in figure.query_ids], number] = figure.values
+    return Sampled(part[1], query_ids, values)
+
+
+def _settle(table: Table, measured: Sequence[Row], column: Column, sums: Sums) -> None:
+    numbers = {id(row): number for number, row in enumerate(measured)}
+    for row in table.rows:
+        number = numbers.get(id(row))
+        cell = _cell(row.system, column, None if number is None else sums.interval(number))
+        if cell is not None:
+            row.cells[column] = cell
+    for place, view in enumerate(table.views):
+        if view.key == column:
+            _rank(measured, place, column, sums)
+
+
+def _cell(system: System, column: Column, interval: Interval | None) -> Cell | None:
+    """The figure, where each of its parts is there: a mean over fewer is never shown as the whole."""
+    parts = [(system.figures.get(part), share) for part, share in column.shares.items()]
+    if all(figure is not None for figure, _ in parts):
+        mean = sum(figure.mean * share for figure, share in parts if figure)
+        data = "; ".join(dict.fromkeys(figure.data for figure, _ in parts if figure and figure.data))
+        return Cell(mean, interval, data)
+    stated: Figure | None = system.means.get((column.name, column.measure))
+    return Cell(stated.mean, None, stated.data) if stated else None
+
+
+def _rank(rows: Sequence[Row], view: int, key: Column, sums: Sums) -> None:
+    ranked = [
+        (row.cells[key].mean, number)
+        for number, row in enumerate(rows)
+        if key in row.cells and row.system.kind in ("reranker", "first stage") and sums.tested(number)
+    ]
+    order = [number for _, number in sorted(ranked, key=lambda entry: (-entry[0], _order(rows[entry[1]], key)))]
+    start = 0
+    while start < len(order):
+        below = order[start + 1 :]
+        corrected = holm([sums.p(order[start], number) for number in below])
+        end = next((place for place, p in enumerate(corrected, start + 1) if p <= ALPHA), len(order))
+        for number in order[start:end]:
+            rows[number].ranks[view] = start + 1
+        start = end

@@ -1,0 +1,133 @@
+"""Rows that were not measured here, and are marked so: published figures, and those imported from mteb's files.
+
+They come without values of queries, so they have neither interval nor rank; their source, and the
+data they were measured on where the source says so, stand beside them. What its authors superseded
+is left out.
+"""
+
+from __future__ import annotations
+
+from ..errors import HarnessError
+from ..imported import ImportedRow, read, version_key
+from ..published import GIVEN as GIVEN_LISTS
+from ..published import Figure as Published
+from ..published import figures
+from ..types import Task
+from .board import Board
+from .columns import Part
+from .facts import Facts, facts_of
+from .systems import GIVEN, IMPORTED, Figure, System, is_wanted
+
+__all__ = ["imported_systems", "published_systems"]
+
+
+def published_systems(board: Board) -> list[System]:
+    """A row for each published system that has a figure of one of the board's tasks, aggregates or suites."""
+    found: dict[tuple[str, str, str, str], System] = {}
+    for task in board.tasks:
+        for subset in task.subsets:
+            for figure in figures().get((task.name, "" if subset.name == "default" else subset.name), ()):
+                if figure.split == subset.split and _in_force(figure):
+                    part = (task.name, subset.name, figure.measure)
+                    _system(found, figure).figures.setdefault(part, _figure(figure))
+        if len(task.subsets) > 1:
+            _means(found, task.name, "mean", {subset.split for subset in task.subsets})
+    splits = {subset.split for task in board.tasks for subset in task.subsets} | {"test"}
+    for aggregate in board.aggregates:
+        _means(found, aggregate.name, "", splits)
+    measures = {measure for task in board.tasks for measure in _measures(task, board)}
+    rows = [system for system in found.values() if _shown(system, measures)]
+    return [system for system in rows if is_wanted(system, board)]
+
+
+def _means(found: dict[tuple[str, str, str, str], System], name: str, subset: str, splits: set[str]) -> None:
+    for figure in figures().get((name, subset), ()):
+        if figure.split in splits and _in_force(figure):
+            _system(found, figure).means.setdefault((name, figure.measure), _figure(figure))
+
+
+def _in_force(figure: Published) -> bool:
+    return not figure.note.startswith("superseded")
+
+
+def _figure(figure: Published) -> Figure:
+    said = (figure.data or "data revision not stated", figure.note)
+    return Figure(figure.value, data="; ".join(word for word in said if word))
+
+
+def _system(found: dict[tuple[str, str, str, str], System], figure: Published) -> System:
+    called = figure.system or figure.model
+    name = (figure.model or called) if figure.reranks else ""
+    if not figure.reranks:
+        stage = figure.model or called
+    elif figure.stage == GIVEN_LISTS:
+        stage = GIVEN
+    else:
+        stage = f"{figure.stage} top {figure.depth}"
+    note = called if called not in (name, stage, name.rpartition("/")[2], stage.rpartition("/")[2]) else ""
+    key = (name, stage, note, figure.source)
+    return found.setdefault(key, System("published", name, stage, source=figure.source, note=note))
+
+
+def _measures(task: Task, board: Board) -> list[str]:
+    return [board.measure] if board.measure else [str(measure) for measure in task.measures]
+
+
+def _shown(system: System, measures: set[str]) -> bool:
+    """Whether it has a figure under any measure that the board may show."""
+    known = {measure for _, _, measure in system.figures} | {measure for _, measure in system.means}
+    return any(measure.partition(" ")[0] in measures or measure == "score" for measure in known)
+
+
+def imported_systems(board: Board) -> list[System]:
+    """A row for each imported model and revision with a figure of one of the board's tasks.
+
+    Raises HarnessError for a table that cannot be read, and for two values of one figure.
+    """
+    splits = {(task.name, subset.name, subset.split) for task in board.tasks for subset in task.subsets}
+    revisions = {task.name: task.revision for task in board.tasks}
+    measures = {measure for task in board.tasks for measure in _measures(task, board)}
+    sided = {f"{measure} {side}" for measure in measures for side in ("og", "changed")}
+    found: dict[tuple[str, str, str], list[ImportedRow]] = {}
+    for path in board.imported:
+        for row in read(path, set(revisions), measures | sided):
+            if (row.task, row.subset, row.split) in splits:
+                found.setdefault((row.model, row.revision, row.experiment), []).append(row)
+    made = [_imported(rows, revisions, board) for rows in found.values()]
+    return [system for system in made if is_wanted(system, board)]
+
+
+def _imported(rows: list[ImportedRow], revisions: dict[str, str], board: Board) -> System:
+    first = rows[0]
+    figures: dict[Part, Figure] = {}
+    for row in rows:
+        said = row.task_revision or "revision unknown"
+        data = "" if row.task_revision == revisions[row.task] else f"other data: {said}"
+        figure = Figure(row.value, data=data)
+        if figures.setdefault((row.task, row.subset, row.measure), figure) != figure:
+            raise HarnessError(
+                f"{row.model} has two values of {row.measure} on {row.task} {row.subset} in the imported tables, one "
+                f"of them from {row.source}: keep one table, or one of the files"
+            )
+    versions = sorted({row.mteb_version for row in rows if row.mteb_version}, key=version_key)
+    source = f"mteb {' to '.join(dict.fromkeys((versions[0], versions[-1])))}" if versions else "mteb"
+    note = ", ".join(word for word in (first.revision[:8], first.experiment) if word)
+    return System(
+        "imported", first.model, IMPORTED, figures=figures, source=source, note=note, declared=_declared(rows, board)
+    )
+
+
+def _declared(rows: list[ImportedRow], board: Board) -> Facts:
+    """What the model's own files say, before what the harness knows."""
+    first, known = rows[0], facts_of(rows[0].model, board.models)
+    said = {row.task: row.trained for row in rows}
+    trained = tuple(task for task, answer in said.items() if answer == "yes")
+    # One task of which nothing is said leaves the list open, unless another was trained on.
+    whole = all(answer in ("yes", "no") for answer in said.values())
+    return Facts(
+        parameters=first.parameters or known.parameters,
+        licence=first.licence or known.licence,
+        languages=known.languages,
+        trained_on=trained if trained or whole else known.trained_on,
+        source="its own model_meta.json",
+    )

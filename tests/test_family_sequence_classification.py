@@ -1,0 +1,59 @@
+"""Generic cross-encoders, against sentence-transformers' own scores; the live oracle is in test_oracles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
+from tokenizers import Tokenizer
+
+from harness.types import DocumentText, QueryText
+
+FOLDER = model_folder("cross-encoder")
+CASES = cases("cross-encoder")
+PAIRS = CASES[0]["pairs"]
+
+
+def check(folder: Path, cache: Path, case: dict) -> None:
+    (reranker,) = opened(folder, cache, normalize="sigmoid" in case["name"])
+    np.testing.assert_allclose(score(reranker, case["pairs"]).published, case["scores"], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_scores_equal_the_authors_own(tmp_path: Path, case: dict):
+    check(FOLDER, tmp_path, case)
+
+
+@pytest.mark.shared
+def test_scores_equal_the_authors_own_on_the_other_texts(tmp_path: Path, shared: Path):
+    for case in read_cases(shared / "goldens" / "cross-encoder.json"):
+        check(shared / "hub" / "models" / "standin" / "cross-encoder", tmp_path, case)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path, batch: int):
+    (reranker,) = opened(FOLDER, tmp_path)
+    together, apart = score(reranker, PAIRS), score(reranker, PAIRS, batch=batch)
+    np.testing.assert_allclose(together.margins, apart.margins, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("max_length", [512, 32])
+def test_the_input_is_the_tokenizers_pair_cut_at_the_longer_side(tmp_path: Path, max_length: int):
+    (reranker,) = opened(FOLDER, tmp_path, max_length=max_length)
+    tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, strategy="longest_first")
+    found = score(reranker, PAIRS)
+    assert found.ids == [tokenizer.encode(query, document).ids for query, document in PAIRS]
+    assert found.prepared.lost.any()
+
+
+def test_instruction_and_title_stand_once_in_their_places(tmp_path: Path):
+    (reranker,) = opened(FOLDER, tmp_path)
+    prepared = reranker.load().prepare(
+        [QueryText("bread", "Name the hour.")], [DocumentText("Dough", "Let it rest.")], np.array([[0, 0]])
+    )
+    tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+    assert prepared.token_ids(0) == tokenizer.encode("bread Name the hour.", "Dough Let it rest.").ids

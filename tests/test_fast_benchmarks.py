@@ -1,0 +1,65 @@
+"""The arithmetic of the benchmarks of the fast path, on shapes small enough for any machine."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import causal, gpu
+
+
+@pytest.mark.parametrize("shape", ["tiny", "tiny encoder"])
+def test_the_work_is_what_torch_counts(shape: str):
+    stated = gpu.SHAPES[shape]
+    config = getattr(transformers, stated.config)(**stated.sizes, attn_implementation="eager")
+    model = transformers.AutoModel.from_config(config).eval()
+    tokens = 40
+    with FlopCounterMode(display=False) as counted, torch.inference_mode():
+        model(input_ids=torch.full((1, tokens), 7))
+    pooler = 0 if stated.decoder else 2 * config.hidden_size**2
+    wanted = gpu.flop_of(config, tokens, tokens * tokens, 3 if stated.decoder else 2)
+    # The rotary angles are a matrix product too, of a few numbers.
+    assert counted.get_total_flops() - pooler == pytest.approx(wanted, rel=1e-3)
+
+
+def test_a_device_is_measured_and_another_refused(capsys: pytest.CaptureFixture[str]):
+    words = ["--device", "cpu", "--shapes", "tiny,tiny encoder", "--pairs", "120", "--format", "json"]
+    assert gpu.main(words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [row["shape"] for row in report["shapes"]] == ["tiny", "tiny encoder"]
+    assert all(row["pairs"] == 120 and row["pairs_per_second"] > 0 for row in report["shapes"])
+    assert gpu.table(report).count("\n") == 3
+    if not torch.cuda.is_available():
+        assert gpu.main([]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_work_of_a_shared_beginning_is_counted_once():
+    config = transformers.Qwen2Config(**gpu.SHAPES["tiny"].sizes)
+
+    class Nothing:
+        def logits(self, rows, sharing):
+            return np.zeros((len(rows), 2))
+
+    lengths = np.full(200, 50)
+    tokens, flop = gpu.run_decoder(Nothing(), lengths, config, 4096)
+    assert tokens == 200 * 150
+    own, prefix = 200 * 50, 2 * 100
+    seen = own * 100 + own * 50 / 2 + prefix * 100 / 2
+    assert flop == pytest.approx(gpu.flop_of(config, own + prefix, seen, 3), rel=1e-6)
+
+
+def test_the_ways_of_the_causal_benchmark_score_alike(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(causal, "_SIZE", {**causal._SIZE, "hidden_size": 64, "intermediate_size": 96})
+    monkeypatch.setattr(causal, "_LAYERS", 2)
+    numbers = np.random.default_rng(0)
+    passages = [[numbers.integers(1, 100, length) for length in (30, 5, 17, 9, 12)] for _ in range(2)]
+    row = causal.share_row(24, passages, causal.open_ways(), 1)
+    assert row["shared_tokens"] == 24
+    assert 0 < row["largest_difference"] < 1e-4
+    assert row["spread_of_scores"] > 0.1

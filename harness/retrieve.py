@@ -107,6 +107,7 @@ def _bm25(cache: Path, language: str = "und", analyzer: str = "") -> FirstStage:
 
 def _dense(name: str, options: Options, cache: Path) -> FirstStage:
     from .encoders import Encoder, encoder_spec
+    from .fast import note_of
     from .models import open_model
 
     source = open_model(name, cache, rehash=options.rehash)
@@ -123,7 +124,8 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
         return dense_run(collection, encoder(), k, task.prompt)
 
     settings = (("revision", source.revision), *sorted(spec.settings.items()))
-    return FirstStage(source.name, settings, search, spec.recipe.wants_task_prompt, note=source.note)
+    note = note_of(source.config, source.note, known=False if spec.recipe.library else None)
+    return FirstStage(source.name, settings, search, spec.recipe.wants_task_prompt, note=note)
 
 
 def run_file_stage(path: Path, cache: Path) -> FirstStage:

@@ -81,7 +81,7 @@ _HOW: dict[str, dict[str, Any]] = {
     "--set": {**_SEVERAL, "type": setting, "dest": "settings", "metavar": "KEY=VALUE", "help": "a setting of the family, as max_length=256"},
     "--device": {"default": "auto", "help": "auto, cpu, cuda, cuda:1, mps (auto)"},
     "--dtype": {"default": "auto", "help": "auto, float32, bfloat16, float16 (float32 on CPU, bfloat16 on GPU)"},
-    "--batch-tokens": {"type": above_zero, "default": 4096, "metavar": "N", "help": "token budget of a batch (4096)"},
+    "--batch-tokens": {"type": above_zero, "metavar": "N", "help": "token budget of a batch (4096; 32768 on a GPU)"},
     "--trust-remote-code": {"action": "store_true", "help": "allow code from a model's repository"},
     "--rehash": {"action": "store_true", "help": "read large files again instead of trusting their remembered digests"},
 }  # fmt: skip
@@ -128,13 +128,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def model_options(given: argparse.Namespace) -> Options:
     """The model options, resolved: never `auto` further on."""
-    from .options import Options, resolve_device, resolve_dtype
+    from .options import Options, resolve_batch_tokens, resolve_device, resolve_dtype
 
     device = resolve_device(given.device)
     return Options(
         device=device,
         dtype=resolve_dtype(given.dtype, device),
-        batch_tokens=given.batch_tokens,
+        batch_tokens=resolve_batch_tokens(given.batch_tokens, device),
         trust_remote_code=given.trust_remote_code,
         rehash=given.rehash,
         settings=tuple(given.settings),

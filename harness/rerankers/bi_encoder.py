@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..embedding_store import Vectors
 from ..encoders import Encoder, encoder_spec
 from ..engine import Rows
+from ..fast import note_of
 from ..models import ModelSource
 from ..options import Options
 from ..text import JOIN_RULE, join_document, join_query
@@ -38,10 +39,12 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         trust, workers = options.trust_remote_code, options.workers
         return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=trust, workers=workers)
 
+    note = note_of(source.config, source.note, known=False if spec.recipe.library else None)
+
     def reranker(task_prompt: str, more: Mapping[str, object], bind: Callable[[str], Reranker] | None) -> Reranker:
         settings = tuple(sorted({**spec.settings, "join": JOIN_RULE, **more}.items()))
         found = RerankerSpec(source.name, FAMILY, source.revision, settings)
-        return Reranker(found, lambda: BiEncoder(encoder(), task_prompt), source.note, bind)
+        return Reranker(found, lambda: BiEncoder(encoder(), task_prompt), note, bind)
 
     def bound(task_prompt: str) -> Reranker:
         return reranker(task_prompt, {"task_prompt": task_prompt}, None)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..encoders import pad
 from ..engine import Rows, plan_batches
 from ..errors import HarnessError
+from ..fast import note_of
 from ..loading import load_weights, torch_dtype
 from ..models import ModelSource, snapshot
 from ..options import Options
@@ -55,7 +56,11 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     layout = replace(layout, query_length=lengths["query"], document_length=lengths["document"])
     settings = {**asdict(layout), "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION}
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
-    return [Reranker(spec, lambda: LateInteraction(source, options, layout), source.note)]
+    return [
+        Reranker(
+            spec, lambda: LateInteraction(source, options, layout), note_of(source.config, source.note, known=False)
+        )
+    ]
 
 
 class TokenRow(NamedTuple):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..digest import digest_of_settings
 from ..errors import HarnessError
+from ..fast import note_of
 from ..loading import load_weights
 from ..models import ModelSource, snapshot
 from ..options import Options
@@ -83,7 +84,11 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         "version": VERSION,
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())), context="list")
-    return [Reranker(spec, lambda: Listwise(source, options, template, rule), source.note)]
+    return [
+        Reranker(
+            spec, lambda: Listwise(source, options, template, rule), note_of(source.config, source.note, known=False)
+        )
+    ]
 
 
 class Listwise:

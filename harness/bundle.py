@@ -23,7 +23,12 @@ MANIFEST = "bundle.json"
 
 
 def fill(folder: Path) -> Path:
-    """Turns this process to a bundle that is being filled: downloads go into it. Returns its own cache folder."""
+    """Turns this process to a bundle that is being filled: downloads go into it. Returns its own cache folder.
+
+    Raises HarnessError for a folder that cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise HarnessError(f"--to {folder} is a file: a bundle is a folder, made where it is missing")
     with writing(folder):
         (folder / "hub").mkdir(parents=True, exist_ok=True)
         (folder / "cache").mkdir(exist_ok=True)

@@ -7,6 +7,7 @@ that cannot be written is an error only where writing is essential.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -51,8 +52,11 @@ def writing(cache: Path) -> Iterator[None]:
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Writes the whole file or nothing: temporary name in the same folder, fsync, rename.
 
-    Makes the folder if it is missing. Text is written as UTF-8. Raises OSError as it comes.
+    Makes the folder if it is missing. Text is written as UTF-8. Raises OSError as it comes, and for a
+    path that is there and no file: the rename would put a file in the place of /dev/stdout.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EISDIR if path.is_dir() else errno.EINVAL, "it is there and not a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
     try:

@@ -7,6 +7,7 @@ or input, 3 something to compare is missing, 130 interrupted (the same command r
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -21,9 +22,8 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    parser = build_parser()
     try:
-        given = parser.parse_args(argv)
+        given = build_parser().parse_args(argv)
         verb: Callable[[argparse.Namespace], int] = given.verb
         return verb(given)
     except HarnessError as error:
@@ -36,6 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of stdout has gone (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        # Somebody else's file, folder or disk: what a command itself expects, it says in better words.
+        say(f"error: {error.filename or 'a file'}: {error.strerror}; what was scored is kept")
+        return 2
 
 
 def say(line: str) -> None:

@@ -84,7 +84,7 @@ def _next(results: Path) -> str:
     return (
         f"The leaderboard is in {results / 'demo.html'} (and .md, .csv, .tex). Next:\n"
         "  rerank-harness run demo --reranker YOUR/MODEL         your model over the same data\n"
-        "  rerank-harness run SciFact --reranker YOUR/MODEL      a real benchmark (fetches 3 MB)\n"
+        "  rerank-harness run SciFact --reranker YOUR/MODEL      a real benchmark (fetches 8 MB)\n"
         "  rerank-harness check YOUR/MODEL                       is it loaded as its authors meant?\n"
         "  rerank-harness list                                   every task and suite"
     )

@@ -8,12 +8,12 @@ the repository, changed by a reviewed commit (`update`).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from .cache import write_atomically
 from .compare import ALPHA, Row, rows_of
 from .errors import HarnessError
 from .figures import number
@@ -22,10 +22,29 @@ from .result import Result, values_path
 from .samples import means_of_samples, samples_of
 from .types import Aggregate
 
-__all__ = ["MAX_DROP", "Gate", "fails", "judge_against", "update"]
+__all__ = ["MAX_DROP", "Gate", "Scope", "fails", "judge_against", "update"]
 
 MAX_DROP = 0.01
 """In the measure's own unit: a hundredth of nDCG, a point of p-MRR as papers print it."""
+
+
+class Scope(NamedTuple):
+    """Which results a gate looks at; None takes all."""
+
+    reranker: str | None = None
+    tasks: frozenset[str] | None = None
+
+    def holds(self, result: Result) -> bool:
+        """Whether the result is one of them."""
+        identity = result.identity
+        return self.reranker in (None, identity.reranker) and (self.tasks is None or identity.task in self.tasks)
+
+    def __str__(self) -> str:
+        of = f" of {self.reranker}" if self.reranker else ""
+        return of if self.tasks is None else f"{of} on {', '.join(sorted(self.tasks))}"
+
+
+_EVERYTHING = Scope()
 
 
 @dataclass(frozen=True)
@@ -101,18 +120,18 @@ def judge_against(
     max_drop: float = MAX_DROP,
     alpha: float = ALPHA,
     any_reranker: bool = False,
-    reranker: str | None = None,
+    scope: Scope = _EVERYTHING,
     measure: str | None = None,
 ) -> Gate:
     """Hold every result below `current` against its like below `baseline`.
 
     Results pair by reranker, task, subset and first stage, or with `any_reranker` by all but the
-    reranker; with `reranker` only those of that name are looked at. Results that do not match are
-    mismatches, never left out in silence; a reranker that the baseline has never seen is a note.
+    reranker; only those in `scope` are looked at. Results that do not match are mismatches, never
+    left out in silence; a reranker that the baseline has never seen is a note.
     Raises HarnessError for a folder without results (exit code 3), for one with two results that
     could be meant, and for a measure that is not there.
     """
-    old_ones, new_ones = _entries(baseline, reranker), _entries(current, reranker)
+    old_ones, new_ones = _entries(baseline, scope), _entries(current, scope)
     matched = match(old_ones, new_ones, lambda result: _key(result, any_reranker=any_reranker))
     known = {_key(entry.result, any_reranker=any_reranker)[0] for entry in old_ones}
     new = [entry for entry in matched.only_second if _key(entry.result, any_reranker=any_reranker)[0] not in known]
@@ -134,13 +153,12 @@ def fails(row: Row, max_drop: float, alpha: float) -> bool:
     return -row.difference > max_drop and row.p_holm <= alpha
 
 
-def _entries(folder: Path, reranker: str | None = None) -> list[Entry]:
+def _entries(folder: Path, scope: Scope) -> list[Entry]:
     entries = entries_in(folder) if folder.is_dir() else []
-    entries = [entry for entry in entries if reranker in (None, entry.result.identity.reranker)]
+    entries = [entry for entry in entries if scope.holds(entry.result)]
     if not entries:
-        of = f" of {reranker}" if reranker else ""
         raise HarnessError(
-            f"{folder} holds no result{of}: run the tasks first, or write a baseline with --update", exit_code=3
+            f"{folder} holds no result{scope}: run the tasks first, or write a baseline with --update", exit_code=3
         )
     return entries
 
@@ -167,37 +185,54 @@ def _notes(matched: Matched) -> list[str]:
     return [f"{_named(old)}: {line}" for old, now in matched.pairs for line in remarks_on(old.result, now.result)]
 
 
-def update(baseline: Path, current: Path, *, any_reranker: bool = False, reranker: str | None = None) -> list[Path]:
+def update(
+    baseline: Path,
+    current: Path,
+    *,
+    any_reranker: bool = False,
+    scope: Scope = _EVERYTHING,
+) -> list[Path]:
     """Make `current` the baseline: copy its results, and remove those they replace; returns what was written.
 
     A result replaces the one of the same reranker, task, subset and first stage (with `any_reranker`
-    that of any reranker); what `current` says nothing of stays, and with `reranker` all but that one.
-    Every result is read whole before anything is removed. Raises HarnessError where the two folders
-    are one, for a `current` without results, and for a damaged result.
+    that of any reranker); what `current` says nothing of stays, and so does what is outside `scope`.
+    Every result is read whole before anything is written, and everything is written before anything is
+    removed. Raises HarnessError where the two folders are one, for a `current` without results, for a
+    damaged result, and for a baseline that cannot be written.
     """
     if baseline.resolve() == current.resolve():
         raise HarnessError(f"--baseline and --current are the same folder, {baseline}: nothing to update")
-    entries = _entries(current, reranker)
+    entries = _entries(current, scope)
     match(entries, entries, lambda result: _key(result, any_reranker=any_reranker))  # refuses two that could be meant
     for entry in entries:
         entry.whole()
     replaced = {(*_key(e.result, any_reranker=any_reranker), e.result.identity.retriever) for e in entries}
-    for old in entries_in(baseline):
-        if (*_key(old.result, any_reranker=any_reranker), old.result.identity.retriever) in replaced:
-            old.path.unlink()
-            values_path(old.path).unlink(missing_ok=True)
-    written = []
-    for entry in entries:
-        target = entry.result.identity.path(baseline)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(values_path(entry.path), values_path(target))
-        shutil.copyfile(entry.path, target)
-        written.append(target)
-    _remove_empty_folders(baseline)
-    return written
+    olds = [
+        old.path
+        for old in entries_in(baseline)
+        if (*_key(old.result, any_reranker=any_reranker), old.result.identity.retriever) in replaced
+    ]
+    written = {entry.result.identity.path(baseline): entry.path for entry in entries}
+    try:
+        for target, source in written.items():
+            write_atomically(values_path(target), values_path(source).read_bytes())
+            write_atomically(target, source.read_bytes())
+        for old in olds:
+            if old not in written:
+                _remove(old, baseline)
+    except OSError as error:
+        raise HarnessError(
+            f"cannot write the baseline {baseline}: {error.strerror or error}; make room or give rights, and say the "
+            f"same command again"
+        ) from None
+    return list(written)
 
 
-def _remove_empty_folders(folder: Path) -> None:
-    for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
+def _remove(path: Path, baseline: Path) -> None:
+    """A result, its values, and the folders below the baseline that are then empty."""
+    path.unlink()
+    values_path(path).unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder == baseline or any(folder.iterdir()):
+            break
+        folder.rmdir()

@@ -78,7 +78,10 @@ def check_device(device: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HarnessError(f'device "{device}" cannot be used here: {reason} Take --device cpu.') from None
+        raise HarnessError(
+            f'device "{device}" cannot be used here: {reason.rstrip(".")}. Take --device cpu; '
+            f"the others are auto, cuda, cuda:1 and mps"
+        ) from None
 
 
 def quiet_transformers() -> None:

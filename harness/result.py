@@ -169,7 +169,8 @@ class Result:
             write_atomically(path, text)
         except OSError as error:
             raise HarnessError(
-                f"cannot write {path}: {error.strerror or error}; the scores are kept in the cache"
+                f"cannot write {path}: {error.strerror or error}; the scores are kept in the cache, and the same command "
+                f"with --results DIR puts results elsewhere"
             ) from None
         return path
 
@@ -213,13 +214,25 @@ def load_result(path: Path, *, with_values: bool = False) -> Result:
         identity = Identity(**record.pop("identity"))
         record["asked"] = tuple(record["asked"])
         if with_values:
-            record |= json.loads(gzip.decompress(values_path(path).read_bytes()))
+            record |= _values_beside(path)
             record["query_ids"] = tuple(record["query_ids"])
         result = Result(identity, **record)
         _require_means(result, path)
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HarnessError(f"{path} is not a result of the harness: {type(error).__name__}: {error}") from None
     return result
+
+
+def _values_beside(path: Path) -> dict[str, Any]:
+    beside = values_path(path)
+    try:
+        found: dict[str, Any] = json.loads(gzip.decompress(beside.read_bytes()))
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise HarnessError(
+            f"{beside} cannot be read ({type(error).__name__}: {error}): take it from where the result came from, or "
+            f"remove {path.name} and run the task again"
+        ) from None
+    return found
 
 
 def _require_means(result: Result, path: Path) -> None:

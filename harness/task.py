@@ -20,6 +20,7 @@ from .digest import digest_of_settings
 from .errors import HarnessError, did_you_mean
 from .types import Aggregate, Measure, Subset, Task
 from .uncarded import DEFAULT_MEASURES, FOLDER, HUB
+from .yaml_file import read_yaml
 
 __all__ = ["Cards", "folder_task", "select_languages"]
 
@@ -77,7 +78,7 @@ class Cards:
             raise HarnessError(f"{name} lists itself: {' → '.join((*outer, name))}")
         path = self._paths.get(name)
         if path is not None:
-            entry = _mapping(_read_yaml(path), path)
+            entry = _mapping(read_yaml(path), path)
             return _read_aggregate(entry, path) if "tasks" in entry else None
         suites = self._suites
         return self._suite(name, *suites[name], outer) if name in suites else None
@@ -160,7 +161,7 @@ class Cards:
         for folder in reversed(self._folders):
             path = folder / "suites.yaml"
             if path.is_file():
-                for name, value in _mapping(_read_yaml(path), path).items():
+                for name, value in _mapping(read_yaml(path), path).items():
                     entry = _mapping(value, path)
                     _refuse_unknown_keys(entry, _SUITE_KEYS, path, name)
                     if not isinstance(entry.get("tasks"), list) or not entry["tasks"]:
@@ -266,20 +267,6 @@ def _card_files(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*.yaml") if path.name != "suites.yaml"]
 
 
-def _read_yaml(path: Path) -> Any:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  (a safe loader, in C where there is one)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise HarnessError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    except UnicodeDecodeError:
-        raise HarnessError(f"{path}: not UTF-8 text") from None
-
-
 def _mapping(value: Any, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise HarnessError(f'{path}: expected "key: value" lines, found {type(value).__name__}')
@@ -295,7 +282,7 @@ def _refuse_unknown_keys(entry: Mapping[str, Any], known: set[str], path: Path, 
 
 
 def _read_card(path: Path, *, packed: bool, folder: Path | None = None, revision: str | None = None) -> Task:
-    card = _mapping(_read_yaml(path), path)
+    card = _mapping(read_yaml(path), path)
     _refuse_unknown_keys(card, _KEYS, path, "the card")
     name = str(card.get("name", path.stem if folder is None else folder.name))
     if folder is None and name != path.stem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.metadata
 import json
+import math
 import os
 import shutil
 import time
@@ -57,8 +58,7 @@ def doctor(cache: Path) -> Iterator[Finding]:
     yield _devices()
     yield from _folders(cache)
     yield hub_state()
-    token = "set" if os.environ.get("HF_TOKEN") else "not set: gated models need it"
-    yield Finding("HF_TOKEN", "info", token)
+    yield Finding("HF_TOKEN", "info", _token())
 
 
 def _package(name: str, absent: Status, hint: str) -> Finding:
@@ -85,15 +85,26 @@ def _devices() -> Finding:
 
 
 def _folders(cache: Path) -> Iterator[Finding]:
-    here = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    writable = os.access(here, os.W_OK)
-    free = shutil.disk_usage(here).free / 2**30
-    status: Status = "ok" if writable and free > 5 else "warning"
-    detail = f"{cache}, {free:.0f} GiB free" + ("" if writable else "; cannot be written: set RERANK_HARNESS_CACHE")
-    yield Finding("cache", status, detail)
+    if cache.exists() and not cache.is_dir():
+        yield Finding("cache", "failed", f"{cache} is not a folder: set RERANK_HARNESS_CACHE to one")
+    else:
+        here = next(folder for folder in (cache, *cache.parents) if folder.exists())
+        writable = os.access(here, os.W_OK)
+        free = shutil.disk_usage(here).free / 2**30
+        status: Status = "ok" if writable and free > 5 else "warning"
+        detail = f"{cache}, {free:.0f} GiB free" + ("" if writable else "; cannot be written: set RERANK_HARNESS_CACHE")
+        yield Finding("cache", status, detail)
     from huggingface_hub import constants
 
     yield Finding("hub cache", "info", str(constants.HF_HUB_CACHE))
+
+
+def _token() -> str:
+    from huggingface_hub import get_token
+
+    if os.environ.get("HF_TOKEN"):
+        return "set"
+    return "not set; a token is kept by hf auth login" if get_token() else "not set: gated models need it"
 
 
 def hub_state() -> Finding:
@@ -124,7 +135,9 @@ class CachePart:
 
 
 def cache_parts(cache: Path) -> list[CachePart]:
-    """Every part of the cache, also those that are empty."""
+    """Every part of the cache, also those that are empty. Raises HarnessError where its place is no folder."""
+    if cache.exists() and not cache.is_dir():
+        raise HarnessError(f"the cache {cache} is not a folder: set RERANK_HARNESS_CACHE to one")
     return [_part(cache, name, holds) for name, holds in PARTS.items()]
 
 
@@ -189,8 +202,11 @@ def _collection_is_there(manifest: Path) -> bool:
 def prune(cache: Path, parts: list[str], older_than_days: float | None) -> int:
     """Remove the files of `parts` (none: only what damage and kills left behind); returns the bytes freed.
 
-    `older_than_days` keeps what was used since. Raises HarnessError for a part that does not exist.
+    `older_than_days` keeps what was used since. Raises HarnessError for a part that does not exist, and for
+    days that are no number, or below 0.
     """
+    if older_than_days is not None and not 0 <= older_than_days < math.inf:
+        raise HarnessError(f"--older-than {older_than_days:g} is not a number of days: 0 or more")
     for name in parts:
         if name not in PARTS:
             raise HarnessError(f'the cache has no part "{name}"; it has {", ".join(PARTS)}.{did_you_mean(name, PARTS)}')

@@ -74,6 +74,7 @@ _COMPARE: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 _GATE: dict[str, dict[str, Any]] = {
+    "tasks": {"nargs": "*", "metavar": "TASK", "help": "look at the results of these tasks and suites alone"},
     "--baseline": {"type": Path, "required": True, "metavar": "DIR", "help": "the committed results"},
     "--current": {"type": Path, "required": True, "metavar": "DIR", "help": "the results to be judged"},
     "--max-drop": {"type": _number, "default": None, "metavar": "X", "help": "tolerated drop in the measure's own unit (0.01)"},
@@ -185,28 +186,43 @@ def _moved_record(sample: Sample, queries: Sequence[MovedQuery]) -> dict[str, An
     return {"name": sample.name, "measure": sample.measure, "queries": [asdict(query) for query in queries]}
 
 
+def _task_names(words: Sequence[str], cards: Path | None, entries: Sequence[Entry]) -> frozenset[str] | None:
+    """The tasks that `words` name: those of a result by its own name, else what the cards say; None without words."""
+    from .cache import cache_folder
+    from .task import Cards
+
+    if not words:
+        return None
+    known = {entry.result.identity.task for entry in entries}
+    others = [word for word in words if word not in known]
+    resolved = Cards(cards).resolve(others, cache_folder()) if others else []
+    return frozenset(known.intersection(words)) | {task.name for task in resolved}
+
+
 def gate(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Hold the current results against the baseline; returns 0, 1 or 3."""
     from .compare import ALPHA
-    from .gate import MAX_DROP, judge_against, update
+    from .gate import MAX_DROP, Scope, judge_against, update
     from .pairing import entries_in
     from .verdict_text import gate_github, gate_junit, gate_text
 
     if given.any_reranker and given.reranker:
         raise HarnessError("--reranker looks at one reranker and --any-reranker at all of them: give one of the two")
+    entries = entries_in(given.baseline)
+    scope = Scope(given.reranker, _task_names(given.tasks, given.cards, [*entries, *entries_in(given.current)]))
     if given.update:
-        written = update(given.baseline, given.current, any_reranker=given.any_reranker, reranker=given.reranker)
+        written = update(given.baseline, given.current, any_reranker=given.any_reranker, scope=scope)
         answer("\n".join(map(str, written)))
         say(f"{len(written)} results written to {given.baseline}: review and commit them")
         return 0
     found = judge_against(
         given.baseline,
         given.current,
-        _aggregates(given.cards, entries_in(given.baseline)),
+        _aggregates(given.cards, [entry for entry in entries if scope.holds(entry.result)]),
         max_drop=MAX_DROP if given.max_drop is None else given.max_drop,
         alpha=ALPHA if given.alpha is None else given.alpha,
         any_reranker=given.any_reranker,
-        reranker=given.reranker,
+        scope=scope,
         measure=given.measure,
     )
     forms = {"text": gate_text, "github": gate_github, "junit": gate_junit}

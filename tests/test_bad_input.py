@@ -206,4 +206,4 @@ def test_a_device_that_is_not_there_is_one_line(cli: Cli, collection_folder: Pat
 
 def test_a_results_folder_that_cannot_be_written_is_one_line(cli: Cli, collection_folder: Path):
     Path("taken").write_text("a file")
-    one_line(cli("run", collection_folder, "--results", "taken"), "taken")
+    one_line(cli("run", collection_folder, "--results", "taken"), "taken", "--results DIR")

@@ -61,6 +61,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_there_and_no_file_is_never_put_aside(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OSError, match="not a file"):
+            write_atomically(tmp_path / name, "data")
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
 def test_an_essential_write_that_fails_names_the_cache_and_the_way_out(tmp_path):
     in_the_way = tmp_path / "cache"
     in_the_way.write_text("a file, not a folder")

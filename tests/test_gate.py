@@ -170,6 +170,23 @@ def test_one_reranker_of_several_can_be_looked_at_alone(cli: Cli, tmp_path: Path
     assert run_gate(cli, both, now, "--reranker", "other", "--any-reranker")[0] == 2
 
 
+def test_some_tasks_of_a_larger_baseline_can_be_looked_at_alone(cli: Cli, tmp_path: Path):
+    both = saved(tmp_path / "both", made(BEFORE, task="Birds"), made(BEFORE, task="Fish"), made(BEFORE, task="SciFact"))
+    now = saved(tmp_path / "now", made(WORSE, task="Birds"), made(BEFORE, task="Fish"))
+    assert run_gate(cli, both, now, "Fish")[0] == 0
+    code, found = run_gate(cli, both, now, "Birds", "Fish")
+    assert (code, [row["name"] for row in found["rows"]], found["mismatches"]) == (
+        1,
+        ["Birds", "Fish", "mean of 2 tasks"],
+        [],
+    )
+    assert run_gate(cli, both, now)[0] == 1  # the drop; SciFact is missing as well
+    assert run_gate(cli, both, now, "SciFact")[0] == 3
+    assert cli("gate", "Brids", "--baseline", both, "--current", now).code == 2
+    update = cli("gate", "Birds", "--baseline", both, "--current", now, "--update")
+    assert len(update.out.splitlines()) == 1
+
+
 def test_folders_without_results_are_one_line(cli: Cli, baseline: Path, tmp_path: Path):
     for words in (
         ("--baseline", tmp_path / "none", "--current", baseline),
@@ -271,6 +288,26 @@ def test_update_with_a_damaged_result_changes_nothing(tmp_path: Path):
     with pytest.raises(HarnessError, match="is missing"):
         update(baseline, now)
     assert {path: path.read_bytes() for path in baseline.rglob("*") if path.is_file()} == before
+
+
+def test_update_of_a_baseline_that_cannot_be_written_loses_nothing(cli: Cli, tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE))
+    (folder,) = (path.parent for path in baseline.rglob("*@*.json"))
+    now = saved(tmp_path / "now", made(WORSE, top_k=200))
+    (folder.parent / "bm25-bbbbbbbb-top200").write_text("a file where a folder is needed")
+    before = {path: path.read_bytes() for path in baseline.rglob("*") if path.is_file()}
+    answer = cli("gate", "--baseline", baseline, "--current", now, "--update")
+    assert answer.code == 2
+    assert f"error: cannot write the baseline {baseline}" in answer.err
+    assert {path: path.read_bytes() for path in baseline.rglob("*") if path.is_file()} == before
+
+
+def test_update_leaves_empty_folders_of_others_alone(tmp_path: Path):
+    baseline = saved(tmp_path / "repository", made(BEFORE))
+    (baseline / ".git" / "refs" / "tags").mkdir(parents=True)
+    update(baseline, saved(tmp_path / "now", made(WORSE, reranker="new/one")), any_reranker=True)
+    assert sorted(path.name for path in baseline.iterdir()) == [".git", "new__one"]
+    assert (baseline / ".git" / "refs" / "tags").is_dir()
 
 
 @pytest.mark.parametrize(("damage", "code"), [("values gone", 3), ("figure raised", 2)])

@@ -19,6 +19,7 @@ LAYERS = [
     {
         "cache",
         "rows",
+        "yaml_file",
         "formats",
         "layout",
         "environment",

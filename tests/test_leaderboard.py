@@ -104,6 +104,21 @@ def test_an_unknown_board_is_one_line_with_a_hint(command: Cli):
     assert 'Did you mean "mine"' in answer.err
 
 
+@pytest.mark.parametrize("words", [[], ["--check"], ["mine"]])
+def test_a_folder_without_boards_is_one_line(cli: Cli, words):
+    Path("boards/folder.yaml").mkdir(parents=True)
+    answer = cli("leaderboard", *words, "--folder", "boards")
+    assert (answer.code, answer.out) == (2, "")
+    assert "boards holds no leaderboard" in answer.err
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(command: Cli):
+    Path("boards/mine.yaml").write_text("tasks: [Birds]\ntitle: One\ntasks: [Trees]\n")
+    answer = command("mine")
+    assert answer.code == 2
+    assert 'mine.yaml, line 3: not valid YAML: the key "tasks" stands twice' in answer.err
+
+
 def test_the_committed_boards_are_up_to_date(cli: Cli, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     answer = cli("leaderboard", "--check")
@@ -124,6 +139,7 @@ def test_the_committed_boards_are_up_to_date(cli: Cli, monkeypatch: pytest.Monke
         ({"tasks": ["Birds"], "published": "maybe"}, '"published" is yes or no'),
         ({"suites": ["Birds"]}, "is no suite"),
         ({"title": "Nothing"}, "name tasks or suites"),
+        ({"tasks": ["Birds"], "title": ["Nothing"]}, '"title" is a text'),
         ({"tasks": ["Birds"], "models": {"org/model": {"size": 3}}}, 'unknown key "size"'),
         ({"tasks": ["Birds"], "models": {"org/model": {"parameters": "3M"}}}, "is a whole number"),
     ],

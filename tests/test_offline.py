@@ -109,10 +109,11 @@ def test_an_unfinished_bundle_is_no_bundle(online: Runs, offline: Runs, tmp_path
         ([], "name a task, a suite or a --reranker"),
         (["SciFact"], "mteb/scifact"),
         (["--reranker", "tiny/nothing"], "there is no model tiny/nothing"),
+        (["NFCorpus", "--to", __file__], "is a file: a bundle is a folder"),
     ],
 )
 def test_what_cannot_be_fetched_is_one_line(online: Runs, tmp_path: Path, words, said):
-    done = online.command("fetch", *words, "--to", tmp_path / "b")
+    done = online.command("fetch", "--to", tmp_path / "b", *words)
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1

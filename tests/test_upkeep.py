@@ -67,5 +67,23 @@ def test_prune_by_age_keeps_what_was_used_since(cli: Cli, collection_folder: Pat
     assert any(path.is_file() for path in Path("cache/bm25").rglob("*"))
 
 
+@pytest.mark.parametrize("days", ["-3", "nan", "inf"])
+def test_days_that_are_none_remove_nothing(cli: Cli, collection_folder: Path, days):
+    cli("run", collection_folder)
+    before = sorted(Path("cache").rglob("*"))
+    one_line(cli("cache", "prune", "bm25", "--older-than", days), "not a number of days")
+    assert sorted(Path("cache").rglob("*")) == before
+
+
+def test_a_cache_that_is_a_file_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    Path("taken").write_text("a file")
+    monkeypatch.setenv("RERANK_HARNESS_CACHE", "taken")
+    for action in ("show", "prune"):
+        one_line(cli("cache", action), "taken is not a folder", "RERANK_HARNESS_CACHE")
+    answer = cli("doctor")
+    assert answer.code == 1
+    assert "[FAIL] cache: taken is not a folder" in answer.out
+
+
 def test_an_unknown_part_is_one_line(cli: Cli):
     one_line(cli("cache", "prune", "scoers"), 'Did you mean "scores"')

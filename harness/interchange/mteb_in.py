@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -187,18 +189,29 @@ def _read_all(folders: Sequence[tuple[Path, list[str]]], wanted: _Import, worker
     if workers <= 1:
         yield from map(read, folders)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(workers, get_context("spawn"))
+    try:
         waiting = iter(folders)
         # A few folders ahead and no more: what was read waits in memory until it is written.
-        ahead = [pool.submit(read, each) for each in islice(waiting, 4 * workers)]
+        with _without_interrupts():
+            ahead = [pool.submit(read, each) for each in islice(waiting, 4 * workers)]
         while ahead:
-            try:
-                yield ahead.pop(0).result()
-            except BrokenProcessPool:
-                raise HarnessError(
-                    "a reading process was killed, perhaps for want of memory: try --workers 1"
-                ) from None
+            yield ahead.pop(0).result()
             ahead += [pool.submit(read, each) for each in islice(waiting, 1)]
+    except BrokenProcessPool:
+        raise HarnessError("a reading process was killed, perhaps for want of memory: try --workers 1") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal; those that start in here leave it to this one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _read_folder(wanted: _Import, place: tuple[Path, list[str]]) -> tuple[Any, Report]:

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import HarnessError, did_you_mean
 from ..task import Cards
 from ..types import Aggregate, Measure, Task
+from ..yaml_file import read_yaml
 from .facts import Facts, facts_from
 
 __all__ = ["COLUMNS", "Board", "board_of", "leaderboard_names", "read_board"]
@@ -56,24 +57,24 @@ class Board:
 
 
 def leaderboard_names(folder: Path) -> list[str]:
-    """The leaderboards that `folder` describes, sorted."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    """The leaderboards that `folder` describes, sorted. Raises HarnessError where there is none."""
+    names = sorted(path.stem for path in folder.glob("*.yaml") if path.is_file())
+    if not names:
+        raise HarnessError(
+            f"{folder} holds no leaderboard: one is a file NAME.yaml there, and --folder names another folder"
+        )
+    return names
 
 
 def read_board(name: str, folder: Path, cards: Cards, cache: Path) -> Board:
     """The leaderboard `folder/name.yaml`. Raises HarnessError for an unknown name, key, value or task."""
-    import yaml
-
     path = folder / f"{name}.yaml"
     if not path.is_file():
         known = leaderboard_names(folder)
         raise HarnessError(
-            f'no leaderboard "{name}" in {folder}; there is {", ".join(known) or "none"}.{did_you_mean(name, known)}'
+            f'no leaderboard "{name}" in {folder}; there is {", ".join(known)}.{did_you_mean(name, known)}'
         )
-    try:
-        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise HarnessError(f"{path} is not valid YAML: {error}") from None
+    entry = read_yaml(path)
     if not isinstance(entry, dict):
         raise HarnessError(f'{path} holds no "key: value" lines; it needs at least tasks or suites')
     return board_of(name, entry, cards, cache, str(path))
@@ -91,7 +92,7 @@ def board_of(name: str, entry: Mapping[str, Any], cards: Cards, cache: Path, whe
         raise HarnessError(f'{where}: "{strangers[0]}" is no suite.{did_you_mean(strangers[0], suites)}')
     return Board(
         name=name,
-        title=str(entry.get("title", name)),
+        title=str(entry.get("title") or name),
         tasks=tuple(cards.resolve(words, cache)),
         results=tuple(Path(str(word)) for word in entry.get("results", ["results"])),
         words=words,
@@ -117,6 +118,8 @@ def _check(entry: Mapping[str, Any], where: str) -> None:
             )
         if key in _LISTS and not isinstance(value, list):
             raise HarnessError(f'{where}: "{key}" is a list, as in "{key}: [one, two]"')
+        if key in ("title", "description") and not isinstance(value, str | None):
+            raise HarnessError(f'{where}: "{key}" is a text, as in "{key}: Rerankers over BM25"')
         if key in ("oracle", "published") and not isinstance(value, bool):
             raise HarnessError(f'{where}: "{key}" is yes or no, not "{value}"')
 

@@ -133,7 +133,10 @@ def pairs_of(row: Row, hardware: str) -> str:
     """Pairs a second on `hardware`; a dash for a row timed elsewhere."""
     speed = row.speed
     there = speed is not None and speed.hardware == hardware
-    return f"{speed.pairs_per_second:.3g}" if there and speed and speed.pairs_per_second else MISSING
+    if not (there and speed and speed.pairs_per_second):
+        return MISSING
+    rate = speed.pairs_per_second
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def latency_of(row: Row, hardware: str) -> str:

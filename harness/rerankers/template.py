@@ -40,6 +40,7 @@ from ..digest import digest_of_settings
 from ..errors import HarnessError, did_you_mean
 from ..text import join_document, join_query
 from ..types import DocumentText, QueryText
+from ..yaml_file import read_yaml
 
 __all__ = ["Filled", "Labels", "Part", "Rule", "Template", "read_template", "template_names"]
 
@@ -186,7 +187,7 @@ class _Reader:
         self.path = path
 
     def template(self) -> Template:
-        top = self.mapping(_read_yaml(self.path), "the template", {"specials", "parts", "rules", "labels", "score"})
+        top = self.mapping(read_yaml(self.path), "the template", {"specials", "parts", "rules", "labels", "score"})
         rules = top.get("rules")
         if not isinstance(rules, dict) or not rules or not all(isinstance(name, str) for name in rules):
             raise self.error("rules", 'must name a rule at least, as in "published: {max_length: 2048, cut: end}"')
@@ -299,18 +300,3 @@ class _Reader:
 
     def error(self, key: str, what: str) -> HarnessError:
         return HarnessError(f'{self.path}: "{key}" {what}')
-
-
-def _read_yaml(path: Path) -> object:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        found: object = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  (a safe loader, in C where there is one)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise HarnessError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    except UnicodeDecodeError:
-        raise HarnessError(f"{path}: not UTF-8 text") from None
-    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,9 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # In a log that takes both streams, each line stands where it belongs, and a kill loses none.
+            sys.stdout.reconfigure(line_buffering=True)
         given = build_parser().parse_args(argv)
         verb: Callable[[argparse.Namespace], int] = given.verb
         return verb(given)

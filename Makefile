@@ -1,6 +1,8 @@
 # Each verb sets up what it needs in .venv; PYTHON=… chooses the interpreter (3.11 or later).
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes of the tests, each with one thread.
+JOBS ?= 2
 
 .PHONY: help demo test test-slow check gate fix bench docs clean
 
@@ -23,7 +25,7 @@ demo: $(VENV)/.ready
 	$(BIN)/rerank-harness demo --results build/demo
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -m slow

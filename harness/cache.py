@@ -52,9 +52,11 @@ def writing(cache: Path) -> Iterator[None]:
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Writes the whole file or nothing: temporary name in the same folder, fsync, rename.
 
-    Makes the folder if it is missing. Text is written as UTF-8. Raises OSError as it comes, and for a
-    path that is there and no file: the rename would put a file in the place of /dev/stdout.
+    Makes the folder if it is missing. Text is written as UTF-8. A link stays one: what it leads to is
+    written. Raises OSError as it comes, and for a path that is there and no file: the rename would put
+    a file in the place of a device.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     if path.exists() and not path.is_file():
         raise OSError(errno.EISDIR if path.is_dir() else errno.EINVAL, "it is there and not a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)

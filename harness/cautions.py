@@ -47,10 +47,10 @@ def _ties(result: Result) -> str | None:
 
 
 def _truncation(result: Result) -> str | None:
-    cut, pairs = result.diagnostics.get("truncated_pairs", 0), result.diagnostics.get("pairs", 0)
+    cut, pairs = result.diagnostics.get("truncated_pairs") or 0, result.diagnostics.get("pairs", 0)
     if not pairs or cut / pairs <= 0.3:
         return None
-    tokens, lost = result.diagnostics.get("tokens", 0), result.diagnostics.get("lost_tokens", 0)
+    tokens, lost = (result.diagnostics.get(key) or 0 for key in ("tokens", "lost_tokens"))
     share = f", {lost / (lost + tokens):.1%} of all tokens lost" if lost + tokens else ""
     return f"{cut / pairs:.1%} of pairs were truncated{share}"
 

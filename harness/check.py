@@ -77,7 +77,7 @@ def _pairs() -> list[Pair]:
 def _input(reranker: Reranker, pairs: list[Pair]) -> Iterator[Finding]:
     """An example input as the model gets it, its ids marked, and what happens to a long document."""
     model = reranker.load()
-    if not hasattr(model, "prepare"):
+    if not (reranker.spec.counts_tokens and hasattr(model, "prepare")):
         return
     long = DocumentText("", " ".join(answer for _, answer in _EASY * 400))
     prepared: Any = prepare(

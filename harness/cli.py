@@ -65,7 +65,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _VerbParser(_Parser):
-    """A verb's parser: it names unknown options itself, so that the hint is one of its own."""
+    """A verb's parser: it names unknown options itself, so that the hint is one of its own, and takes none cut short."""
+
+    def __init__(self, **words: Any) -> None:
+        super().__init__(**words, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse's, with nothing left over."""
@@ -80,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rerank-harness",
         description="Two-stage retrieval evaluation: a first stage's candidates, reranked and measured.",
+        epilog="rerank-harness COMMAND --help shows what each takes. A first one: rerank-harness demo",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
@@ -117,7 +121,6 @@ def _add_run(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "run",
         help="evaluate rerankers on tasks",
-        allow_abbrev=False,
         description="Take each task's candidates from a first stage, rerank them, measure both.",
     )
     run_command.add_options(parser)
@@ -151,7 +154,7 @@ def _add_score(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
         help="score pairs of a JSON-lines file",
         description='Print one line {"score": …} a pair, in order, with the activation the authors publish.',
     )
-    parser.add_argument("model", metavar="MODEL", help="a hub model, a folder, or module:attribute")
+    parser.add_argument("model", metavar="MODEL", help=run_command.MODEL)
     parser.add_argument(
         "file", metavar="FILE", type=Path, help="JSON lines with query and text; instruction and title if wanted"
     )
@@ -178,9 +181,9 @@ def _add_check(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "check",
         help="test a reranker in seconds",
-        description="Family, input, score order, NaN, determinism, batch invariance, truncation: before a long run.",
+        description="Before a long run: test family, input, score order, NaN, determinism, batch invariance, truncation.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a hub model, a folder, or module:attribute")
+    parser.add_argument("model", metavar="MODEL", help=run_command.MODEL)
     run_command.add_model_options(parser)
     parser.set_defaults(verb=_check)
 
@@ -293,11 +296,16 @@ def _doctor(given: argparse.Namespace) -> int:
 
 def _add_cache(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
-        "cache", help="show, verify or prune the cache", description="Everything in the cache can be made again."
+        "cache",
+        help="show, verify or prune the cache",
+        description="Show the size of each part, read all of it, or remove parts: everything in the cache can be made again.",
     )
     parser.add_argument("action", choices=("show", "verify", "prune"), help="what to do")
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="parts to prune; none: what damage and kills left behind"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="parts to prune, as show names them; none: what damage and kills left behind",
     )
     parser.add_argument(
         "--older-than", type=float, metavar="DAYS", help="prune only what was not used for so many days"
@@ -307,8 +315,7 @@ def _add_cache(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
 
 def _cache(given: argparse.Namespace) -> int:
     from .cache import cache_folder
-    from .tables import align
-    from .upkeep import cache_parts, prune, verify
+    from .upkeep import cache_table, prune, verify
 
     folder = cache_folder()
     if given.action == "verify":
@@ -317,8 +324,7 @@ def _cache(given: argparse.Namespace) -> int:
         freed = prune(folder, given.parts, given.older_than)
         print(f"{freed / 2**20:.1f} MiB removed from {folder}")
         return 0
-    rows = [[part.name, str(len(part.files)), f"{part.size / 2**20:.1f}", part.holds] for part in cache_parts(folder)]
-    print(f"{folder}\n{align([['part', 'files', 'MiB', 'holds'], *rows])}")
+    print(cache_table(folder))
     return 0
 
 
@@ -328,7 +334,6 @@ def _add_compare(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "compare",
         help="two rerankers, query by query",
-        allow_abbrev=False,
         description="Differences of B (and C …) from A for each task, with intervals, p and the queries that moved.",
     )
     verdict_commands.add_compare_options(parser)
@@ -341,7 +346,6 @@ def _add_gate(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "gate",
         help="fail when a reranker became worse than its baseline",
-        allow_abbrev=False,
         description="Exit code 1 for a drop that is larger than tolerated and significant, 3 where results do not match.",
     )
     verdict_commands.add_gate_options(parser)
@@ -352,7 +356,9 @@ def _add_report(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import verdict_commands
 
     parser = verbs.add_parser(
-        "report", help="one page about some results", allow_abbrev=False, description="Write one self-contained page."
+        "report",
+        help="one page about some results",
+        description="Write one HTML page that needs nothing else: tables, intervals, curves, the queries that moved most.",
     )
     verdict_commands.add_report_options(parser)
     parser.set_defaults(verb=lambda given: verdict_commands.report(given, say, print))
@@ -362,7 +368,9 @@ def _add_explain(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     from . import verdict_commands
 
     parser = verbs.add_parser(
-        "explain", help="what a warning means", description="What it means, why it matters, what to do: explain RH001."
+        "explain",
+        help="what a warning means",
+        description="What a warning means, why it matters, what to do: explain RH001.",
     )
     verdict_commands.add_explain_options(parser)
     parser.set_defaults(verb=lambda given: verdict_commands.explain(given, say, print))
@@ -374,7 +382,6 @@ def _add_export(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "export",
         help="results as mteb's files, model cards, TREC runs or tables",
-        allow_abbrev=False,
         description="Write results in a form that others read; what that form cannot hold is left out and told.",
     )
     commands.add_export_options(parser)
@@ -387,7 +394,6 @@ def _add_import(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = verbs.add_parser(
         "import",
         help="mteb's results as a table for leaderboards",
-        allow_abbrev=False,
         description="Read mteb's result files of every version into one table, and report what was skipped and why.",
     )
     commands.add_import_options(parser)

@@ -67,16 +67,11 @@ def diagnose_reranked(
 ) -> dict[str, Any]:
     """What the reranker made of the candidates; ties and constant queries are those of its scores."""
     run = reranked.run
-    pairs, tokens, lost = reranked.pairs, reranked.tokens, reranked.lost_tokens
     found: dict[str, Any] = {
         "tie_rate": tie_rate(run),
         "constant_queries": constant_queries(run),
-        "pairs": pairs,
-        "tokens": tokens,
-        "truncated_pairs": reranked.truncated_pairs,
-        "truncated_share": reranked.truncated_pairs / pairs if pairs else None,
-        "lost_tokens": lost,
-        "lost_token_share": lost / (lost + tokens) if lost + tokens else None,
+        "pairs": reranked.pairs,
+        **_truncation(reranked, reranker),
         "skipped_without_text": reranked.skipped,
         "scores": score_distribution(reranked.margins),
         "reversed": _reversed(run, qrels, collection),
@@ -87,6 +82,25 @@ def diagnose_reranked(
     if collection.qrel_diff is not None:
         found["instruction_blind"] = instruction_blind(run, collection)
     return found | tokens_of_language(reranker.load(), candidates.run, collection, subset)
+
+
+def _truncation(reranked: Reranked, reranker: Reranker) -> dict[str, Any]:
+    """Tokens, and what truncation took; None where nobody counted them.
+
+    Documents for a provider are cut here, so how many were is known, though not in tokens.
+    """
+    spec, pairs = reranker.spec, reranked.pairs
+    known = spec.counts_tokens or (spec.family == "remote" and spec.context == "pair")
+    tokens, lost = (reranked.tokens, reranked.lost_tokens) if spec.counts_tokens else (None, None)
+    return {
+        "tokens": tokens,
+        "truncated_pairs": reranked.truncated_pairs if known else None,
+        "truncated_share": reranked.truncated_pairs / pairs if known and pairs else None,
+        "lost_tokens": lost,
+        "lost_token_share": lost / (lost + tokens)
+        if tokens is not None and lost is not None and lost + tokens
+        else None,
+    }
 
 
 def constant_queries(run: Run) -> int:

@@ -180,7 +180,10 @@ def fetch(plan: Sequence[Wanted], tasks: Sequence[Task], models: Sequence[str], 
         "tasks": sorted({*known.get("tasks", []), *(task.name for task in tasks)}),
         "models": sorted({*known.get("models", []), *models}),
     }
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1))
+    try:
+        write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1))
+    except OSError as error:
+        raise HarnessError(f"cannot write {folder / MANIFEST}: {error.strerror or error}") from None
 
 
 def _prepare_what_mteb_reads(tasks: Iterable[Task], cache: Path, say: Say) -> None:

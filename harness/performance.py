@@ -45,7 +45,7 @@ def measured(
     pace = reranked.pace
     workers = options.workers if pace.done else None
     done, tokens, seconds = pace.rated(whole=workers is not None or reranker.spec.family == "bi-encoder")
-    rates = {"pairs_per_second": done, "tokens_per_second": tokens}
+    rates = {"pairs_per_second": done, "tokens_per_second": tokens if reranker.spec.counts_tokens else None}
     return {
         "seconds": round(reranked.seconds, 3),
         "scoring_seconds": round(sum(pace.steps), 3),

@@ -198,7 +198,7 @@ def _bound(job: Job) -> Reranker:
 
 def _by_pairs(reranker: Reranker) -> bool:
     """Whether we tokenize its pairs ourselves, so that they can be counted and some of them tried."""
-    return reranker.spec.context == "pair" and hasattr(reranker.load(), "prepare")
+    return reranker.spec.counts_tokens and hasattr(reranker.load(), "prepare")
 
 
 def _cost(prepared: Any, batches: list[Any], tokens: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Means = Sequence[tuple[Mean, Sequence[Compared]]]
 
-__all__ = ["add_model_options", "add_options", "build_request", "model_options", "open_one_reranker", "run"]
+__all__ = ["MODEL", "add_model_options", "add_options", "build_request", "model_options", "open_one_reranker", "run"]
 
 Say = Callable[[str], None]
 
@@ -37,7 +37,10 @@ def above_zero(text: str) -> int:
 
 def words(text: str) -> tuple[str, ...]:
     """The words between commas, for argparse; a list in a file is joined by commas."""
-    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+    found = tuple(word for word in (part.strip() for part in text.split(",")) if word)
+    if not found:
+        raise argparse.ArgumentTypeError(f'"{text}" names nothing; several are joined by commas')
+    return found
 
 
 def setting(text: str) -> tuple[str, str]:
@@ -48,11 +51,14 @@ def setting(text: str) -> tuple[str, str]:
     return key, value
 
 
+MODEL = "ORG/NAME of the hub, a folder, package:NAME, mine.py:rerank, module:attribute or remote:PROVIDER/MODEL"
+"""How a reranker may be named, for help."""
+
 _SEVERAL: dict[str, Any] = {"action": "append", "default": []}
 
 _WHAT: dict[str, dict[str, Any]] = {
     "tasks": {"nargs": "*", "default": (), "metavar": "TASK", "help": "tasks, suites, folders in BEIR's layout, hub data sets (ORG/NAME), tasks of mteb"},
-    "--reranker": {**_SEVERAL, "metavar": "NAME", "help": "a hub model, a folder, or module:attribute; several may be given; none runs the first stage alone"},
+    "--reranker": {**_SEVERAL, "metavar": "NAME", "help": f"{MODEL}; several may be given; none runs the first stage alone"},
     "--retriever": {**_SEVERAL, "metavar": "NAME", "help": "first stage: bm25 (the default) or a sentence-transformers model; several may be given"},
     "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a TREC run, plain or .gz"},
     "--retriever-set": {**_SEVERAL, "type": setting, "metavar": "KEY=VALUE", "help": "a setting of a first stage: recipe=e5-mistral of a dense one, analyzer=jieba of bm25"},

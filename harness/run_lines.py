@@ -32,10 +32,10 @@ def _scores(seen: Mapping[str, Any]) -> str:
         parts.append(f"scores {quartiles} (min, quartiles, max), {scores['distinct']:,} distinct")
     if seen.get("tie_rate") is not None:
         parts.append(f"{seen['tie_rate']:.2%} of documents tied")
-    if pairs := seen.get("pairs"):
-        lost, tokens = seen.get("lost_tokens", 0), seen.get("tokens", 0)
-        share = lost / (lost + tokens) if lost + tokens else 0.0
-        parts.append(f"{seen.get('truncated_pairs', 0) / pairs:.1%} of pairs truncated, {share:.1%} of tokens lost")
+    if seen.get("truncated_share") is not None:
+        parts.append(f"{seen['truncated_share']:.1%} of pairs truncated")
+    if seen.get("lost_token_share") is not None:
+        parts.append(f"{seen['lost_token_share']:.1%} of tokens lost")
     return ", ".join(parts)
 
 

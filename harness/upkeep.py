@@ -16,9 +16,10 @@ from pathlib import Path
 
 from .environment import describe, harness_version
 from .errors import HarnessError, did_you_mean
+from .tables import align
 from .types import Finding, Status
 
-__all__ = ["CachePart", "cache_parts", "doctor", "hub_state", "prune", "verify"]
+__all__ = ["CachePart", "cache_parts", "cache_table", "doctor", "hub_state", "prune", "verify"]
 
 PARTS = {
     "collections": "prepared data sets",
@@ -139,6 +140,12 @@ def cache_parts(cache: Path) -> list[CachePart]:
     if cache.exists() and not cache.is_dir():
         raise HarnessError(f"the cache {cache} is not a folder: set RERANK_HARNESS_CACHE to one")
     return [_part(cache, name, holds) for name, holds in PARTS.items()]
+
+
+def cache_table(cache: Path) -> str:
+    """The cache's place, and a line for each of its parts."""
+    rows = [[part.name, str(len(part.files)), f"{part.size / 2**20:.1f}", part.holds] for part in cache_parts(cache)]
+    return f"{cache}\n{align([['part', 'files', 'MiB', 'holds'], *rows])}"
 
 
 def _part(cache: Path, name: str, holds: str) -> CachePart:

@@ -92,7 +92,7 @@ _EXPLAIN: dict[str, dict[str, Any]] = {
 }
 
 _REPORT: dict[str, dict[str, Any]] = {
-    "words": {"nargs": "+", "metavar": "RESULT", "help": "a result file, a folder, or a reranker with results"},
+    "words": {"nargs": "+", "metavar": "RESULT", "help": "a result file, a folder, or a reranker (or bm25) with results"},
     "--results": _RESULTS,
     "--output": {"type": Path, "default": Path("report.html"), "metavar": "FILE", "help": "the page to write (report.html)"},
     "--queries": {**_QUERIES, "default": 5, "help": "show so many wins and losses of each result (5)"},

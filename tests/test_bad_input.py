@@ -31,6 +31,8 @@ def one_line(answer: Answer, *words: str) -> None:
         (["run", "./nowhere"], "nowhere"),
         (["run", "SciFact", "--measures", "ndcg@10"], 'Did you mean "nDCG@10"'),
         (["run", "SciFact", "--measures", "nDCG@ten"], "unknown measure"),
+        (["run", "SciFact", "--measures", ","], "names nothing"),
+        (["check", "SciFact", "--dtyp", "float32"], 'Did you mean "--dtype"'),
         (["run", "SciFact", "--reranker", "nonsense"], "unknown model"),
         (["run", "SciFact", "--reranker", "./no/model"], "no such folder"),
         (["run", "SciFact", "--reranker", "no_file.py:rank"], "no file"),

@@ -71,6 +71,14 @@ def test_what_is_there_and_no_file_is_never_put_aside(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
 
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    write_atomically(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+
+
 def test_an_essential_write_that_fails_names_the_cache_and_the_way_out(tmp_path):
     in_the_way = tmp_path / "cache"
     in_the_way.write_text("a file, not a folder")

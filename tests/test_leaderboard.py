@@ -119,6 +119,14 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(command: Cli):
     assert 'mine.yaml, line 3: not valid YAML: the key "tasks" stands twice' in answer.err
 
 
+def test_a_page_that_cannot_be_written_is_one_line(command: Cli):
+    Path("boards/mine.html").mkdir()
+    answer = command("mine")
+    assert (answer.code, answer.out) == (2, "")
+    assert "error: cannot write boards/mine.html" in answer.err
+    assert len(answer.err.splitlines()) == 1
+
+
 def test_the_committed_boards_are_up_to_date(cli: Cli, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     answer = cli("leaderboard", "--check")

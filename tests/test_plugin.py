@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import Cli, Counter
 
 from harness.errors import HarnessError
 from harness.rerankers.plugin import as_scores, wrap
@@ -156,6 +158,20 @@ def test_a_declared_fingerprint_decides_the_key_and_the_source_does_not():
     assert make("1").declared
     assert make("1").fingerprint == make("1").fingerprint
     assert make("1").fingerprint != make("2").fingerprint
+
+
+def test_tokens_that_nobody_counted_are_missing_and_never_a_number(cli: Cli, collection_folder: Path, counter: Counter):
+    Path("mine.py").write_text("def rank(query, documents):\n    return [len(text) for text in documents]\n")
+    words = ["run", collection_folder, "--reranker", counter.name, "--reranker", "mine.py:rank"]
+    for result in cli(*words, "--format", "json").results():
+        names = ("tokens", "truncated_pairs", "truncated_share", "lost_tokens", "lost_token_share")
+        assert {name: result["diagnostics"][name] for name in names} == dict.fromkeys(names)
+        assert result["performance"]["tokens_per_second"] is None
+        assert result["performance"]["pairs_scored"] > 0
+    assert "truncated" not in cli(*words).out
+    assert "tokens" not in cli("check", counter.name).out
+    plan = json.loads(cli(*words, "--limit", 3, "--dry-run", "--format", "json").out)["plan"]
+    assert [entry["tokens"] for entry in plan] == [None, None]
 
 
 def test_without_a_declared_fingerprint_the_key_is_the_source_file(tmp_path: Path):

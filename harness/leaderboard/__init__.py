@@ -26,6 +26,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..cache import write_atomically
+from ..errors import HarnessError
 from .as_csv import long_csv
 from .as_html import html
 from .as_markdown import markdown
@@ -43,12 +45,19 @@ def render(table: Table) -> dict[str, str]:
 
 
 def write_board(board: Board, folder: Path, *, check: bool) -> list[str]:
-    """Write the board's files into `folder`; with `check`, only name those that are out of date."""
+    """Write the board's files into `folder`; with `check`, only name those that are out of date.
+
+    Raises HarnessError as `build_table` does, and for a file that cannot be written: it stays as it was.
+    """
     stale = []
     for name, text in render(build_table(board)).items():
         path = folder / name
-        if not path.is_file() or path.read_bytes() != text.encode():
-            stale.append(name)
-            if not check:
-                path.write_bytes(text.encode())
+        if path.is_file() and path.read_bytes() == text.encode():
+            continue
+        stale.append(name)
+        if not check:
+            try:
+                write_atomically(path, text)
+            except OSError as error:
+                raise HarnessError(f"cannot write {path}: {error.strerror or error}") from None
     return stale

@@ -46,6 +46,11 @@ class RerankerSpec:
         fields = [("family", self.family), ("revision", self.revision), ("context", self.context)]
         return digest_of_settings([*fields, ("settings", dict(self.settings))])
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the tokens of pairs are known: not those of whole lists, nor where the tokenizer is somebody else's."""
+        return self.context == "pair" and self.family not in ("plug-in", "remote")
+
 
 class Prepared(Protocol):
     """The pairs of one request, tokenized: what a batch plan and a forward pass need."""

@@ -112,8 +112,13 @@ def _recall(result: Result) -> str | None:
 def _analyzer(result: Result) -> str | None:
     if result.diagnostics.get("analyzer_known", True):
         return None
-    language = next(iter(result.diagnostics.get("languages") or []), "unknown")
-    return f"BM25 has no analyzer for the language {language}: it took the words in lower case"
+    language = next(iter(result.diagnostics.get("languages") or []), None)
+    why = (
+        f"BM25 has no analyzer for the language {language}"
+        if language
+        else "the language of the data is unknown to BM25"
+    )
+    return f"{why}: it took the words in lower case"
 
 
 _LEAST_CHARACTERS = {"Latn": 2.8, "Hans": 0.7, "Hant": 0.7, "Hani": 0.7, "Jpan": 0.7, "Kore": 0.7, "Hang": 0.7}

@@ -52,7 +52,10 @@ class Workbench:
 
     def compute(self, job: Job) -> Result:
         """The result of `job`. Raises HarnessError as the stages do."""
+        from .measure import require_grade
+
         collection = self.collection(job)
+        require_grade(collection.qrels, self._request.relevance_level)
         candidates = self.candidates(job, collection)
         qrels = {query_id: collection.qrels[query_id] for query_id in candidates.run}
         reranked = None

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from .errors import HarnessError
 from .types import Measure, Measurement, Qrels, Run, ranked
 
-__all__ = ["measure_run", "missing_queries", "oracle", "require_finite", "tie_rate"]
+__all__ = ["measure_run", "missing_queries", "oracle", "require_finite", "require_grade", "tie_rate"]
 
 _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
@@ -51,6 +51,15 @@ def measure_run(
     names = {_trec_name(measure) for measure in measures if measure.name != "Judged"}
     found = _evaluate(rankings, judged, names, relevance_level) if names else {}
     return {measure: Measurement(measure, _values(measure, found, rankings, judged)) for measure in measures}
+
+
+def require_grade(qrels: Qrels, relevance_level: int) -> None:
+    """Raises HarnessError for a level above every judgement: nothing would be relevant, and every value 0."""
+    highest = max((relevance for judgements in qrels.values() for relevance in judgements.values()), default=0)
+    if 1 < relevance_level > highest:
+        raise HarnessError(
+            f"--relevance-level {relevance_level}: no document is judged so high; the highest is {highest}"
+        )
 
 
 def missing_queries(run: Run, qrels: Qrels) -> list[str]:

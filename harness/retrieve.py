@@ -74,13 +74,24 @@ def open_first_stage(name: str, options: Options, cache: Path) -> FirstStage:
     return _dense(name, replace(options, settings=tuple(settings.items())), cache)
 
 
-def refuse_idle_settings(names: Sequence[str], settings: Sequence[tuple[str, str]]) -> None:
-    """Raises HarnessError for a setting that none of the first stages `names` takes."""
-    for key, _ in settings:
+def refuse_idle_settings(names: Sequence[str], settings: Sequence[tuple[str, str]], languages: Sequence[str]) -> None:
+    """Raises HarnessError for a setting that none of the first stages `names` takes, or that changes nothing.
+
+    `languages` are those of the data: an analyzer for none of them would be left aside without a word.
+    """
+    from .retrievers import analyzers
+
+    for key, value in settings:
         if key == _ANALYZER and BM25 not in names:
             raise HarnessError(f"--retriever-set {key}= is for --retriever {BM25}, which is not asked for")
         if key != _ANALYZER and all(name == BM25 for name in names):
             raise HarnessError(f'{BM25} has no setting "{key}"; it has {_ANALYZER}.{did_you_mean(key, [_ANALYZER])}')
+        if key == _ANALYZER and all(analyzers.chosen(language, value) == language for language in languages):
+            known = ", ".join(dict.fromkeys(languages)).replace("und", "unknown")
+            raise HarnessError(
+                f"--retriever-set {key}={value} is for another language than the data's ({known}); --language CODE says "
+                f"the language of a folder or a hub data set"
+            )
 
 
 def _bm25(cache: Path, language: str = "und", analyzer: str = "") -> FirstStage:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .rerankers.base import Reranker
     from .result import Result
     from .retrieve import FirstStage
-    from .types import Measure
+    from .types import Measure, Task
 
     Means = Sequence[tuple[Mean, Sequence[Compared]]]
 
@@ -263,7 +263,7 @@ def build_request(given: argparse.Namespace, say: Say) -> Request:
             say(f"{reranker.spec.name}: {reranker.note}")
     return Request(
         tasks=tasks,
-        first_stages=once(lambda: _first_stages(given, options, cache, say)),
+        first_stages=once(lambda: _first_stages(given, tasks, options, cache, say)),
         rerankers=rerankers,
         options=options,
         results=given.results,
@@ -290,13 +290,16 @@ def _with_workers(given: argparse.Namespace, options: Options, say: Say) -> Opti
     return replace(options, workers=Workers(given.workers, options.device, address=given.ray_address, report=say))
 
 
-def _first_stages(given: argparse.Namespace, options: Options, cache: Path, say: Say) -> Sequence[FirstStage]:
+def _first_stages(
+    given: argparse.Namespace, tasks: Sequence[Task], options: Options, cache: Path, say: Say
+) -> Sequence[FirstStage]:
     from dataclasses import replace
 
     from .retrieve import fused_stage, open_first_stage, refuse_idle_settings, run_file_stage
 
     names = given.retriever or ([] if given.candidates else ["bm25"])
-    refuse_idle_settings(names, given.retriever_set)
+    languages = [next(iter(subset.languages), "und") for task in tasks for subset in task.subsets]
+    refuse_idle_settings(names, given.retriever_set, languages)
     plain = replace(options, settings=tuple(given.retriever_set))
     stages = [open_first_stage(name, plain, cache) for name in dict.fromkeys(names)]
     stages += [run_file_stage(path, cache) for path in dict.fromkeys(given.candidates)]

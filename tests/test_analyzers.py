@@ -264,6 +264,7 @@ def test_run_takes_an_analyzer_and_keeps_its_numbers_apart(cli: Cli, tmp_path):
         (["--retriever-set", "analyzer=standard"], 'no analyzer "standard"'),
         (["--retriever-set", "analyser=jieba"], 'bm25 has no setting "analyser"; it has analyzer. Did you mean'),
         (["--candidates", "x.trec", "--retriever-set", "analyzer=jieba"], "is for --retriever bm25"),
+        (["--retriever-set", "analyzer=threes"], "is for another language than the data's (eng"),
     ],
 )
 def test_a_wrong_setting_of_bm25_is_one_line(cli: Cli, tmp_path, words, said):

@@ -202,6 +202,10 @@ def test_an_unknown_family_lists_the_families(cli: Cli, collection_folder: Path)
     one_line(cli("run", collection_folder, "--reranker", CROSS_ENCODER, "--family", "bert"), "sequence-classification")
 
 
+def test_a_relevance_level_above_every_judgement_is_one_line(cli: Cli, collection_folder: Path):
+    one_line(cli("run", collection_folder, "--relevance-level", 3), "the highest is 2")
+
+
 def test_a_device_that_is_not_there_is_one_line(cli: Cli, collection_folder: Path):
     one_line(cli("run", collection_folder, "--reranker", CROSS_ENCODER, "--device", "cuda:7"), "cuda:7", "--device cpu")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from .errors import HarnessError, did_you_mean
 from .result import Result
+from .yaml_file import read_yaml
 
 __all__ = [
     "CODES", "Caution", "cautions_of", "check_codes", "explained", "listed", "recall_of", "selected",
@@ -228,10 +229,7 @@ def check_codes(words: Iterable[str], where: str) -> tuple[str, ...]:
 
 @cache
 def _texts() -> Mapping[str, Mapping[str, str]]:
-    import yaml
-
-    path = Path(__file__).with_name("cautions.yaml")
-    texts: dict[str, dict[str, str]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    texts: dict[str, dict[str, str]] = read_yaml(Path(__file__).with_name("cautions.yaml"))
     return texts
 
 

@@ -2,9 +2,9 @@
 
 The plan is a function of the whole request, never of what happens to be stored: rows, or groups of
 rows that begin alike, in order of length, longest first (so that an out-of-memory shows at once),
-filled up to a token budget. A planned batch is computed and committed whole. A resumed run replays the same plan and skips the
-batches it finds done, so each remaining row is computed in the same company as in a run that was
-never interrupted, and the result is the same to the bit.
+filled up to a token budget. A planned batch is computed and committed whole. A resumed run replays
+the same plan and skips the batches it finds done, so each remaining row is computed in the same
+company as in a run that was never interrupted, and the result is the same to the bit.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from .digest import digest_of_settings
 from .errors import HarnessError, did_you_mean
 from .models import ModelSource
 from .tokenization import token_limit
+from .yaml_file import read_yaml
 
 __all__ = ["EncoderSpec", "Recipe", "Side", "is_late_interaction", "known_recipes", "read_encoder"]
 
@@ -130,11 +131,7 @@ def known_recipes() -> Mapping[str, Recipe]:
 
 @cache
 def _table() -> dict[str, dict[str, Any]]:
-    import yaml
-
-    path = Path(__file__).with_name("known_encoders.yaml")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    table: dict[str, dict[str, Any]] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  (a safe loader, in C where there is one)
+    table: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("known_encoders.yaml"))
     return table
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import HarnessError, did_you_mean
 from ..published import PACKAGED
 from ..types import Task
+from ..yaml_file import read_yaml
 
 __all__ = ["Facts", "facts_from", "facts_of", "known_facts", "trained_on"]
 
@@ -61,11 +62,8 @@ def _facts(entry: Any, where: str) -> Facts:
 @functools.cache
 def known_facts() -> Mapping[str, Facts]:
     """model → what models.yaml says of it."""
-    import yaml
-
     path = Path(__file__).with_name("models.yaml")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    record = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  (a safe loader, in C where there is one)
+    record = read_yaml(path)
     facts = facts_from(record["models"], path.name)
     return {model: replace(entry, source=entry.source or str(record["source"])) for model, entry in facts.items()}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..types import DocumentText
+from ..yaml_file import read_yaml
 
 __all__ = ["ListTemplate", "first_words", "passage_text", "read_list_templates"]
 
@@ -49,10 +50,8 @@ class ListTemplate:
 
 def read_list_templates() -> dict[str, ListTemplate]:
     """The templates by name, from listwise.yaml."""
-    import yaml
-
-    text = Path(__file__).with_name("listwise.yaml").read_text(encoding="utf-8")
-    return {name: ListTemplate(**entry) for name, entry in yaml.safe_load(text).items()}
+    table = read_yaml(Path(__file__).with_name("listwise.yaml"))
+    return {name: ListTemplate(**entry) for name, entry in table.items()}
 
 
 def passage_text(document: DocumentText) -> str:

@@ -29,6 +29,7 @@ from ..errors import HarnessError, did_you_mean
 from ..options import Options
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import DocumentText, QueryText
+from ..yaml_file import read_yaml
 from .base import Reranker, RerankerSpec
 from .settings import Reader, one_of, read_settings, whole_number
 
@@ -114,10 +115,8 @@ class Provider:
 
 def read_providers() -> dict[str, Provider]:
     """The providers by name, from remote.yaml."""
-    import yaml
-
-    text = Path(__file__).with_name("remote.yaml").read_text(encoding="utf-8")
-    return {name: Provider(**entry) for name, entry in yaml.safe_load(text).items()}
+    table = read_yaml(Path(__file__).with_name("remote.yaml"))
+    return {name: Provider(**entry) for name, entry in table.items()}
 
 
 def is_remote(name: str) -> bool:

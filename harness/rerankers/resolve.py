@@ -17,6 +17,7 @@ from ..errors import HarnessError, did_you_mean
 from ..models import ModelSource, open_model
 from ..options import Options
 from ..recipes import is_late_interaction
+from ..yaml_file import read_yaml
 from .base import Reranker
 from .origin import Origin, PluginFile
 
@@ -101,11 +102,7 @@ def _of_template(name: str, options: Options) -> tuple[str, Options]:
 
 def known_models() -> Mapping[str, Mapping[str, Any]]:
     """model id → its family and the settings its authors use, from known.yaml."""
-    import yaml
-
-    path = Path(__file__).with_name("known.yaml")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    table: dict[str, dict[str, Any]] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or {}  # noqa: S506  (a safe loader, in C where there is one)
+    table: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("known.yaml"))
     return table
 
 

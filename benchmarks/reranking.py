@@ -58,7 +58,7 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     from benchmarks.forecast import forecast
     from benchmarks.sample import left_out, make_model, take_sample, work
     from benchmarks.ways import FLAG_BATCH
-    from harness.loading import quiet_transformers
+    from harness.models.loading import quiet_transformers
 
     quiet_transformers()
     before = load()
@@ -162,7 +162,7 @@ def _token_lengths(folder: Path, sample: Any) -> list[int]:
 
 def rank_changes(exact: Any, half: Any, sample: Any) -> dict[str, Any]:
     """What bf16 does to rankings: share of queries whose ten best changed, and the largest move of nDCG@10."""
-    from harness.measure import measure_run
+    from harness.measures.measure import measure_run
     from harness.types import Measure, ranked
 
     runs = []

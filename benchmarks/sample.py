@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.collection import Collection, prepare
-from harness.options import Options
-from harness.retrieve import candidates_of, digest_of_run, open_first_stage
-from harness.task import Cards
+from harness.data.collection import Collection, prepare
+from harness.data.task import Cards
+from harness.engine.options import Options
+from harness.retrievers.retrieve import candidates_of, digest_of_run, open_first_stage
 from harness.types import Candidates, DocumentText, ranked
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from .machine import fix_threads, load, processor
-from .sample import make_model, take_sample
+from harness.machine import fix_threads, load, processor
+from harness.sample import make_model, take_sample
 
 _WORKERS = 2
 _TOGETHER = 8
@@ -40,7 +39,7 @@ class AtOnce:
     """Workers that answer every batch with zeros, so that what is left is the sending."""
 
     def open(self) -> Callable[[Any], Callable[[Any], Any]]:
-        from harness.rerankers.origin import Answer
+        from harness.rerankers.worker import Answer
 
         return lambda _: lambda rows: Answer(np.zeros((len(rows), 1), np.float32), (), ())
 
@@ -56,12 +55,12 @@ def main(words: list[str] | None = None) -> int:
 
 def measure(folder: Path, pairs: int, rounds: int) -> dict[str, Any]:
     """Every figure, in seconds; medians over rounds."""
-    from harness.engine import plan_of
-    from harness.options import Options
-    from harness.rerank import gather
-    from harness.rerankers.origin import Scorer, columns
+    from harness.engine.options import Options
+    from harness.engine.plan import plan_of
+    from harness.engine.scale_out import Workers
+    from harness.rerankers.rerank import gather
     from harness.rerankers.resolve import open_rerankers
-    from harness.scale_out import Workers
+    from harness.rerankers.worker import Scorer, columns
 
     before, sample = load(), take_sample(pairs, folder / "cache")
     (reranker,) = open_rerankers(str(make_model(folder / "model")), Options(), folder / "cache")
@@ -119,7 +118,7 @@ def _sending(workers: Any, batches: Sequence[Any], everything: Any) -> float:
 
 def _storing(folder: Path, request: Any, plan: Sequence[Any], together: int) -> float:
     """Seconds a batch in which so many are kept together, synced to the disk; by the clock, since the disk counts."""
-    from harness.store import ScoreStore, document_digest, query_digest
+    from harness.engine.store import ScoreStore, document_digest, query_digest
 
     queries = [query_digest(query) for query in request.queries]
     documents = [document_digest(document) for document in request.documents]

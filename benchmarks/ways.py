@@ -115,10 +115,10 @@ def flag_reranker(folder: Path) -> Way | None:
 
 def ours(folder: Path, dtype: str) -> Way:
     """Stage 3 of the harness as `run` calls it, with an empty score store."""
-    from harness.options import Options
-    from harness.rerank import rerank
+    from harness.engine.options import Options
+    from harness.engine.store import ScoreStore
+    from harness.rerankers.rerank import rerank
     from harness.rerankers.resolve import open_rerankers
-    from harness.store import ScoreStore
 
     options = Options(dtype=dtype, settings=(("max_length", str(MAX_LENGTH)),))
     cache = TemporaryDirectory()

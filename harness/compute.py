@@ -10,22 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .cautions import cautions_of
-from .collection import prepare
-from .environment import describe
+from .data.collection import prepare
+from .data.formats import write_run
 from .errors import HarnessError
-from .formats import write_run
-from .rankings import keep_rankings
-from .result import Result, load_result
-from .retrieve import candidates_of, digest_of_run
+from .results.cautions import cautions_of
+from .results.environment import describe
+from .results.rankings import keep_rankings
+from .results.result import Result, load_result
+from .retrievers.retrieve import candidates_of, digest_of_run
 from .types import Candidates, Qrels, Run
 
 if TYPE_CHECKING:
-    from .collection import Collection
-    from .evaluate import Job, Request
-    from .rerank import Reranked
+    from .data.collection import Collection
+    from .engine.store import ScoreStore
+    from .request import Job, Request
     from .rerankers.base import Reranker
-    from .store import ScoreStore
+    from .rerankers.rerank import Reranked
 
 __all__ = ["Workbench"]
 
@@ -52,7 +52,7 @@ class Workbench:
 
     def compute(self, job: Job) -> Result:
         """The result of `job`. Raises HarnessError as the stages do."""
-        from .measure import require_grade
+        from .measures.measure import require_grade
 
         collection = self.collection(job)
         require_grade(collection.qrels, self._request.relevance_level)
@@ -60,7 +60,7 @@ class Workbench:
         qrels = {query_id: collection.qrels[query_id] for query_id in candidates.run}
         reranked = None
         if job.reranker is not None:
-            from .rerank import rerank
+            from .rerankers.rerank import rerank
 
             reranked = rerank(
                 self._bound(job),
@@ -108,7 +108,7 @@ class Workbench:
     def store(self) -> ScoreStore:
         """The score store, opened when the first score is needed."""
         if self._store is None:
-            from .store import ScoreStore
+            from .engine.store import ScoreStore
 
             self._store = ScoreStore(self._request.cache / "scores.sqlite", report=self._say)
         return self._store
@@ -129,8 +129,8 @@ class Workbench:
     def _judge(
         self, job: Job, collection: Collection, candidates: Candidates, qrels: Qrels, reranked: Reranked | None
     ) -> Result:
-        from .diagnosis import diagnose, diagnose_reranked
-        from .verdict import judge, report_measures
+        from .measures.diagnosis import diagnose, diagnose_reranked
+        from .measures.verdict import judge, report_measures
 
         longest = max(map(len, candidates.run.values()))
         measures = report_measures(self._wanted(job), job.top_k, longest)
@@ -161,7 +161,7 @@ class Workbench:
         self, job: Job, collection: Collection, candidates: Candidates, reranked: Reranked | None
     ) -> dict[str, Any]:
         """Rates, latency and memory: of this run, or where it scored nothing, of the one that did."""
-        from .performance import measured, peak_memory
+        from .measures.performance import measured, peak_memory
 
         if reranked is None:
             return dict(peak_memory(self._request.options.device))

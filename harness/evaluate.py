@@ -15,56 +15,17 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .collection import prepared_fingerprint, without_instructions
+from .data.collection import prepared_fingerprint, without_instructions
 from .errors import HarnessError
-from .options import Options
-from .result import Identity, Result, find_previous, load_result
-from .retrieve import FirstStage, given_stage, known_digest
-from .types import Measure, Subset, Task
+from .request import DEFAULT_DEPTH, Job, Request
+from .results.result import Identity, Result, find_previous, load_result
+from .retrievers.retrieve import FirstStage, given_stage, known_digest
+from .types import Subset, Task
 
 if TYPE_CHECKING:
     from .rerankers.base import Reranker
 
-__all__ = ["Job", "Outcome", "Request", "evaluate", "jobs_of"]
-
-DEFAULT_DEPTH = 100
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be run, everything resolved. An empty `rerankers` runs first stages alone."""
-
-    tasks: Sequence[Task]
-    first_stages: Callable[[], Sequence[FirstStage]]
-    """The first stages asked for; called only for a task that does not use its given lists."""
-    rerankers: Sequence[Reranker]
-    options: Options
-    results: Path
-    cache: Path
-    replace_given: bool = False
-    """Whether a first stage was asked for, so that it replaces given lists."""
-    top_k: int | None = None
-    limit: int | None = None
-    measures: tuple[Measure, ...] = ()
-    """Instead of the cards' measures; empty for these."""
-    relevance_level: int = 1
-    missing_text: str = "error"
-    instructions: str = "given"
-    """`none` takes the queries' instructions away, to show what they are worth."""
-    save_runs: Path | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """One result to be: a task's subset, a first stage, a reranker or none."""
-
-    task: Task
-    subset: Subset
-    stage: FirstStage
-    top_k: int | None
-    reranker: Reranker | None
-    identity: Identity
-    measures: tuple[Measure, ...]
+__all__ = ["Outcome", "evaluate", "jobs_of"]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 __all__ = [
+    "DEFAULT_BATCH_TOKENS",
     "Aggregate",
     "Candidates",
     "DocumentText",
@@ -28,6 +29,9 @@ __all__ = [
     "cut",
     "ranked",
 ]
+
+DEFAULT_BATCH_TOKENS = 4096
+"""The token budget of a batch on CPU. Results of half precision that were made with another one say so in their names."""
 
 Run = dict[str, dict[str, float]]
 """query_id → doc_id → score; higher is better. A ranking of any stage."""

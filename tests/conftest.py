@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(__file__).resolve().parent / "data"
+DATA = Path(__file__).resolve().parent / "assets"
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +121,7 @@ Cli = Callable[..., Answer]
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """The command line in this process, with a cache and a results folder of the test's own."""
-    from harness.cli import main
+    from harness.commands.cli import main
 
     monkeypatch.setenv("RERANK_HARNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

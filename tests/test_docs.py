@@ -53,7 +53,7 @@ def test_links_between_pages_lead_somewhere():
 
 
 def test_the_template_on_the_page_is_one(tmp_path):
-    from harness.rerankers.template import read_template
+    from harness.rerankers.prompts.template import read_template
 
     (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(block)

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, Counter, make_counter, write_collection, write_lines
-from test_embedding_store import assert_holds, filled, keys_of, vectors_of
+from models.test_embedding_store import assert_holds, filled, keys_of, vectors_of
 from test_kill import answer_of, finish, start
 
-from harness.embedding_store import EmbeddingStore
-from harness.formats import read_run
-from harness.store import ScoreStore
+from harness.data.formats import read_run
+from harness.engine.store import ScoreStore
+from harness.models.embedding_store import EmbeddingStore
 
 
 def failed(process: subprocess.Popen[bytes]) -> str:
@@ -68,8 +68,8 @@ def disk(tmp_path: Path) -> Iterator[Callable[[Path, str], None]]:
 LIMITED = """
 import os, resource, sys
 import torch, transformers
-from harness.cli import main
-from harness.rerankers.sequence_classification import PairClassifier
+from harness.commands.cli import main
+from harness.rerankers.families.pair_classifier import PairClassifier
 
 score = PairClassifier.margins
 def limited(self, ids, types):

@@ -14,45 +14,11 @@ from conftest import ROOT, Cli
 HARNESS = ROOT / "harness"
 MODULES = sorted(path for path in HARNESS.rglob("*.py") if "_tasks" not in path.parts)
 
-LAYERS = [
-    {"types", "errors", "text", "digest", "options", "progress", "figures", "charts"},
-    {
-        "cache",
-        "rows",
-        "yaml_file",
-        "formats",
-        "layout",
-        "environment",
-        "engine",
-        "scale_out",
-        "tokenization",
-        "spiece",
-        "result",
-        "_store_files",
-    },
-    {"pairing", "rankings", "cautions", "run_lines"},
-    {
-        "hub",
-        "bundle",
-        "store",
-        "embedding_store",
-        "corpus",
-        "dataset",
-        "collection",
-        "mteb_task",
-        "significance",
-        "measure",
-        "p_mrr",
-    },
-    {"adapters", "fast", "models", "loading", "checkpoint", "task", "uncarded", "verdict", "recipes"},
-    {"encoders", "retrievers", "rerankers"},
-    {"retrieve", "rerank", "diagnosis"},
-    {"compute", "evaluate", "score", "check", "performance", "means", "published", "imported"},
-    {"leaderboard", "upkeep", "tables", "config", "demo", "plan", "run_command", "fetch", "reproduce"},
-    {"samples", "moved", "compare", "gate", "report", "verdict_text", "verdict_commands", "interchange"},
-    {"cli"},
-]
-"""Each layer may import from itself and from those before it."""
+FLOORS = [
+    "commands", "interchange", "leaderboard", "verdicts", "evaluate", "compute", "request", "measures", "rerankers",
+    "retrievers", "models", "engine", "results", "data", "files", "text", "types", "errors",
+]  # fmt: skip
+"""From the top down: what stands in a floor's folder or file imports from it and from those behind it here."""
 
 HEAVY = ("torch", "transformers", "mteb", "pandas", "sentence_transformers", "datasets", "pyarrow", "beir")
 
@@ -62,40 +28,81 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def top(path: Path) -> str:
-    """The module's place in LAYERS: a package counts as one."""
-    return path.relative_to(HARNESS).with_suffix("").parts[0]
+def dotted(path: Path) -> str:
+    """`harness.engine.plan` for harness/engine/plan.py; a package is its folder's name."""
+    parts = path.relative_to(HARNESS.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> set[str]:
-    """The top-level names of our own modules that this one imports, wherever in it, but for types."""
-    found = set()
-    depth = len(path.relative_to(HARNESS).parts)
-    for_types = {
-        id(node)
-        for block in ast.walk(tree(path))
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-        for node in ast.walk(block)
-    }
+NAMES = {dotted(path): path for path in MODULES}
+
+
+def arrows(path: Path) -> dict[str, int]:
+    """Our own modules that this one imports, wherever in it, for types too → the line that says so."""
+    found: dict[str, int] = {}
+    package = dotted(path).split(".") if path.name == "__init__.py" else dotted(path).split(".")[:-1]
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.ImportFrom) and id(node) not in for_types and node.level == depth:
-            found |= {(node.module or name.name).split(".")[0] for name in node.names}
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+            for name in node.names:
+                whole = ".".join(part for part in [*base, name.name] if part)
+                target = whole if whole in NAMES else whole.rpartition(".")[0]
+                if target != dotted(path):
+                    found.setdefault(target, node.lineno)
     return found
 
 
-def layer_of(name: str) -> int:
-    for number, layer in enumerate(LAYERS):
-        if name in layer:
-            return number
-    raise AssertionError(f"{name} stands in no layer: give it one in LAYERS")
+def floor_of(name: str) -> int:
+    place = name.split(".")[1]
+    assert place in FLOORS, f"{name} stands on no floor: give it a folder of FLOORS"
+    return FLOORS.index(place)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HARNESS)))
-def test_imports_point_one_way(path: Path):
-    if top(path) == "__init__":
+def test_imports_point_down(path: Path):
+    if path == HARNESS / "__init__.py":
         return
-    for name in imports(path) - {"__init__"}:
-        assert layer_of(name) <= layer_of(top(path)), f"{path.name} imports {name}, which stands above it"
+    up = [
+        f"{path.relative_to(ROOT)}:{line}: {dotted(path)} -> {name} points up"
+        for name, line in arrows(path).items()
+        if name != "harness" and floor_of(name) < floor_of(dotted(path))
+    ]
+    assert not up, "\n".join(up)
+
+
+def test_no_two_files_import_each_other():
+    waiting = {name: set(arrows(path)) & set(NAMES) for name, path in NAMES.items()}
+    while free := [name for name, needs in waiting.items() if not needs & set(waiting)]:
+        for name in free:
+            del waiting[name]
+    # What is left holds every circle, and what leads to one: a file nobody left imports is no part of a circle.
+    while outer := [name for name in waiting if not any(name in needs for needs in waiting.values())]:
+        for name in outer:
+            del waiting[name]
+    round_about = [
+        f"{NAMES[name].relative_to(ROOT)}:{arrows(NAMES[name])[other]}: {name} -> {other} closes a circle"
+        for name, needs in waiting.items()
+        for other in sorted(needs & set(waiting))
+    ]
+    assert not round_about, "\n".join(round_about)
+
+
+def test_the_house_opens_on_few_things():
+    beside = [path.name for path in HARNESS.iterdir() if path.is_file()]
+    assert len(beside) <= 10, beside
+    for folder in {path.parent for path in MODULES} - {HARNESS}:
+        rooms = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(rooms) <= 24, f"{folder.relative_to(ROOT)} holds {len(rooms)} files"
+
+
+def test_tests_stand_where_what_they_test_stands():
+    folders = {path.parent.relative_to(HARNESS) for path in MODULES}
+    strays = {
+        path.parent.relative_to(ROOT / "tests")
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "assets" not in path.parts
+    } - folders
+    assert not strays, f"tests/ has folders that harness/ has not: {sorted(map(str, strays))}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HARNESS)))
@@ -141,7 +148,7 @@ def test_only_the_command_line_prints():
 def loaded(*words: object) -> set[str]:
     """The heavy packages that a command has imported when it ends."""
     program = (
-        "import sys\nfrom harness.cli import main\n"
+        "import sys\nfrom harness.commands.cli import main\n"
         "try:\n    code = main(sys.argv[1:])\nexcept SystemExit as stop:\n    code = stop.code\n"
         f"print('LOADED', *[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
         "sys.exit(code)\n"
@@ -160,7 +167,9 @@ def test_light_verbs_load_nothing_heavy(words):
 
 
 def test_help_loads_not_even_numpy():
-    program = "import sys; from harness.cli import build_parser; build_parser(); sys.exit('numpy' in sys.modules)"
+    program = (
+        "import sys; from harness.commands.cli import build_parser; build_parser(); sys.exit('numpy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False, cwd=ROOT).returncode == 0
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import DATA, ROOT, make_counter, write_collection
 
-from harness.formats import read_run
-from harness.result import load_result
+from harness.data.formats import read_run
+from harness.results.result import load_result
 
 
 def start(folder: Path, reranker: str, home: Path, *, runs: bool = True) -> subprocess.Popen[bytes]:

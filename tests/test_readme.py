@@ -12,7 +12,7 @@ from conftest import ROOT, Cli
 
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
 
-FOLDERS_SHOWN_WHOLE = ("harness", "harness/rerankers", "harness/retrievers", "harness/fast", "benchmarks", ".ci")
+FOLDERS_SHOWN_WHOLE = ("harness", ".ci")
 
 
 def tree(path: Path) -> dict[str, str]:

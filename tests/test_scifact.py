@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from harness.result import load_result
+from harness.results.result import load_result
 
 pytestmark = pytest.mark.shared
 

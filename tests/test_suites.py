@@ -19,7 +19,7 @@ from conftest import ROOT
 from small_hub import serving
 from suite_layouts import MIRACL, Rows, Runs, judgements, lay_out, small_cards, twins
 
-from harness.formats import read_run
+from harness.data.formats import read_run
 from harness.types import Qrels, Run
 
 
@@ -214,7 +214,7 @@ def test_a_task_of_mteb_in_the_plain_layout_needs_no_card(runs: Runs):
 
 def test_the_second_run_of_a_task_without_a_card_does_not_import_mteb(runs: Runs):
     runs.json("SyntecRetrieval")
-    program = "import sys; from harness.cli import main; code = main(sys.argv[1:]); print('mteb' in sys.modules, code)"
+    program = "import sys; from harness.commands.cli import main; code = main(sys.argv[1:]); print('mteb' in sys.modules, code)"
     done = subprocess.run(
         [sys.executable, "-c", program, "run", "SyntecRetrieval", "--results", str(runs.home / "results")],
         env={**runs.env, "PYTHONPATH": str(ROOT)}, cwd=runs.home, text=True, capture_output=True, check=False,

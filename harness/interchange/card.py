@@ -21,10 +21,10 @@ from typing import Any
 
 import yaml
 
-from ..cache import write_atomically
 from ..errors import HarnessError
-from ..pairing import Entry
-from ..result import Identity, Result
+from ..files.cache import write_atomically
+from ..results.result import Identity, Result
+from ..verdicts.pairing import Entry
 from .mteb_out import figures_of, stage_of
 from .names import mteb_key
 

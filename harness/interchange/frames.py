@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import result as results
-from ..cache import write_atomically
 from ..errors import HarnessError
-from ..pairing import Entry, entries_in
-from ..result import Result, values_path
+from ..files.cache import write_atomically
+from ..results import result as results
+from ..results.result import Result, values_path
+from ..verdicts.pairing import Entry, entries_in
 
 if TYPE_CHECKING:
     import pandas as pd

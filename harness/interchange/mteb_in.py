@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError
-from ..imported import ImportedRow
+from ..results.imported import ImportedRow
 from ..types import Measure
 from .mteb_files import MAIN, RENAMED_TASKS, Unreadable, Wanted, named_values, parse, text_of
 from .names import mteb_key

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache import write_atomically
+from ..data.mteb_task import open_mteb, quiet
 from ..errors import MissingDependency
-from ..mteb_task import open_mteb, quiet
+from ..files.cache import write_atomically
 
 __all__ = ["MtebTask", "main_scores", "task_of_mteb"]
 

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..cache import write_atomically
 from ..errors import HarnessError
-from ..pairing import Entry
-from ..result import Identity, Result
+from ..files.cache import write_atomically
+from ..results.result import Identity, Result
+from ..verdicts.pairing import Entry
 from .mteb_files import MAIN
 from .mteb_meta import MtebTask, task_of_mteb
 from .names import mteb_key

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..data.formats import write_run
 from ..errors import HarnessError
-from ..formats import write_run
-from ..pairing import Entry
-from ..rankings import read_rankings
+from ..results.rankings import read_rankings
+from ..verdicts.pairing import Entry
 
 __all__ = ["ExportedRuns", "export_runs"]
 

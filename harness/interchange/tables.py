@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError
-from ..imported import COLUMNS, ImportedRow, is_csv
+from ..results.imported import COLUMNS, ImportedRow, is_csv
 
 __all__ = ["batch_of", "writer_of"]
 

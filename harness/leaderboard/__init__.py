@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..cache import write_atomically
 from ..errors import HarnessError
+from ..files.cache import write_atomically
 from .as_csv import long_csv
 from .as_html import html
 from .as_markdown import markdown

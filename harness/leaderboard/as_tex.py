@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from ..figures import MISSING
+from ..results.figures import MISSING
 from .build import Table
 from .words import heads, notes, sources
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..data.task import Cards
 from ..errors import HarnessError, did_you_mean
-from ..task import Cards
+from ..files.yaml_file import read_yaml
 from ..types import Aggregate, Measure, Task
-from ..yaml_file import read_yaml
 from .facts import Facts, facts_from
 
 __all__ = ["COLUMNS", "Board", "board_of", "leaderboard_names", "read_board"]

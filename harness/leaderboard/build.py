@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import HarnessError
-from ..significance import holm
+from ..measures.significance import holm
 from ..types import Interval, Task
 from .board import Board
 from .columns import Column, Part, View, subset_columns, views_of

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError, did_you_mean
-from ..published import PACKAGED
+from ..files.yaml_file import read_yaml
+from ..results.published import PACKAGED
 from ..types import Task
-from ..yaml_file import read_yaml
 
 __all__ = ["Facts", "facts_from", "facts_of", "known_facts", "trained_on"]
 

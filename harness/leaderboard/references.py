@@ -8,10 +8,10 @@ is left out.
 from __future__ import annotations
 
 from ..errors import HarnessError
-from ..imported import ImportedRow, read, version_key
-from ..published import GIVEN as GIVEN_LISTS
-from ..published import Figure as Published
-from ..published import figures
+from ..results.imported import ImportedRow, read, version_key
+from ..results.published import GIVEN as GIVEN_LISTS
+from ..results.published import Figure as Published
+from ..results.published import figures
 from ..types import Task
 from .board import Board
 from .columns import Part

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..significance import RESAMPLES, SEED, paired_randomisation
+from ..measures.significance import RESAMPLES, SEED, paired_randomisation
 from ..types import Interval
 
 __all__ = ["Part", "Sums", "resample", "resamples_for"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from ..result import Result
+from ..results.result import Result
 from .board import Board
 from .systems import System
 

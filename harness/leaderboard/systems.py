@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import HarnessError
-from ..result import Identity, Result, load_result, result_files
+from ..results.result import Identity, Result, load_result, result_files
 from .board import Board
 from .facts import Facts
 

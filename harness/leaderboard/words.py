@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..figures import MISSING, number, signed
+from ..results.figures import MISSING, number, signed
 from .build import Cell, Row, Table
 from .columns import Column
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..digest import digest_of_settings
+from ..files.digest import digest_of_settings
 from ..types import DocumentText, QueryText
 
 if TYPE_CHECKING:
-    from ..models import ModelSource
+    from ..models.source import ModelSource
     from .origin import Origin
 
 __all__ = ["ListModel", "PairModel", "Prepared", "Reranker", "RerankerSpec", "sigmoid"]

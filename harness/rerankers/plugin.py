@@ -27,14 +27,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
-from ..models import PACKAGE
-from ..options import Options
+from ..models.noticing import noticing
+from ..models.settings import read_settings
+from ..models.source import PACKAGE
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import DocumentText, QueryText
 from .base import Reranker, RerankerSpec
-from .noticing import noticing
-from .settings import read_settings
 
 __all__ = ["ENTRY_POINTS", "FAMILY", "entry_point_names", "is_plugin", "open_plugin", "wrap"]
 

@@ -13,31 +13,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
-from ..models import ModelSource, open_model
-from ..options import Options
-from ..recipes import is_late_interaction
-from ..yaml_file import read_yaml
+from ..files.cache import cache_folder
+from ..files.yaml_file import read_yaml
+from ..models.recipes import is_late_interaction
+from ..models.source import ModelSource, found_here, open_model
 from .base import Reranker
 from .origin import Origin, PluginFile
 
-__all__ = ["FAMILIES", "known_models", "open_rerankers", "template_names"]
+__all__ = ["FAMILIES", "known_models", "open_origin", "open_rerankers", "template_names"]
 
 FAMILIES = {
-    "sequence-classification": "sequence_classification",
-    "bge": "bge",
-    "layerwise": "layerwise",
-    "lightweight": "lightweight",
-    "enct5": "enct5",
-    "causal": "causal",
-    "seq2seq": "seq2seq",
-    "listwise": "listwise",
-    "remote": "remote",
-    "bi-encoder": "bi_encoder",
-    "late-interaction": "late_interaction",
+    "sequence-classification": "families.sequence_classification",
+    "bge": "families.bge",
+    "layerwise": "families.layerwise",
+    "lightweight": "families.lightweight",
+    "enct5": "families.enct5",
+    "causal": "families.causal",
+    "seq2seq": "families.seq2seq",
+    "listwise": "families.listwise",
+    "remote": "families.remote",
+    "bi-encoder": "families.bi_encoder",
+    "late-interaction": "families.late_interaction",
     "plug-in": "plugin",
 }
-"""family → the module of this package that scores it; each has `open_family(source, options, cache)`."""
+"""family → the module below this package that scores it; each has `open_family(source, options, cache)`."""
 
 
 def open_rerankers(name: str, options: Options, cache: Path, family: str | None = None) -> list[Reranker]:
@@ -48,7 +49,8 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
     weights. Raises HarnessError where the name, the revision or the family cannot be resolved, or
     the family does not take the settings.
     """
-    from . import plugin, remote
+    from . import plugin
+    from .families import remote
 
     if family is not None and family not in FAMILIES:
         family, options = _of_template(family, options)
@@ -76,10 +78,22 @@ def _with_origin(
     return [replace(reranker, origin=origin) for reranker in opened]
 
 
+def open_origin(origin: Origin) -> list[Reranker]:
+    """The rerankers that `origin` stands for, opened anew, as a worker does; a model's files are checked first."""
+    from .plugin import open_plugin
+
+    if isinstance(origin.source, PluginFile):
+        return [open_plugin(origin.source.here(), origin.options)]
+    module = importlib.import_module(f".{FAMILIES[origin.family]}", __package__)
+    opened: list[Reranker] = module.open_family(found_here(origin.source), origin.options, cache_folder())
+    return [reranker.for_task(origin.task_prompt) for reranker in opened]
+
+
 def template_names() -> dict[str, tuple[str, str]]:
     """Every template, recipe and variant that `--family` takes for short: name → its family and setting."""
-    from ..recipes import known_recipes
-    from . import list_prompt, seq2seq, template
+    from ..models.recipes import known_recipes
+    from .families import seq2seq
+    from .prompts import list_prompt, template
 
     names = dict.fromkeys(known_recipes(), ("bi-encoder", "recipe"))
     names |= dict.fromkeys(list_prompt.read_list_templates(), ("listwise", "template"))
@@ -114,11 +128,11 @@ def _with_settings(options: Options, settings: Mapping[str, object]) -> Options:
 
 
 _BY_ARCHITECTURE = {
-    "LayerWiseMiniCPMForCausalLM": "layerwise",
-    "CostWiseGemmaForCausalLM": "lightweight",
-    "EncT5ForSequenceClassification": "enct5",
-    "T5ForConditionalGeneration": "seq2seq",
-    "MT5ForConditionalGeneration": "seq2seq",
+    "LayerWiseMiniCPMForCausalLM": "families.layerwise",
+    "CostWiseGemmaForCausalLM": "families.lightweight",
+    "EncT5ForSequenceClassification": "families.enct5",
+    "T5ForConditionalGeneration": "families.seq2seq",
+    "MT5ForConditionalGeneration": "families.seq2seq",
 }
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..collection import Collection
-from ..digest import digest_of
+from ..data.collection import Collection
+from ..files.digest import digest_of
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import Run
 from . import BM25_VERSION
@@ -19,7 +19,7 @@ from .bm25 import build, open_index
 from .dense import search_exactly
 
 if TYPE_CHECKING:
-    from ..encoders import Encoder
+    from ..models.encoders import Encoder
 
 __all__ = ["bm25_run", "dense_run"]
 

@@ -1,0 +1,236 @@
+"""`--dry-run`: what a run would do, how long it would take, and what would stop it.
+
+Checks cards, model configurations, devices and disk; fetches nothing that is not here. Where the
+candidates are in the cache the pairs and tokens are counted exactly and a probe of a few batches
+measures the rate and the memory. Where the data is here and the candidates are not, the cost is that of
+as many pairs as there can be, as long as a random sample's; where the data is not here either, only the
+number of pairs is known, at most.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data.collection import prepared_fingerprint, without_instructions
+from ..results.tables import MISSING, align
+from ..retrievers.retrieve import digest_of_run, known_digest
+from ..types import Candidates
+from .fetch import bytes_to_fetch, readable_size
+
+if TYPE_CHECKING:
+    from ..compute import Workbench
+    from ..data.collection import Collection
+    from ..engine.options import Options
+    from ..request import Job, Request
+    from ..rerankers.base import Reranker
+
+__all__ = ["Planned", "dry_run", "plan_jobs"]
+
+_SAMPLE = 100
+_PROBE_BATCHES = 3
+_PROBE_SECONDS = 20.0
+_AT_MOST = " (at most)"
+_CANDIDATES_FIRST = "to compute: candidates first (at most)"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One result to be. None means that it cannot be known before data or candidates are here."""
+
+    task: str
+    subset: str
+    retriever: str
+    reranker: str | None
+    state: str
+    """`there` (nothing to do), `to compute`, or what is still to be fetched."""
+    pairs: int | None = None
+    from_store: int | None = None
+    tokens: int | None = None
+    """Tokens of the pairs that are not stored."""
+    seconds: float | None = None
+    memory_gib: float | None = None
+    """Peak memory of the process with the longest batch loaded, measured."""
+
+
+def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> str:
+    """The plan as a table, or as one JSON object. Raises HarnessError for whatever would stop the run."""
+    planned = plan_jobs(request, say)
+    if as_json:
+        return json.dumps({"plan": [asdict(entry) for entry in planned]})
+    head = ["task", "first stage", "reranker", "state", "pairs", "from the store", "tokens to score", "time", "memory"]
+    rows = [
+        [
+            entry.task + ("" if entry.subset == "default" else f" {entry.subset}"),
+            entry.retriever,
+            entry.reranker or MISSING,
+            entry.state,
+            _count(entry.pairs),
+            _count(entry.from_store),
+            _count(entry.tokens),
+            _duration(entry.seconds),
+            MISSING if entry.memory_gib is None else f"{entry.memory_gib:.1f} GiB",
+        ]
+        for entry in planned
+    ]
+    return f"{align([head, *rows])}\nnothing was computed; the same command without --dry-run runs it"
+
+
+def plan_jobs(request: Request, say: Callable[[str], None]) -> list[Planned]:
+    """One entry for each result that the request asks for, in order."""
+    from ..compute import Workbench
+    from ..evaluate import jobs_of, reusable
+
+    _check_device(request.options)
+    _check_disk(request.cache, say)
+    started = time.time()
+    with Workbench(request, say) as bench:
+        return [
+            _entry(job, "there") if reusable(job, request, lambda _: None, started) else _look(job, request, bench)
+            for job in jobs_of(request)
+        ]
+
+
+def _check_device(options: Options) -> None:
+    from ..models.loading import check_device
+
+    check_device(options.device)
+
+
+def _check_disk(cache: Path, say: Callable[[str], None]) -> None:
+    here = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(here).free / 2**30
+    if free < 5:
+        say(f"the disk of the cache {cache} has {free:.1f} GiB left")
+
+
+def _entry(job: Job, state: str, **figures: Any) -> Planned:
+    reranker = job.reranker.spec.name if job.reranker else None
+    return Planned(job.task.name, job.subset.name, job.stage.name, reranker, state, **figures)
+
+
+def _look(job: Job, request: Request, bench: Workbench) -> Planned:
+    fingerprint = prepared_fingerprint(job.task, job.subset, request.cache)
+    if fingerprint is None:
+        return _entry(job, "to compute: data to be fetched" + _AT_MOST, pairs=_most_pairs(job, request))
+    if job.reranker is None:
+        return _entry(job, "to compute")
+    if job.reranker.source is not None and (size := bytes_to_fetch(job.reranker.source)):
+        state = f"to compute: {readable_size(size)} of the model to be fetched"
+        return _entry(job, state + _AT_MOST, pairs=_most_pairs(job, request))
+    if request.instructions == "none":
+        fingerprint = without_instructions(fingerprint)
+    collection = bench.collection(job)
+    if known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache):
+        return _counted(job, request, bench.candidates(job, collection), bench)
+    return _estimated(job, request, collection)
+
+
+def _most_pairs(job: Job, request: Request, queries: int | None = None) -> int | None:
+    queries = queries or job.subset.queries
+    if not queries or not job.top_k or not job.reranker:
+        return None
+    return min(queries, request.limit or queries) * job.top_k
+
+
+def _counted(job: Job, request: Request, candidates: Candidates, bench: Workbench) -> Planned:
+    """Exact counts, and a probe of a few batches spread over the plan."""
+    import numpy as np
+
+    from ..engine.plan import plan_of
+    from ..engine.store import document_digest, query_digest
+    from ..rerankers.rerank import gather, store_key
+
+    reranker = _bound(job)
+    pairs = gather(candidates, bench.collection(job), request.missing_text)
+    if not _by_pairs(reranker):
+        return _entry(job, "to compute", pairs=len(pairs.pairs))
+    prepared = reranker.load().prepare(pairs.queries, pairs.documents, pairs.pairs)
+    plan = plan_of(prepared, request.options.batch_tokens)
+    key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
+    queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)
+    missing = np.isnan(bench.store().known(key, list(queries), list(documents), pairs.pairs))
+    rest = [batch[missing[batch]] for batch in plan if missing[batch].any()]
+    return _entry(
+        job,
+        "to compute",
+        pairs=len(missing),
+        from_store=int((~missing).sum()),
+        **_cost(prepared, rest, int(prepared.lengths[missing].sum())),
+    )
+
+
+def _estimated(job: Job, request: Request, collection: Collection) -> Planned:
+    """Without candidates: the cost of as many pairs as there can be, as long as those of a random sample."""
+    from ..engine.plan import plan_of
+    from ..rerankers.rerank import gather
+
+    most = _most_pairs(job, request, len(collection.queries))
+    reranker = _bound(job)
+    if most is None or not _by_pairs(reranker):
+        return _entry(job, _CANDIDATES_FIRST, pairs=most)
+    pairs = gather(_random_pairs(collection), collection, "skip")
+    prepared = reranker.load().prepare(pairs.queries, pairs.documents, pairs.pairs)
+    tokens = round(float(prepared.lengths.mean()) * most)
+    cost = _cost(prepared, plan_of(prepared, request.options.batch_tokens), tokens)
+    return _entry(job, _CANDIDATES_FIRST, pairs=most, **cost)
+
+
+def _random_pairs(collection: Collection) -> Candidates:
+    """Two random documents for each of some queries, from a fixed seed."""
+    draw = random.Random(0)
+    asked = draw.sample(sorted(collection.queries), min(_SAMPLE, len(collection.queries)))
+    rows = [draw.sample(range(collection.size), min(2, collection.size)) for _ in asked]
+    run = {query_id: dict.fromkeys(collection.doc_ids_at(few), 0.0) for query_id, few in zip(asked, rows, strict=True)}
+    return Candidates(run, "a random sample", digest_of_run(run))
+
+
+def _bound(job: Job) -> Reranker:
+    assert job.reranker is not None
+    return job.reranker.for_task(job.task.prompt)
+
+
+def _by_pairs(reranker: Reranker) -> bool:
+    """Whether we tokenize its pairs ourselves, so that they can be counted and some of them tried."""
+    return reranker.spec.counts_tokens and hasattr(reranker.load(), "prepare")
+
+
+def _cost(prepared: Any, batches: list[Any], tokens: int) -> dict[str, Any]:
+    rate, memory = _probe(prepared, batches)
+    return {"tokens": tokens, "seconds": tokens / rate if rate else 0.0, "memory_gib": memory}
+
+
+def _probe(prepared: Any, batches: list[Any]) -> tuple[float, float | None]:
+    """(tokens a second, peak GiB): the longest batch once for memory, then others spread over the plan, timed."""
+    import resource
+
+    if not batches:
+        return 0.0, None
+    prepared.score(batches[0])
+    tokens = 0
+    started = time.monotonic()
+    for place in range(_PROBE_BATCHES):
+        batch = batches[len(batches) * (2 * place + 1) // (2 * _PROBE_BATCHES)]
+        prepared.score(batch)
+        tokens += int(prepared.lengths[batch].sum())
+        if time.monotonic() - started > _PROBE_SECONDS:
+            break
+    return tokens / (time.monotonic() - started), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _count(number: int | None) -> str:
+    return MISSING if number is None else f"{number:,}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return MISSING
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,287 @@
+"""Stage 1: Task → Collection: corpus, queries, qrels and given lists, checked, on this machine.
+
+A collection is prepared once for each (data set, revision, config, split) and mapped into memory
+afterwards, so that 8.8 million passages cost a few pages and not the whole memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..errors import HarnessError
+from ..files.cache import folder_digest, writing
+from ..files.digest import Digest, digest_of
+from ..types import DocumentText, Qrels, QueryText, Subset, Task
+from .corpus import Corpus
+from .dataset import write_collection
+from .layout import Listing
+
+__all__ = [
+    "Collection",
+    "data_files",
+    "folder_listing",
+    "folder_revision",
+    "folder_splits",
+    "hub_listing",
+    "prepare",
+    "prepared_fingerprint",
+]
+
+LOADER_RULE = "rows by doc_id; 1"
+"""Part of every key: changed whenever the same files would be read into something else."""
+
+_CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A split of a data set: its judged queries, their qrels, and every document.
+
+    The corpus stays on disk, its rows in ascending order of doc_id.
+    """
+
+    folder: Path
+    fingerprint: str
+    """32 hex digits over the content: corpus, queries with instructions, qrels, given and excluded
+    documents, qrel_diff. The order of rows in the files does not count."""
+    size: int
+    """How many documents the corpus has."""
+    queries: dict[str, QueryText]
+    """query_id → text and instruction, of the judged queries alone."""
+    qrels: Qrels
+    given: dict[str, list[str]] | None
+    """query_id → doc_ids of the data set's own candidate list, in stored order, which is no ranking.
+    A judged query without a list has no entry."""
+    excluded: dict[str, set[str]]
+    """query_id → documents that must not be candidates."""
+    qrel_diff: dict[str, list[str]] | None
+    """FollowIR: base query_id → documents whose relevance the changed instruction takes away."""
+    judged_without_text: int
+    """Judged (query, document) pairs whose document is not in the corpus."""
+
+    def bare(self) -> Collection:
+        """The collection with its queries' instructions taken away; its fingerprint is another."""
+        queries = {query_id: query._replace(instruction="") for query_id, query in self.queries.items()}
+        return replace(self, queries=queries, fingerprint=without_instructions(self.fingerprint))
+
+    @cached_property
+    def _corpus(self) -> Corpus:
+        return Corpus(self.folder / "corpus.arrow")
+
+    def doc_ids(self) -> Any:
+        """All doc_ids, ascending: a mapped pyarrow.ChunkedArray of strings, length `size`."""
+        return self._corpus.doc_ids()
+
+    def doc_ids_at(self, rows: Sequence[int]) -> list[str]:
+        """The doc_ids of these rows (0-based), in the order of `rows`."""
+        return self._corpus.doc_ids_at(rows)
+
+    def documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
+        """doc_id → text for those of `doc_ids` that the corpus has. One pass over all ids: ask for many at once."""
+        return self._corpus.documents(doc_ids)
+
+    def few_documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
+        """As `documents`, for a handful: looks each of them up, and costs nothing of the corpus's size."""
+        return self._corpus.few_documents(doc_ids)
+
+    def iterate_texts(self) -> Iterator[DocumentText]:
+        """Every document's text, in the order of `doc_ids`, a batch at a time."""
+        return self._corpus.iterate_texts()
+
+
+# -- prepared collections
+
+
+def prepare(task: Task, subset: Subset, cache: Path) -> Collection:
+    """The collection of a task's subset: found in the cache, or fetched, checked and kept there.
+
+    Raises HarnessError for data that cannot be fetched or read, for qrels without their queries,
+    and where the counts differ from the subset's.
+    """
+    place = _place(task, subset, cache)
+    if _manifest(place) is None:
+        with _located(task, subset, cache) as paths, writing(cache):
+            _build(place, paths, f"{_source(task)}, split {subset.split}")
+    collection = _opened(place)
+    _check_counts(collection.size, len(collection.queries), task, subset)
+    return collection
+
+
+def without_instructions(fingerprint: str) -> str:
+    """The fingerprint of a collection whose queries have lost their instructions."""
+    return digest_of("without instructions", fingerprint)
+
+
+def prepared_fingerprint(task: Task, subset: Subset, cache: Path) -> str | None:
+    """The fingerprint of a collection that is prepared and has the subset's counts, else None."""
+    manifest = _manifest(_place(task, subset, cache))
+    if manifest is None:
+        return None
+    counts = ((subset.documents, manifest["documents"]), (subset.queries, manifest["queries"]))
+    return str(manifest["fingerprint"]) if all(asked in (None, there) for asked, there in counts) else None
+
+
+def find_prepared(fingerprint: str, cache: Path) -> Collection | None:
+    """The prepared collection of this content, whatever it was prepared from; None where there is none."""
+    for path in sorted((cache / "collections").glob("*/*/manifest.json")):
+        manifest = _manifest(path.parent)
+        if manifest is not None and manifest["fingerprint"] == fingerprint:
+            return _opened(path.parent)
+        if manifest is not None and without_instructions(manifest["fingerprint"]) == fingerprint:
+            return _opened(path.parent).bare()
+    return None
+
+
+def folder_revision(folder: Path, cache: Path) -> str:
+    """40 hex digits over the folder's data files, all splits and configs, and its card's `configs`.
+
+    Raises HarnessError for a folder that is not there or holds no data.
+    """
+    listing = folder_listing(folder)
+    names = listing.data_files()
+    if not names:
+        raise HarnessError(f"{folder} holds no data: BEIR's layout is corpus.jsonl, queries.jsonl, qrels/<split>.tsv")
+    files = folder_digest(folder, names, cache)
+    return Digest(size=20).add(files, listing.rules()).hex() if listing.rules() else files
+
+
+def folder_splits(folder: Path, config: str = "") -> list[str]:
+    """The splits of a folder that have qrels, sorted."""
+    return folder_listing(folder).splits(config)
+
+
+def folder_listing(folder: Path) -> Listing:
+    """The files of a folder and what its README.md says of them. Raises HarnessError where it is not there."""
+    if not folder.is_dir():
+        raise HarnessError(f"there is no folder {folder}")
+    # Two folders down is as deep as the layout goes.
+    found = (path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern) if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in found]
+    return Listing(names, _text_of(folder / _CARD) if _CARD in names else "", f"folder {folder}")
+
+
+def hub_listing(name: str, commit: str, cache: Path) -> Listing:
+    """The files of a hub data set and what its card says of them; fetches the card alone."""
+    from ..files.hub import fetch_file, repository_files
+
+    names = repository_files("dataset", name, commit, cache)
+    card = _text_of(fetch_file("dataset", name, commit, _CARD)) if _CARD in names else ""
+    return Listing(names, card, f"data set {name} at {commit[:8]}")
+
+
+def data_files(task: Task, subset: Subset, cache: Path) -> list[str]:
+    """The files of a hub data set that the subset is made of, beside its card; none for another task."""
+    if task.folder or task.loader:
+        return []
+    return hub_listing(task.path, task.revision, cache).layout(subset.config, subset.split).files()
+
+
+def _text_of(card: Path) -> str:
+    try:
+        return card.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{card} is not UTF-8") from error
+
+
+def _place(task: Task, subset: Subset, cache: Path) -> Path:
+    name = Path(task.path).name if task.folder else task.path.replace("/", "--")
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]
+    loader = [task.loader] if task.loader else []
+    key = digest_of(task.path, task.revision, subset.config, subset.split, LOADER_RULE, *loader)
+    return cache / "collections" / slug / key
+
+
+def _manifest(place: Path) -> dict[str, Any] | None:
+    """The manifest of a whole collection; None where it is missing or a file has another size."""
+    try:
+        manifest = json.loads((place / "manifest.json").read_bytes())
+        whole = all((place / name).stat().st_size == size for name, size in manifest["sizes"].items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+    return manifest if whole else None
+
+
+def _opened(place: Path) -> Collection:
+    manifest = _manifest(place)
+    if manifest is None:
+        raise HarnessError(f"the prepared collection {place} is gone or damaged: run the command again")
+    judged = json.loads((place / "judged.json").read_bytes())
+    return Collection(
+        folder=place,
+        fingerprint=manifest["fingerprint"],
+        size=manifest["documents"],
+        queries={query_id: QueryText(*texts) for query_id, texts in judged["queries"].items()},
+        qrels=judged["qrels"],
+        given=judged["given"],
+        excluded={query_id: set(doc_ids) for query_id, doc_ids in judged["excluded"].items()},
+        qrel_diff=judged["qrel_diff"],
+        judged_without_text=manifest["judged_without_text"],
+    )
+
+
+def _check_counts(documents: int, queries: int, task: Task, subset: Subset) -> None:
+    pairs = ((subset.documents, documents, "documents"), (subset.queries, queries, "judged queries"))
+    for asked, there, what in pairs:
+        if asked is not None and asked != there:
+            raise HarnessError(
+                f"{_source(task)}, split {subset.split}, has {there:,} {what} where the card of {task.name} says "
+                f"{asked:,}: correct the card, or its revision"
+            )
+
+
+def _source(task: Task) -> str:
+    return f"{'folder' if task.folder else 'data set'} {task.path} at {task.revision[:8]}"
+
+
+# -- building
+
+
+def _build(place: Path, paths: Mapping[str, Sequence[Path]], source: str) -> None:
+    """Builds in a folder of its own and renames it: another process's whole collection stays, a half one goes."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    own = f".{place.name}.{secrets.token_hex(6)}"
+    unfinished, half = place.with_name(f"{own}.part"), place.with_name(f"{own}.half")
+    unfinished.mkdir()
+    try:
+        write_collection(unfinished, paths, source)
+        try:
+            unfinished.rename(place)
+        except OSError:
+            if _manifest(place) is None:
+                place.rename(half)
+                unfinished.rename(place)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(half, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _located(task: Task, subset: Subset, cache: Path) -> Iterator[Mapping[str, Sequence[Path]]]:
+    """The files of each part, on this machine."""
+    if task.loader:
+        from .mteb_task import exported
+
+        with exported(task, subset, cache) as paths:
+            yield paths
+        return
+    if task.folder:
+        folder = Path(task.path)
+        if (now := folder_revision(folder, cache)) != task.revision:
+            raise HarnessError(f"the files in {folder} have changed (revision {now[:8]}, not {task.revision[:8]})")
+        layout = folder_listing(folder).layout(subset.config, subset.split)
+        here = {name: folder / name for name in layout.files()}
+    else:
+        from ..files.hub import fetch_files
+
+        layout = hub_listing(task.path, task.revision, cache).layout(subset.config, subset.split)
+        here = fetch_files("dataset", task.path, task.revision, layout.files())
+    yield {part: [here[name] for name in names] for part, names in vars(layout).items()}

@@ -1,0 +1,180 @@
+"""The corpus of a prepared collection: one Arrow file, written once and mapped into memory.
+
+Its rows stand in ascending order of doc_id, whatever the order of the files it was read from. So
+row numbers mean the same wherever the content is the same, and an index keyed by the content's
+fingerprint may hold row numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import HarnessError
+from ..files.digest import Digest
+from ..types import DocumentText
+from .formats import read_corpus
+
+__all__ = ["Corpus", "write_corpus"]
+
+_BATCH_ROWS = 16_384
+_BATCH_CHARACTERS = 16_000_000
+_COLUMNS = ("id", "title", "text")
+
+Values = list[tuple[str, ...]]
+
+
+class Corpus:
+    """The mapped file; nothing of it is in memory before it is asked for.
+
+    Raises HarnessError for a file that is not whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import numpy as np
+        import pyarrow as pa
+
+        try:
+            self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise HarnessError(f"{path} is damaged ({error}): delete its folder, it will be made again") from error
+        self._batches = self._table.to_batches()
+        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+
+    def doc_ids(self) -> Any:
+        """All doc_ids, ascending: a pyarrow.ChunkedArray of strings."""
+        return self._table.column("id")
+
+    def doc_ids_at(self, rows: Sequence[int]) -> list[str]:
+        """The doc_ids of these rows, in the order of `rows`. Raises IndexError for a row that is not there."""
+        return [doc_id for (doc_id,) in self.take(rows, ["id"])]
+
+    def documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
+        """doc_id → text for those of `doc_ids` that there are. One pass over all ids: ask for many at once."""
+        found = self.take(self._rows_of(doc_ids), _COLUMNS)
+        return {doc_id: DocumentText(title, text) for doc_id, title, text in found}
+
+    def few_documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
+        """doc_id → text, each found by bisection: for a handful, and without building Arrow arrays.
+
+        Arrow imports pandas, where it is installed, to build an array from Python values.
+        """
+        ids, titles, texts = (self._table.column(name) for name in _COLUMNS)
+        found = {}
+        for doc_id in doc_ids:
+            row = bisect_left(range(len(ids)), doc_id, key=lambda place: str(ids[place].as_py()))
+            if row < len(ids) and ids[row].as_py() == doc_id:
+                found[doc_id] = DocumentText(titles[row].as_py(), texts[row].as_py())
+        return found
+
+    def known(self, doc_ids: Iterable[str]) -> set[str]:
+        """Those of `doc_ids` that there are."""
+        return {doc_id for (doc_id,) in self.take(self._rows_of(doc_ids), ["id"])}
+
+    def iterate_texts(self) -> Iterator[DocumentText]:
+        """Every document's text in the order of rows, a batch at a time."""
+        for batch in self._batches:
+            yield from map(DocumentText, batch.column("title").to_pylist(), batch.column("text").to_pylist())
+
+    def _rows_of(self, doc_ids: Iterable[str]) -> Any:
+        import numpy as np
+        import pyarrow as pa
+        from pyarrow import compute
+
+        wanted = pa.array(sorted(set(doc_ids)), pa.string())
+        return np.flatnonzero(compute.is_in(self.doc_ids(), value_set=wanted).to_numpy())
+
+    def take(self, rows: Any, columns: Sequence[str]) -> Values:
+        """These rows' values, in the order of `rows`.
+
+        Batch by batch: pyarrow's own `take` would first join all batches of a column in memory.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        wanted = np.asarray(rows, np.int64)
+        order = np.argsort(wanted, kind="stable")
+        starts = self._starts
+        if len(wanted) and not 0 <= wanted[order[0]] <= wanted[order[-1]] < starts[-1]:
+            raise IndexError(f"a row of {wanted[order[0]]} to {wanted[order[-1]]} is not in a corpus of {starts[-1]}")
+        bounds = np.searchsorted(wanted[order], starts)
+        found: Values = [()] * len(wanted)
+        for batch, start, low, high in zip(self._batches, starts, bounds, bounds[1:], strict=False):
+            if low < high:
+                taken = batch.select(columns).take(pa.array(wanted[order[low:high]] - start))
+                values = zip(*(column.to_pylist() for column in taken.columns), strict=True)
+                for place, value in zip(order[low:high].tolist(), values, strict=True):
+                    found[place] = value
+        return found
+
+
+def write_corpus(target: Path, sources: Sequence[Path]) -> tuple[int, str]:
+    """Reads the files and writes the Arrow file; how many documents, and a digest of all of them.
+
+    Streams, once in file order and once in the order of ids, so that memory holds a batch and some
+    20 bytes a document. Raises HarnessError for what `read_corpus` refuses and an id that stands twice.
+    """
+    import numpy as np
+    from pyarrow import compute
+
+    unsorted = target.with_name(f"{target.name}.unsorted")
+    characters = _write(unsorted, _batches(sources))
+    corpus = Corpus(unsorted)
+    order = compute.sort_indices(corpus.doc_ids()).to_numpy()
+    step = min(_BATCH_ROWS, max(1, _BATCH_CHARACTERS * len(order) // max(1, characters)))
+    digest = Digest().add(str(len(order)))
+
+    def in_order() -> Iterator[Values]:
+        last = ""
+        for start in range(0, len(order), step):
+            batch = corpus.take(order[start : start + step], _COLUMNS)
+            for row in batch:
+                if row[0] == last:
+                    _name_duplicate(last, sources)
+                last = row[0]
+                digest.add(*row)
+            yield batch
+
+    _write(target, in_order())
+    unsorted.unlink()
+    return int(np.size(order)), digest.hex()
+
+
+def _write(target: Path, batches: Iterable[Values]) -> int:
+    """Writes an Arrow file and sees it on the disk; how many characters it holds."""
+    import pyarrow as pa
+
+    schema = pa.schema([(name, pa.string()) for name in _COLUMNS])
+    characters = 0
+    with target.open("wb") as stream:
+        with pa.ipc.new_file(stream, schema) as writer:
+            for batch in batches:
+                characters += sum(len(value) for row in batch for value in row)
+                writer.write_batch(
+                    pa.record_batch([list(column) for column in zip(*batch, strict=True)], schema=schema)
+                )
+        stream.flush()
+        os.fsync(stream.fileno())
+    return characters
+
+
+def _batches(sources: Sequence[Path]) -> Iterator[Values]:
+    batch: Values = []
+    characters = 0
+    for _, doc_id, (title, text) in read_corpus(sources):
+        batch.append((doc_id, title, text))
+        characters += len(title) + len(text)
+        if len(batch) >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _name_duplicate(doc_id: str, sources: Sequence[Path]) -> None:
+    """Reads the files again to say where the id stands; raises HarnessError."""
+    places = [place for place, found, _ in read_corpus(sources) if found == doc_id]
+    raise HarnessError(f'document "{doc_id}" stands twice: {places[0]}, and {places[1]}')

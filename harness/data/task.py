@@ -1,0 +1,360 @@
+"""Stage 1: a card of tasks/ → Task. Resolves what a user types: a task, a suite, a folder, a hub data set.
+
+A card is one YAML file named after its task; `tasks/README.md` explains every key. Cards are found
+in this order, and the first that has the name wins: the user's `--tasks DIR`, the checkout, the
+cards packed in the wheel. `suites.yaml` in each of these places names groups of tasks. What has no
+card is a folder, a hub data set (`uncarded`), or a task of mteb (`mteb_task`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..errors import HarnessError, did_you_mean
+from ..files.digest import digest_of_settings
+from ..files.yaml_file import read_yaml
+from ..types import Aggregate, Measure, Subset, Task
+from . import uncarded
+from .uncarded import DEFAULT_MEASURES, FOLDER, HUB
+
+__all__ = ["Cards", "folder_task", "select_languages"]
+
+_KEYS = {
+    "name", "path", "revision", "split", "languages", "subsets", "measures", "identical_ids", "licence", "prompt",
+    "counts", "folder", "candidates",
+}  # fmt: skip
+_AGGREGATE_KEYS = {"name", "tasks", "mean", "measures", "licence"}
+_SUITE_KEYS = {"title", "tasks", "mean"}
+_SUBSET_KEYS = {"split", "languages", "config", "counts"}
+_HEX40 = re.compile(r"[0-9a-f]{40}\Z")
+_WITHOUT_CARD = (FOLDER, HUB)
+
+
+def packed_folder() -> Path:
+    """The folder of the harness's own cards: in the checkout, or inside the installed wheel."""
+    here = Path(__file__).resolve().parents[1]
+    checkout = here.parent / "tasks"
+    return checkout if (checkout / "suites.yaml").is_file() else here / "_tasks"
+
+
+class Cards:
+    """Every card that can be named: the user's folder before the harness's own.
+
+    Raises HarnessError where `folder` is not a folder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        if folder is not None and not folder.is_dir():
+            raise HarnessError(f"--tasks {folder} is not a folder; it holds one YAML card for each task")
+        self._folders = ([folder] if folder else []) + [packed_folder()]
+
+    def names(self) -> list[str]:
+        """The name of every card, tasks and aggregates, sorted."""
+        return sorted(self._paths)
+
+    def suites(self) -> dict[str, list[str]]:
+        """suite → its members' names."""
+        return {name: [str(member) for member in entry["tasks"]] for name, (_, entry) in self._suites.items()}
+
+    def task(self, name: str) -> Task:
+        """The task of that name. Raises HarnessError for an unknown name or a card with a mistake."""
+        path = self._paths.get(name)
+        if path is None:
+            raise HarnessError(self._unknown(name))
+        return _read_card(path, packed=path.parent == self._folders[-1])
+
+    def aggregate(self, name: str, outer: tuple[str, ...] = ()) -> Aggregate | None:
+        """The aggregate card or the suite of that name; None where it is neither.
+
+        A card goes before a suite. `outer` are those that it stands inside. Raises HarnessError for
+        one that stands inside itself, and a mean that its members do not have.
+        """
+        if name in outer:
+            raise HarnessError(f"{name} lists itself: {' → '.join((*outer, name))}")
+        path = self._paths.get(name)
+        if path is not None:
+            entry = _mapping(read_yaml(path), path)
+            return _read_aggregate(entry, path) if "tasks" in entry else None
+        suites = self._suites
+        return self._suite(name, *suites[name], outer) if name in suites else None
+
+    def aggregates(self, words: Sequence[str], cache: Path) -> list[Aggregate]:
+        """The aggregates that `words` name and those inside them, the inner ones first, each once.
+
+        Those of mteb are known once `resolve` has met them.
+        """
+        found: dict[str, Aggregate] = {}
+        for word in words:
+            for name, aggregate in self._inside(word, cache).items():
+                found.setdefault(name, aggregate)
+        return list(found.values())
+
+    def _inside(self, word: str, cache: Path, outer: tuple[str, ...] = ()) -> dict[str, Aggregate]:
+        aggregate = self.aggregate(word, outer) or self._of_mteb(word, cache)
+        if aggregate is None:
+            return {}
+        found: dict[str, Aggregate] = {}
+        for member in aggregate.members:
+            found |= self._inside(member, cache, (*outer, word))
+        return {**found, word: aggregate}
+
+    def _of_mteb(self, word: str, cache: Path) -> Aggregate | None:
+        from .mteb_task import look_up
+
+        found = None if word in self._paths or not _may_be_mteb(word) else look_up(word, cache, remembered=True)
+        return found if isinstance(found, Aggregate) else None
+
+    def resolve(
+        self, words: Sequence[str], cache: Path, split: str | None = None, language: str | None = None
+    ) -> list[Task]:
+        """The tasks that `words` name, each once, in order.
+
+        A word is a task, an aggregate or a suite (all their tasks), a folder, a hub data set
+        (ORGANISATION/NAME, with @REVISION if wanted), or any other retrieval or reranking task of
+        mteb. `language` is that of folders and hub data sets. Raises HarnessError for a word that
+        is none of these, no word at all, and a `language` that no card leaves open.
+        """
+        if not words:
+            raise HarnessError('name at least one task, suite or folder, as in "run SciFact"; "list" shows them')
+        self.aggregates(words, cache)
+        tasks = [task for word in words for task in self._named(word, cache, split, language)]
+        if language is not None and not any(task.origin in _WITHOUT_CARD for task in tasks):
+            raise HarnessError(
+                "--language says the language of a folder or a hub data set without a card; these tasks have cards. "
+                "--languages chooses among a task's languages"
+            )
+        return [_with_split(task, split) for task in dict.fromkeys(tasks)]
+
+    def _named(self, word: str, cache: Path, split: str | None, language: str | None) -> list[Task]:
+        aggregate = self.aggregate(word)
+        if aggregate is not None:
+            return [task for member in aggregate.members for task in self._named(member, cache, split, language)]
+        if word in self._paths:
+            return [self.task(word)]
+        if _looks_like_a_folder(word):
+            return [folder_task(Path(word), cache, split, language)]
+        if uncarded.looks_like_a_data_set(word):
+            return [uncarded.hub_task(word, cache, split, language)]
+        from .mteb_task import look_up, mteb_names
+
+        found = look_up(word, cache) if _may_be_mteb(word) else None
+        if isinstance(found, Aggregate):
+            return [task for member in found.members for task in self._named(member, cache, split, language)]
+        if found is None:
+            raise HarnessError(self._unknown(word, mteb_names(cache) if _may_be_mteb(word) else ()))
+        return [found]
+
+    @cached_property
+    def _paths(self) -> dict[str, Path]:
+        """name → its card."""
+        return {path.stem: path for folder in reversed(self._folders) for path in _card_files(folder)}
+
+    @cached_property
+    def _suites(self) -> dict[str, tuple[Path, dict[str, Any]]]:
+        """suite → the file that describes it, and what it says."""
+        found: dict[str, tuple[Path, dict[str, Any]]] = {}
+        for folder in reversed(self._folders):
+            path = folder / "suites.yaml"
+            if path.is_file():
+                for name, value in _mapping(read_yaml(path), path).items():
+                    entry = _mapping(value, path)
+                    _refuse_unknown_keys(entry, _SUITE_KEYS, path, name)
+                    if not isinstance(entry.get("tasks"), list) or not entry["tasks"]:
+                        raise HarnessError(f'{path}: the suite {name} lists no tasks: "tasks: [SciFact, NFCorpus]"')
+                    found[str(name)] = path, entry
+        return found
+
+    def _suite(self, name: str, path: Path, entry: Mapping[str, Any], outer: tuple[str, ...]) -> Aggregate:
+        members = tuple(str(member) for member in entry["tasks"])
+        mean = entry.get("mean")
+        if mean == "none":
+            return Aggregate(name, members, ())
+        if mean is None:
+            headlines = {self._headline(member, (*outer, name)) for member in members}
+            common = headlines.pop() if len(headlines) == 1 else None
+            return Aggregate(name, members, ((common, (common,) * len(members)),) if common else ())
+        means = []
+        for label, measures in _mapping(mean, path).items():
+            chosen = measures if isinstance(measures, dict) else dict.fromkeys(members, measures)
+            if set(chosen) != set(members):
+                raise HarnessError(f'{path}: the mean "{label}" of {name} needs one measure for each of its tasks')
+            means.append((str(label), tuple(str(chosen[member]) for member in members)))
+        return Aggregate(name, members, tuple(means))
+
+    def _headline(self, member: str, outer: tuple[str, ...]) -> str | None:
+        """The measure that a mean without a rule of its own averages; None where a card does not say."""
+        aggregate = self.aggregate(member, outer)
+        if aggregate is not None:
+            return aggregate.means[0][0] if aggregate.means else None
+        return str(self.task(member).headline) if member in self._paths else None
+
+    def _unknown(self, name: str, more: Sequence[str] = ()) -> str:
+        hint = did_you_mean(name, [*self.names(), *self.suites(), *more])
+        return (
+            f'unknown task or suite "{name}": it is neither a card, a suite, a folder nor a task of mteb.'
+            f"{hint or ' The command list shows what there is.'}"
+        )
+
+
+def folder_task(folder: Path, cache: Path, split: str | None = None, language: str | None = None) -> Task:
+    """A folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/<split>.tsv, plain or .gz) as a Task.
+
+    Its revision is a digest of the files used. A card `task.yaml` in the folder, if there is one,
+    says language, measures and rules; without it, see `uncarded.folder_task`.
+    """
+    from .collection import folder_revision
+
+    folder = folder.resolve()
+    card = folder / "task.yaml"
+    if card.is_file():
+        return _read_card(card, packed=False, folder=folder, revision=folder_revision(folder, cache))
+    return uncarded.folder_task(folder, cache, split, language)
+
+
+def select_languages(tasks: Sequence[Task], languages: Sequence[str]) -> list[Task]:
+    """The tasks with only the subsets that `languages` name: by subset (`zh`) or by language code (`zho`).
+
+    Raises HarnessError for a language that no task has; a task without any of them is left out.
+    """
+    known = {name for task in tasks for subset in task.subsets for name in _names_of(subset)}
+    for language in languages:
+        if language not in known:
+            raise HarnessError(
+                f'no task has the language "{language}"; there is {", ".join(sorted(known))}.{did_you_mean(language, known)}'
+            )
+    chosen = []
+    for task in tasks:
+        subsets = tuple(subset for subset in task.subsets if _names_of(subset) & set(languages))
+        chosen.append(replace(task, subsets=subsets, left_out=len(task.subsets) - len(subsets)))
+    return [task for task in chosen if task.subsets]
+
+
+def _names_of(subset: Subset) -> set[str]:
+    """`zh`, `zho-Hans` and `zho` for one subset; a subset called `default` goes by its languages alone."""
+    names = {subset.name} - {"default"}
+    for language in subset.languages:
+        names |= {language, language.partition("-")[0]}
+    return names
+
+
+def _with_split(task: Task, split: str | None) -> Task:
+    """The task on another split than its card's; its counts no longer hold there."""
+    if split is None or all(subset.split == split for subset in task.subsets):
+        return task
+    of_it = tuple(subset for subset in task.subsets if subset.split == split)
+    if of_it:
+        return replace(task, subsets=of_it)
+    subsets = tuple(replace(subset, split=split, queries=None) for subset in task.subsets)
+    origin = {"packed": "split", "mteb": "split"}.get(task.origin, task.origin if task.origin in _WITHOUT_CARD else "")
+    origin = origin or digest_of_settings([("card", task.origin), ("split", split)])
+    return replace(task, subsets=subsets, origin=origin)
+
+
+def _looks_like_a_folder(word: str) -> bool:
+    return Path(word).is_dir() or word.startswith(("/", "./", "../", "~"))
+
+
+def _may_be_mteb(word: str) -> bool:
+    return re.fullmatch(r"[\w.() -]+", word) is not None
+
+
+def _card_files(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.yaml") if path.name != "suites.yaml"]
+
+
+def _mapping(value: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise HarnessError(f'{path}: expected "key: value" lines, found {type(value).__name__}')
+    return value
+
+
+def _refuse_unknown_keys(entry: Mapping[str, Any], known: set[str], path: Path, where: str) -> None:
+    for key in entry:
+        if key not in known:
+            raise HarnessError(
+                f'{path}: unknown key "{key}" in {where}; known: {", ".join(sorted(known))}.{did_you_mean(str(key), known)}'
+            )
+
+
+def _read_card(path: Path, *, packed: bool, folder: Path | None = None, revision: str | None = None) -> Task:
+    card = _mapping(read_yaml(path), path)
+    _refuse_unknown_keys(card, _KEYS, path, "the card")
+    name = str(card.get("name", path.stem if folder is None else folder.name))
+    if folder is None and name != path.stem:
+        raise HarnessError(f'{path}: a card is named after its task, but its name is "{name}"')
+    if folder is None and card.get("folder"):
+        from ..files.cache import cache_folder
+        from .collection import folder_revision
+
+        folder = (path.parent / str(card["folder"])).resolve()
+        revision = folder_revision(folder, cache_folder())
+    data_path = str(folder) if folder else str(card.get("path", ""))
+    revision = revision or str(card.get("revision", ""))
+    if not data_path or not _HEX40.match(revision):
+        raise HarnessError(f'{path}: a card needs "path" and "revision" (40 hex digits), or "folder"')
+    for key, words in (("identical_ids", ("keep", "drop")), ("candidates", ("retrieved", "given"))):
+        if card.get(key, words[0]) not in words:
+            raise HarnessError(f'{path}: "{key}" is {words[0]} or {words[1]}, not "{card[key]}"')
+    return Task(
+        name=name,
+        path=data_path,
+        revision=revision,
+        subsets=_subsets(card, path),
+        measures=_measures(card, path),
+        given_lists=card.get("candidates", "retrieved") == "given",
+        drop_identical_ids=card.get("identical_ids") == "drop",
+        licence=str(card.get("licence", "")),
+        prompt=str(card.get("prompt") or ""),
+        folder=folder is not None,
+        origin="packed" if packed else digest_of_settings(_what_moves_numbers(card)),
+    )
+
+
+def _read_aggregate(entry: Mapping[str, Any], path: Path) -> Aggregate:
+    _refuse_unknown_keys(entry, _AGGREGATE_KEYS, path, "the card")
+    if str(entry.get("name", path.stem)) != path.stem:
+        raise HarnessError(f'{path}: a card is named after its task, but its name is "{entry["name"]}"')
+    if entry.get("mean", "unweighted") != "unweighted":
+        raise HarnessError(f'{path}: "mean" is unweighted, not "{entry["mean"]}"')
+    members = tuple(str(member) for member in entry["tasks"])
+    measures = _measures(entry, path)
+    return Aggregate(path.stem, members, tuple((str(measure), (str(measure),) * len(members)) for measure in measures))
+
+
+def _what_moves_numbers(card: Mapping[str, Any]) -> list[tuple[str, object]]:
+    return [(key, value) for key, value in card.items() if key not in ("name", "licence", "counts", "measures")]
+
+
+def _measures(card: Mapping[str, Any], path: Path) -> tuple[Measure, ...]:
+    if "measures" not in card:
+        return DEFAULT_MEASURES
+    try:
+        return tuple(Measure.parse(str(text)) for text in card["measures"])
+    except ValueError as error:
+        raise HarnessError(f"{path}: {error}") from None
+
+
+def _subsets(card: Mapping[str, Any], path: Path) -> tuple[Subset, ...]:
+    entries = card.get("subsets") or {"default": {}}
+    found = []
+    for name, value in _mapping(entries, path).items():
+        entry = _mapping(value or {}, path)
+        _refuse_unknown_keys(entry, _SUBSET_KEYS, path, f'subset "{name}"')
+        merged = {key: entry.get(key, card.get(key)) for key in ("split", "languages", "counts")}
+        counts = merged["counts"] or {}
+        found.append(
+            Subset(
+                name=str(name),
+                split=str(merged["split"] or "test"),
+                languages=tuple(str(language) for language in merged["languages"] or ()),
+                config=str(entry.get("config", "" if name == "default" else name)),
+                queries=counts.get("queries"),
+                documents=counts.get("documents"),
+            )
+        )
+    return tuple(found)

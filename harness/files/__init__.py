@@ -1,0 +1,1 @@
+"""What lies on disk whatever it means: the cache, digests, the hub, bundles, YAML."""

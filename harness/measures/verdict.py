@@ -1,0 +1,90 @@
+"""Stage 4 for one result: first stage, reranked and oracle, their difference, and whether to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..data.collection import Collection
+from ..types import Measure, Measurement, Qrels, Run
+from .measure import measure_run, oracle
+from .p_mrr import p_mrr, robustness
+from .significance import paired_bootstrap, paired_randomisation
+
+__all__ = ["judge", "report_measures"]
+
+Stages = dict[str, dict[str, Measurement]]
+"""measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
+
+
+def report_measures(wanted: Sequence[Measure], top_k: int | None, longest: int) -> tuple[Measure, ...]:
+    """The wanted measures, then what every run says: the candidates' recall, and Judged@10."""
+    always = (Measure("R", top_k or longest), Measure("Judged", 10))
+    return tuple(dict.fromkeys((*wanted, *always)))
+
+
+def judge(
+    first_stage: Run | None,
+    reranked: Run | None,
+    candidates: Run,
+    collection: Collection,
+    qrels: Qrels,
+    measures: Sequence[Measure],
+    relevance_level: int,
+) -> tuple[dict[str, dict[str, float | None]], Stages]:
+    """Per measure: the three means, the difference reranked − first stage, its interval and p.
+
+    `first_stage` is None where the candidates carry no scores, `reranked` where there is no
+    reranker; what cannot be computed is None, never a number. The interval is the 95 % percentile
+    paired bootstrap over queries, p the paired randomisation test (`significance`).
+    """
+    runs = {"first_stage": first_stage, "reranked": reranked, "oracle": oracle(candidates, qrels)}
+    stages: Stages = {}
+    for stage, run in runs.items():
+        if run is not None:
+            for name, measurement in _measure(run, collection, qrels, measures, relevance_level, stage):
+                stages.setdefault(name, {})[stage] = measurement
+    return {name: _row(found) for name, found in stages.items()}, stages
+
+
+def _measure(
+    run: Run, collection: Collection, qrels: Qrels, measures: Sequence[Measure], level: int, stage: str
+) -> Iterable[tuple[str, Measurement]]:
+    """(name, Measurement) of each measure; original and changed instructions are never pooled."""
+    # Judged@k counts judgements, not relevance, so the oracle's order is not the best for it.
+    left_out = ("p-MRR", "robustness", "Judged") if stage == "oracle" else ("p-MRR", "robustness")
+    plain = [measure for measure in measures if measure.name not in left_out]
+    if collection.qrel_diff is None:
+        found = {m: robustness(run, qrels, _groups(qrels), m.cutoff or 0) for m in measures if m.name == "robustness"}
+        found |= measure_run(run, qrels, plain, level)
+        yield from ((str(measure), found[measure]) for measure in measures if measure in found)
+        return
+    changed = {base: ids for base, ids in collection.qrel_diff.items() if f"{base}-og" in qrels}
+    partial = len(qrels) < len(collection.qrels)
+    if Measure("p-MRR") in measures and stage != "oracle" and (any(changed.values()) or not partial):
+        yield "p-MRR", p_mrr(run, run, changed)
+    for side in ("og", "changed"):
+        part = {query_id: judged for query_id, judged in qrels.items() if query_id.endswith(f"-{side}")}
+        yield from ((f"{m} {side}", found) for m, found in measure_run(run, part, plain, level).items())
+
+
+def _groups(qrels: Qrels) -> dict[str, list[str]]:
+    """InstructIR: the queries that are one under several instructions, by what stands before the first `_`."""
+    groups: dict[str, list[str]] = {}
+    for query_id in qrels:
+        groups.setdefault(query_id.partition("_")[0], []).append(query_id)
+    return groups
+
+
+def _row(found: Mapping[str, Measurement]) -> dict[str, float | None]:
+    row: dict[str, float | None] = dict.fromkeys(
+        ("first_stage", "reranked", "oracle", "difference", "low", "high", "p")
+    )
+    row |= {stage: measurement.mean for stage, measurement in found.items()}
+    if "first_stage" in found and "reranked" in found:
+        before, after = found["first_stage"].values, found["reranked"].values
+        paired = [(before[query_id], after[query_id]) for query_id in before]
+        first, second = [a for a, _ in paired], [b for _, b in paired]
+        interval = paired_bootstrap(first, second)
+        row["difference"] = found["reranked"].mean - found["first_stage"].mean
+        row |= {"low": interval.low, "high": interval.high, "p": paired_randomisation(first, second)}
+    return row

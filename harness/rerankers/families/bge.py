@@ -1,0 +1,121 @@
+"""BGE's sequence classifiers: bge-reranker-base, -large and -v2-m3.
+
+Their rule works on ids: the first 3L/4 of the query and the first L of the passage are joined as
+the tokenizer joins pairs (`<s> q </s></s> d </s>`), then only the passage is cut to fit L. The
+score is the raw logit. Source: FlagEmbedding 1.3.5, `FlagReranker`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.fast import note_of
+from ...engine.options import Options
+from ...errors import HarnessError
+from ...models.settings import at_least, read_settings, yes_or_no
+from ...models.source import ModelSource
+from ...models.tokenization import token_limit
+from ...text import JOIN_RULE, join_document, join_query
+from ...types import DocumentText, QueryText
+from ..base import Reranker, RerankerSpec, sigmoid
+from ..prompts.truncation import only_second
+from .pair_classifier import ClassifierPairs, PairClassifier
+
+__all__ = ["FAMILY", "open_family"]
+
+FAMILY = "bge"
+VERSION = 1
+TABLES_MAX_LENGTH = 1024
+"""The length behind the published tables; the class's own default is 512."""
+
+
+def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
+    """The reranker of a BGE sequence classifier. Settings: max_length, normalize (sigmoid).
+
+    Raises HarnessError for a model with more than one label, or a max_length it has no positions for.
+    """
+    labels = source.config.get("num_labels") or len(source.config.get("id2label") or {}) or 2
+    if not source.architecture.endswith("ForSequenceClassification") or labels != 1:
+        what = source.architecture or "no named architecture"
+        raise HarnessError(
+            f"{source.name} ({what}, {labels} labels) is no BGE reranker: these are sequence classifiers with one label"
+        )
+    limit = token_limit(source.config, {})
+    chosen = read_settings(FAMILY, options.settings, {"max_length": at_least(16), "normalize": yes_or_no})
+    max_length = int(str(chosen.get("max_length", min(TABLES_MAX_LENGTH, limit or TABLES_MAX_LENGTH))))
+    if limit is not None and max_length > limit:
+        raise HarnessError(f"{source.name} has positions for {limit} tokens; max_length={max_length} is more")
+    normalize = bool(chosen.get("normalize", False))
+    settings = {
+        "dtype": options.dtype,
+        "join": JOIN_RULE,
+        "max_length": max_length,
+        "normalize": normalize,
+        "truncation": "query 3/4, only_second",
+        "version": VERSION,
+    }
+    spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
+    note = note_of(source.config, source.note)
+    return [Reranker(spec, lambda: BgeClassifier(source, options, max_length, normalize=normalize), note)]
+
+
+class BgeClassifier(PairClassifier):
+    """A sequence classifier whose pairs are cut by BGE's rule."""
+
+    def __init__(self, source: ModelSource, options: Options, max_length: int, *, normalize: bool) -> None:
+        super().__init__(source, options, max_length, labels=1)
+        self.normalize = normalize
+        self.tokenizer.backend.no_truncation()
+
+    def prepare(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> BgePairs:
+        left = self.tokenizer.encode_plain([join_query(query) for query in queries])
+        right = self.tokenizer.encode_plain([join_document(document) for document in documents])
+        whole = _counts(left)[pairs[:, 0]] + _counts(right)[pairs[:, 1]]
+        for entry in left:
+            entry.truncate(self.max_length * 3 // 4)
+        for entry in right:
+            entry.truncate(self.max_length)
+        first, second = _counts(left)[pairs[:, 0]], _counts(right)[pairs[:, 1]]
+        specials = self.tokenizer.specials_in(pair=True)
+        first, second = only_second(first, second, self.max_length - specials)
+        lengths = first + second + specials
+        return BgePairs(self, left, right, pairs, lengths, whole + specials - lengths)
+
+    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The raw logit, or its sigmoid where `normalize` is asked for."""
+        return sigmoid(margins) if self.normalize else margins
+
+
+class BgePairs(ClassifierPairs):
+    """The pairs of one request; `lengths` says how much of each passage is kept."""
+
+    def encodings(self, rows: NDArray[np.int64]) -> list[Any]:
+        """The joined `tokenizers.Encoding` of each pair, its passage cut to the pair's length."""
+        from tokenizers import Encoding
+
+        backend = self.model.tokenizer.backend
+        specials = self.model.tokenizer.specials_in(pair=True)
+        found = []
+        for row in rows:
+            query, document = self.pairs[row]
+            # A copy: the same passage is cut differently beside another query.
+            passage = Encoding.merge([self.right[document]])
+            passage.truncate(int(self.lengths[row]) - specials - len(self.left[query].ids))
+            found.append(backend.post_process(self.left[query], passage, True))
+        return found
+
+    def token_ids(self, row: int) -> list[int]:
+        """The ids that the model gets for the pair in `row`."""
+        found: list[int] = self.encodings(np.array([row]))[0].ids
+        return found
+
+
+def _counts(entries: Sequence[Any]) -> NDArray[np.int64]:
+    return np.array([len(entry.ids) for entry in entries], np.int64)

@@ -1,0 +1,187 @@
+"""TART-full: the encoder of T5 as a classifier of an instruction and a query beside a document.
+
+The input is `<s> A </s> B </s>`; A holds instruction and query with a plain-text `[SEP]` between
+them, B is the document. The score is softmax(logits)[1] at `<s>`. By TART's own rule the
+instruction comes first and the longer side is cut, at 512 tokens; FollowIR's evaluation put the
+query first, cut only the document, at 1024 tokens. Sources: TART (arXiv 2211.09260), FollowIR
+(arXiv 2403.15246).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.fast import note_of
+from ...engine.options import Options
+from ...errors import HarnessError
+from ...models.checkpoint import read_weights
+from ...models.loading import load_weights
+from ...models.settings import Reader, at_least, one_of, read_settings
+from ...models.source import ModelSource, snapshot
+from ...models.spiece import read_spiece
+from ...text import JOIN_RULE, join_document
+from ...types import DocumentText, QueryText
+from ..base import Reranker, RerankerSpec, sigmoid
+from ..prompts.truncation import longest_first, only_second
+
+__all__ = ["FAMILY", "open_family"]
+
+FAMILY = "enct5"
+VERSION = 1
+_SPECIALS = 3
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How instruction, query and document become one input."""
+
+    order: Literal["instruction first", "query first"] = "instruction first"
+    truncation: Literal["longest_first", "only_second"] = "longest_first"
+    max_length: int = 512
+    instruction: str = ""
+    """For queries that bring none; where this is empty too, the query stands alone."""
+
+    def left(self, query: QueryText) -> str:
+        """The text of A."""
+        instruction = query.instruction or self.instruction
+        if not instruction:
+            return query.text
+        first, second = (instruction, query.text) if self.order == "instruction first" else (query.text, instruction)
+        return f"{first} [SEP] {second}"
+
+
+VARIANTS = {
+    "tart": Layout(),
+    "followir": Layout("query first", "only_second", 1024, "Retrieve news paper paragraph to answer this question"),
+}
+_READERS: dict[str, Reader] = {
+    "instruction": str,
+    "max_length": at_least(16),
+    "order": one_of("instruction first", "query first"),
+    "truncation": one_of("longest_first", "only_second"),
+    "variant": one_of(*VARIANTS),
+}
+
+
+def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
+    """The reranker of an EncT5 classifier.
+
+    Settings: variant (tart or followir) names a whole layout; order, truncation, max_length and
+    instruction (for queries without one) replace its parts. Raises HarnessError for a model that
+    has no spiece.model or not two labels.
+    """
+    chosen = read_settings(FAMILY, options.settings, _READERS)
+    named = VARIANTS[str(chosen.pop("variant", "tart"))]
+    parts: dict[str, Any] = {part.name: getattr(named, part.name) for part in fields(named)} | chosen
+    layout = Layout(**parts)
+    if source.config.get("model_type") != "t5" or "spiece.model" not in source.files:
+        raise HarnessError(f"{source.name} is no EncT5 model: that is a T5 encoder with its tokenizer in spiece.model")
+    settings = {**parts, "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION}
+    spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
+    return [Reranker(spec, lambda: EncT5(source, options, layout), note_of(source.config, source.note))]
+
+
+class EncT5:
+    """A loaded tokenizer, and weights that are loaded when the first score is missing."""
+
+    def __init__(self, source: ModelSource, options: Options, layout: Layout) -> None:
+        self.source, self.options, self.layout = source, options, layout
+        self.folder = snapshot(source)
+        self.tokenizer, self.bos, self.eos = _tokenizer(source, self.folder)
+        self._encoder: Any = None
+        self._head: dict[str, Any] = {}
+
+    def prepare(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> EncT5Pairs:
+        left = self._ids([self.layout.left(query) for query in queries])
+        right = self._ids([join_document(document) for document in documents])
+        first = np.array([len(ids) for ids in left], np.int64)[pairs[:, 0]]
+        second = np.array([len(ids) for ids in right], np.int64)[pairs[:, 1]]
+        cut = longest_first if self.layout.truncation == "longest_first" else only_second
+        kept = cut(first, second, self.layout.max_length - _SPECIALS)
+        return EncT5Pairs(self, left, right, pairs, kept, kept[0] + kept[1] + _SPECIALS, first + second - sum(kept))
+
+    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """softmax(logits)[1], which is the sigmoid of the margin."""
+        return sigmoid(margins)
+
+    def margins(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Logit 1 − logit 0 of each row of ids, in float32."""
+        import torch
+
+        if self._encoder is None:
+            self._load()
+        width = max(map(len, rows))
+        device = self.options.device
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+        with torch.inference_mode():
+            states = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+            logits = torch.nn.functional.linear(states, self._head["classifier.weight"], self._head["classifier.bias"])
+            logits = logits.float()
+            found: NDArray[np.float32] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
+        return found
+
+    def _load(self) -> None:
+        """The encoder through transformers, the head, which it does not know, by ourselves."""
+        options = self.options
+        self._head = read_weights(
+            self.source,
+            {"classifier.weight": (2, int(self.source.config["d_model"])), "classifier.bias": (2,)},
+            dtype=options.dtype,
+            device=options.device,
+            ignorable=r"(shared|encoder)\..*",
+        )
+        self._encoder = load_weights(
+            "T5EncoderModel", self.folder, self.source.name, dtype=options.dtype, device=options.device
+        )
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [entry.ids for entry in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+
+@dataclass
+class EncT5Pairs:
+    """The pairs of one request; ids are joined batch by batch, so memory holds each text once."""
+
+    model: EncT5
+    left: list[list[int]]
+    right: list[list[int]]
+    pairs: NDArray[np.int64]
+    kept: tuple[NDArray[np.int64], NDArray[np.int64]]
+    """Ids that truncation leaves of A and of B, for each pair."""
+    lengths: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def token_ids(self, row: int) -> list[int]:
+        """The ids that the model gets for the pair in `row`."""
+        query, document = self.pairs[row]
+        first, second = (int(counts[row]) for counts in self.kept)
+        bos, eos = self.model.bos, self.model.eos
+        return [bos, *self.left[query][:first], eos, *self.right[document][:second], eos]
+
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.model.margins([self.token_ids(int(row)) for row in rows])
+
+
+def _tokenizer(source: ModelSource, folder: Path) -> tuple[Any, int, int]:
+    """The slow T5 tokenizer's rule with `<s>` added after the extra ids, and the ids of `<s>` and `</s>`."""
+    spiece = read_spiece(folder / "spiece.model")
+    backend = spiece.tokenizer()
+    extra = [f"<extra_id_{place}>" for place in reversed(range(int(source.tokenizer_config.get("extra_ids", 100))))]
+    backend.add_special_tokens([*spiece.control, spiece.pieces[spiece.unknown][0], *extra, "<s>"])
+    bos, eos = backend.token_to_id("<s>"), backend.token_to_id("</s>")
+    if bos != len(spiece.pieces) + len(extra) or eos is None or bos >= int(source.config["vocab_size"]):
+        raise HarnessError(
+            f"{source.name}: <s> and </s> have the ids {bos} and {eos}; EncT5 adds <s> after the {len(spiece.pieces)} "
+            f"pieces and {len(extra)} extra ids, within the {source.config['vocab_size']} rows of its embeddings"
+        )
+    return backend, bos, eos

@@ -1,0 +1,246 @@
+"""T5 rerankers: monoT5, mT5 and FLAN-T5, scored by the first word they would answer.
+
+The prompt goes through the encoder, one step through the decoder; the score is the logit of the
+positive label's piece minus that of the negative's, whose sigmoid is the authors' softmax. Only
+these two rows of the head are computed. Sources: pygaggle's `MonoT5`, mteb's `MonoT5Reranker` and
+`FLANT5Reranker`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.fast import note_of
+from ...engine.options import Options
+from ...errors import HarnessError
+from ...files.digest import digest_of_settings
+from ...files.yaml_file import read_yaml
+from ...models.loading import load_weights
+from ...models.settings import one_of, read_settings, whole_number
+from ...models.source import ModelSource, snapshot
+from ...models.spiece import read_spiece
+from ...models.tokenization import Tokenizer, load_tokenizer, token_limit
+from ...text import JOIN_RULE, join_document, join_query
+from ...types import DocumentText, QueryText
+from ..base import Reranker, RerankerSpec, sigmoid
+
+__all__ = ["FAMILY", "Seq2Seq", "Seq2SeqPrompts", "Template", "open_family", "read_templates"]
+
+FAMILY = "seq2seq"
+VERSION = 1
+_ARCHITECTURES = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
+_USUAL_LENGTH = 512
+"""pygaggle's limit, for tokenizers that state none; T5's relative positions set none themselves."""
+_CHUNK = 4096
+"""How many prompts are tokenized at a time: encodings are large, and only their ids are kept."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt with {query} and {document}, and the pieces of the two answers."""
+
+    prompt: str
+    negative: str
+    positive: str
+
+
+def read_templates() -> dict[str, Template]:
+    """The templates by name, from seq2seq.yaml."""
+    table = read_yaml(Path(__file__).with_name("seq2seq.yaml"))
+    return {name: Template(**entry) for name, entry in table.items()}
+
+
+def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
+    """The reranker of a T5 or mT5 model.
+
+    Settings: template (a name in seq2seq.yaml), max_length, truncation. `published`, the default,
+    cuts the end of the whole prompt, so a long document loses `Relevant:` too: that is what pygaggle
+    and mteb do. `document` cuts the document only. Raises HarnessError for another architecture, or
+    where nobody says which template the model was trained with.
+    """
+    if source.architecture not in _ARCHITECTURES:
+        what = source.architecture or "no named architecture"
+        raise HarnessError(f"{source.name} ({what}) is no T5 reranker: these are {' or '.join(_ARCHITECTURES)}")
+    templates = read_templates()
+    readers = {
+        "max_length": whole_number,
+        "template": one_of(*templates),
+        "truncation": one_of("published", "document"),
+    }
+    chosen: dict[str, Any] = read_settings(FAMILY, options.settings, readers)
+    if "template" not in chosen:
+        raise HarnessError(
+            f"{source.name} does not say which prompt it was trained with: give --set template=NAME, "
+            f"one of: {', '.join(templates)}"
+        )
+    template = templates[chosen["template"]]
+    max_length: int = chosen.get("max_length") or token_limit({}, source.tokenizer_config) or _USUAL_LENGTH
+    truncation: str = chosen.get("truncation", "published")
+    settings = {
+        "dtype": options.dtype,
+        "join": JOIN_RULE,
+        "max_length": max_length,
+        "template": chosen["template"],
+        "template_digest": digest_of_settings(asdict(template).items()),
+        "truncation": truncation,
+        "version": VERSION,
+    }
+    spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
+    keep_end = truncation == "document"
+    return [
+        Reranker(
+            spec,
+            lambda: Seq2Seq(source, options, template, max_length, keep_end=keep_end),
+            note_of(source.config, source.note),
+        )
+    ]
+
+
+class Seq2Seq:
+    """A loaded tokenizer, and weights that are loaded when the first score is missing."""
+
+    def __init__(
+        self, source: ModelSource, options: Options, template: Template, max_length: int, *, keep_end: bool
+    ) -> None:
+        self.source, self.options = source, options
+        self.template, self.max_length, self.keep_end = template, max_length, keep_end
+        self.folder = snapshot(source)
+        self.tokenizer = _tokenizer(source, self.folder)
+        self.closing: list[int] = self.tokenizer.backend.encode("").ids
+        self.labels = [self._piece(template.negative), self._piece(template.positive)]
+        self.start = self._start_id()
+        self._tail = len(template.prompt) - template.prompt.index("{document}") - len("{document}")
+        self._model: Any = None
+
+    def _piece(self, piece: str) -> int:
+        found = self.tokenizer.backend.token_to_id(piece)
+        if found is None:
+            raise HarnessError(
+                f'{self.source.name} has no piece "{piece}" in its vocabulary, which the template answers with: '
+                f"was it trained with another? --set template=NAME"
+            )
+        return int(found)
+
+    def _start_id(self) -> int:
+        found = self.source.config.get("decoder_start_token_id")
+        if not isinstance(found, int):
+            raise HarnessError(f"{self.source.name}: config.json has no decoder_start_token_id to begin an answer with")
+        return found
+
+    @property
+    def model(self) -> Any:
+        """The weights. Raises HarnessError where they do not fit (see `loading.load_weights`)."""
+        if self._model is None:
+            self._model = load_weights(
+                "AutoModelForSeq2SeqLM",
+                self.folder,
+                self.source.name,
+                dtype=self.options.dtype,
+                device=self.options.device,
+                trust_remote_code=self.options.trust_remote_code,
+            )
+        return self._model
+
+    def prepare(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> Seq2SeqPrompts:
+        left = [join_query(query) for query in queries]
+        right = [join_document(document) for document in documents]
+        ids: list[NDArray[np.int32]] = []
+        whole = np.zeros(len(pairs), np.int64)
+        for start in range(0, len(pairs), _CHUNK):
+            chunk = pairs[start : start + _CHUNK]
+            prompts = [self.template.prompt.format(query=left[query], document=right[text]) for query, text in chunk]
+            for prompt, entry in zip(prompts, self.tokenizer.encode_plain(prompts), strict=True):
+                whole[len(ids)] = len(entry.ids) + len(self.closing)
+                ids.append(self._cut(entry, len(prompt)))
+        lengths = np.array([len(row) for row in ids], np.int64)
+        return Seq2SeqPrompts(self, ids, lengths, whole - lengths)
+
+    def _cut(self, entry: Any, characters: int) -> NDArray[np.int32]:
+        """The prompt's ids within max_length; the closing ids are always kept, the template's end if asked for."""
+        ids: list[int] = entry.ids
+        room = self.max_length - len(self.closing)
+        tail = 0
+        if self.keep_end and len(ids) > room:
+            ends = [stop for _, stop in entry.offsets]
+            while tail < len(ids) and ends[-1 - tail] > characters - self._tail:
+                tail += 1
+        if len(ids) > room:
+            ids = ids[: max(room - tail, 0)] + ids[len(ids) - tail :]
+        return np.array([*ids[:room], *self.closing], np.int32)
+
+    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probability of the positive answer among the two."""
+        return sigmoid(margins)
+
+    def margins(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """logit(positive) − logit(negative) of each row of ids after one decoder step, in float32."""
+        import torch
+
+        model, device = self.model, self.options.device
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self.tokenizer.pad_id, dtype=torch.long)
+        mask = torch.zeros((len(rows), width), dtype=torch.long)
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)] = torch.from_numpy(tokens)
+            mask[row, : len(tokens)] = 1
+        ids, mask = ids.to(device), mask.to(device)
+        with torch.inference_mode():
+            states = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            answer = model.decoder(
+                input_ids=torch.full((len(rows), 1), self.start, device=device),
+                encoder_hidden_states=states,
+                encoder_attention_mask=mask,
+                use_cache=False,
+            ).last_hidden_state[:, 0]
+            head = model.get_output_embeddings().weight[self.labels].float()
+            logits = answer.float() @ head.T * self._scale(answer.shape[-1])
+            found: NDArray[np.float32] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
+        return found
+
+    def _scale(self, width: int) -> float:
+        """T5 shrinks the decoder's output before a head that shares the embeddings; v1.1, FLAN and mT5 do not."""
+        config = self.source.config
+        tied = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
+        return float(width**-0.5) if tied and config.get("model_type") == "t5" else 1.0
+
+
+def _tokenizer(source: ModelSource, folder: Path) -> Tokenizer:
+    """The tokenizer of tokenizer.json, or of spiece.model, which is all that monoT5 and mT5 come with."""
+    path = folder / "spiece.model"
+    if "tokenizer.json" in source.files or not path.is_file():
+        return load_tokenizer(folder, source.config)
+    from tokenizers.processors import TemplateProcessing
+
+    spiece = read_spiece(path)
+    backend = spiece.tokenizer()
+    backend.add_special_tokens([*spiece.control, spiece.pieces[spiece.unknown][0]])
+    end = backend.token_to_id("</s>")
+    backend.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
+    return Tokenizer(backend, "spiece.model", int(source.config.get("pad_token_id") or 0))
+
+
+@dataclass
+class Seq2SeqPrompts:
+    """The pairs of one request, each as its prompt's ids."""
+
+    model: Seq2Seq
+    ids: list[NDArray[np.int32]]
+    lengths: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def token_ids(self, row: int) -> list[int]:
+        """The ids that the encoder gets for one pair."""
+        found: list[int] = self.ids[row].tolist()
+        return found
+
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.model.margins([self.ids[row] for row in rows])

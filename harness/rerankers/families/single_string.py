@@ -1,0 +1,110 @@
+"""RankLLaMA's input: query and document in one string, scored at the end-of-sequence token.
+
+`query: {query} document: {title} {text}` gets the tokenizer's leading special tokens, is cut on the
+right to max_length − 1 ids, and ends in the end-of-sequence id, whose hidden state the classifier
+sees. Source: Ma et al., arXiv 2310.08319; Tevatron 2, `reranker/dataset.py` and `collator.py` with
+`--append_eos_token`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.fast import knows_decoder
+from ...engine.options import Options
+from ...errors import HarnessError
+from ...models.source import ModelSource
+from ...models.tokenization import Tokenizer
+from ...text import join_document, join_query
+from ...types import DocumentText, QueryText
+from .grouped import GroupedPairs
+from .pair_classifier import PairClassifier
+
+__all__ = ["SingleStringClassifier", "SingleStrings"]
+
+_CHUNK = 4096
+"""How many strings are tokenized at a time: encodings are large, and only their ids are kept."""
+
+
+class SingleStringClassifier(PairClassifier):
+    """A sequence classifier over one string, pooled at the last token."""
+
+    def __init__(self, source: ModelSource, options: Options, max_length: int, labels: int) -> None:
+        super().__init__(source, options, max_length, labels)
+        self.tokenizer.backend.no_truncation()
+        self.end = _end_id(source, self.tokenizer)
+        if self.tokenizer.pad_id == self.end:
+            # The last token that is not padding is pooled, so padding must not look like the end.
+            # Tevatron pads with 0; under a causal mask no real token sees what stands there.
+            self.tokenizer.pad_id = 0 if self.end != 0 else 1
+
+    def prepare(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> SingleStrings:
+        left = [f"query: {join_query(query)}" for query in queries]
+        right = [f"document: {join_document(document)}" for document in documents]
+        ids: list[NDArray[np.int32]] = []
+        whole = np.zeros(len(pairs), np.int64)
+        for start in range(0, len(pairs), _CHUNK):
+            texts = [f"{left[query]} {right[document]}".strip() for query, document in pairs[start : start + _CHUNK]]
+            for entry in self.tokenizer.backend.encode_batch(texts):
+                whole[len(ids)] = len(entry.ids) + (entry.ids[-1:] != [self.end])
+                ids.append(self._close(entry.ids))
+        lengths = np.array([len(row) for row in ids], np.int64)
+        return SingleStrings(self, ids, pairs, lengths, whole - lengths)
+
+    def _close(self, ids: list[int]) -> NDArray[np.int32]:
+        """The ids cut to max_length, the last of them the end: once, also where the tokenizer adds it itself."""
+        kept = ids[:-1] if ids[-1:] == [self.end] else ids
+        return np.array([*kept[: self.max_length - 1], self.end], np.int32)
+
+    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logit itself, as the authors publish it."""
+        return margins
+
+
+@dataclass
+class SingleStrings(GroupedPairs):
+    """The pairs of one request, each as its ids."""
+
+    model: SingleStringClassifier
+    ids: list[NDArray[np.int32]]
+    pairs: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def packs(self) -> bool:
+        return knows_decoder(self.model.source.config)
+
+    @property
+    def queries(self) -> NDArray[np.int64]:
+        return self.pairs[:, 0]
+
+    def row_ids(self, row: int) -> NDArray[np.int32]:
+        return self.ids[row]
+
+    def token_ids(self, row: int) -> list[int]:
+        """The ids that the model gets for one pair."""
+        found: list[int] = self.ids[row].tolist()
+        return found
+
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        ids = [self.token_ids(row) for row in rows]
+        return self.model.margins(ids, [[0] * len(row) for row in ids], self.sharing_of(rows))
+
+
+def _end_id(source: ModelSource, tokenizer: Tokenizer) -> int:
+    stated = source.tokenizer_config.get("eos_token")
+    token = stated.get("content") if isinstance(stated, dict) else stated
+    found = tokenizer.backend.token_to_id(token) if token else source.config.get("eos_token_id")
+    if not isinstance(found, int):
+        raise HarnessError(
+            f"{source.name} names no eos_token that its tokenizer knows; the template rankllama ends every input with it"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Prompts as data, and how token ids are built from them."""

@@ -1,0 +1,191 @@
+"""Prompts of a template in token ids: each part tokenized on its own, joined, cut to fit.
+
+A part that holds one side of a pair is tokenized once for each distinct text; a part that holds both
+is tokenized for each pair as one string, because a prompt's ids are not those of its pieces.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import HarnessError
+from ...models.tokenization import Tokenizer
+from ...types import DocumentText, QueryText
+from .template import Filled, Part, Rule, Template
+from .truncation import only_second
+
+__all__ = ["Prompter", "Prompts"]
+
+CHUNK = 1_000
+"""Texts tokenized at a time: an Encoding takes far more memory than its ids."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part's ids for one text, and for each id the rank of the slot it comes from (0 for wording)."""
+
+    ids: NDArray[np.int32]
+    ranks: NDArray[np.int8]
+    whole: int
+    """How many ids there were before anything was cut."""
+
+
+class Prompter:
+    """Builds prompts. `positions` is how many tokens the model takes, None where its files do not say.
+
+    Raises HarnessError where max_length leaves no room beside the template's wording.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, template: Template, rule: Rule, positions: int | None, bos: int | None
+    ) -> None:
+        self.tokenizer, self.template, self.rule = tokenizer, template, rule
+        before, self.body, after = template.split()
+        first, last = self._specials(bos)
+        prefix, suffix = self._fixed(before), self._fixed(after)
+        self.before, self.after = np.array(prefix + first, np.int32), np.array(last + suffix, np.int32)
+        """The fixed ids around the body."""
+        frame = len(prefix) + len(suffix)
+        most = (positions or sys.maxsize) - frame
+        self.max_length = min(rule.max_length, most) if rule.fixed == "free" else rule.max_length
+        asked = self.max_length + {"counted": -frame, "free": 0, "added": frame}[rule.fixed]
+        self.room = min(asked, most) - len(first) - len(last)
+        """How many ids the body may have."""
+        wording = sum(len(self._ids(template.fixed(part))) for part in self.body) if rule.cut == "document" else 0
+        if self.room <= wording:
+            raise HarnessError(
+                f"max_length={rule.max_length} leaves no room for query and document beside the "
+                f"{wording + len(self.before) + len(self.after)} tokens of the template {template.name}"
+            )
+
+    def encode(
+        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
+    ) -> Prompts:
+        """The prompts of all pairs; `pairs` has shape (n, 2): a query's and a document's index."""
+        nothing, nobody = DocumentText("", ""), QueryText("")
+        columns = []
+        for part in self.body:
+            if part.of_query and part.of_document:
+                chosen = ((queries[query], documents[document]) for query, document in pairs)
+                columns.append(Column(self._pieces(part, chosen, joint=True), np.arange(len(pairs))))
+            elif part.of_query:
+                columns.append(Column(self._pieces(part, ((query, nothing) for query in queries)), pairs[:, 0]))
+            elif part.of_document:
+                chosen = ((nobody, document) for document in documents)
+                columns.append(Column(self._pieces(part, chosen), pairs[:, 1]))
+            else:
+                columns.append(Column(self._pieces(part, [(nobody, nothing)]), np.zeros(len(pairs), np.int64)))
+        return Prompts(self, columns, pairs[:, 0])
+
+    def fit(self, ids: NDArray[np.int32], ranks: NDArray[np.int8], kept: int) -> NDArray[np.int32]:
+        """`kept` of a body's ids, by the rule's cut."""
+        if self.rule.cut != "document" or len(ids) <= kept:
+            return ids[:kept]
+        # The highest rank goes first, and within it the last position.
+        order = np.lexsort((-np.arange(len(ids)), -ranks.astype(np.int64)))
+        dropped = order[: len(ids) - kept]
+        if ranks[dropped].min() == 0:
+            raise HarnessError(
+                f"max_length={self.rule.max_length} cuts the wording of the template {self.template.name}"
+            )
+        left: NDArray[np.int32] = np.delete(ids, dropped)
+        return left
+
+    def kept(self, columns: Sequence[Column]) -> NDArray[np.int64]:
+        """How many of each row's body ids are kept."""
+        lengths = [column.lengths() for column in columns]
+        total: NDArray[np.int64] = np.sum(lengths, axis=0)
+        if self.rule.cut != "only_second":
+            return np.minimum(total, self.room)
+        first, second = only_second(lengths[0], total - lengths[0], self.room)
+        return first + second
+
+    def _pieces(
+        self, part: Part, pairs: Iterable[tuple[QueryText, DocumentText]], *, joint: bool = False
+    ) -> list[Piece]:
+        texts = (self.template.fill(part, query, document) for query, document in pairs)
+        limit = None if part.limit is None else int(self.max_length * part.limit)
+        pieces = []
+        while chunk := list(islice(texts, CHUNK)):
+            for filled, entry in zip(chunk, self.tokenizer.encode_plain([f.text for f in chunk]), strict=True):
+                ids = np.array(entry.ids, np.int32)[:limit]
+                needs_ranks = self.rule.cut == "document" and (not joint or len(ids) > self.room)
+                ranks = _ranks(entry, filled)[:limit] if needs_ranks else np.zeros(len(ids), np.int8)
+                if joint:
+                    ids = self.fit(ids, ranks, self.room)
+                    ranks = ranks[: len(ids)]
+                pieces.append(Piece(ids, ranks, len(entry.ids)))
+        return pieces
+
+    def _ids(self, text: str) -> list[int]:
+        found: list[int] = self.tokenizer.encode_plain([text])[0].ids
+        return found
+
+    def _fixed(self, parts: Sequence[Part]) -> list[int]:
+        return [token for part in parts for token in self._ids(self.template.fixed(part))]
+
+    def _specials(self, bos: int | None) -> tuple[list[int], list[int]]:
+        """The special tokens before and after the body."""
+        if self.template.specials == "none":
+            return [], []
+        if self.template.specials == "bos":
+            if bos is None:
+                raise HarnessError(
+                    f"the template {self.template.name} begins with BOS, and config.json has no bos_token_id"
+                )
+            return [bos], []
+        entry = self.tokenizer.backend.encode("a", add_special_tokens=True)
+        own = [place for place, special in enumerate(entry.special_tokens_mask) if not special]
+        return entry.ids[: own[0]], entry.ids[own[-1] + 1 :]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One part's pieces, and which of them each row takes."""
+
+    pieces: list[Piece]
+    rows: NDArray[np.int64]
+
+    def lengths(self) -> NDArray[np.int64]:
+        return np.array([len(piece.ids) for piece in self.pieces], np.int64)[self.rows]
+
+    def whole(self) -> NDArray[np.int64]:
+        return np.array([piece.whole for piece in self.pieces], np.int64)[self.rows]
+
+
+class Prompts:
+    """The prompts of one request; a row's ids are joined when they are asked for."""
+
+    def __init__(self, prompter: Prompter, columns: list[Column], queries: NDArray[np.int64]) -> None:
+        self._prompter, self._columns = prompter, columns
+        self.queries = queries
+        """The query's index of each prompt, shape (n,)."""
+        self._kept = prompter.kept(columns)
+        self.lengths: NDArray[np.int64] = self._kept + len(prompter.before) + len(prompter.after)
+        """Tokens of each prompt, shape (n,)."""
+        self.lost: NDArray[np.int64] = np.sum([column.whole() for column in columns], axis=0) - self._kept
+        """Tokens of each pair that were cut."""
+
+    def ids(self, row: int) -> NDArray[np.int32]:
+        """The ids of one prompt."""
+        pieces = [column.pieces[column.rows[row]] for column in self._columns]
+        ids = np.concatenate([piece.ids for piece in pieces])
+        ranks = np.concatenate([piece.ranks for piece in pieces])
+        body = self._prompter.fit(ids, ranks, int(self._kept[row]))
+        return np.concatenate([self._prompter.before, body, self._prompter.after])
+
+
+def _ranks(entry: Any, filled: Filled) -> NDArray[np.int8]:
+    """For each token the rank of the slot it lies in wholly, else 0: a token over an edge is wording."""
+    offsets = np.array(entry.offsets, np.int64).reshape(-1, 2)
+    ranks = np.zeros(len(offsets), np.int8)
+    for start, end, rank in filled.spans:
+        ranks[(offsets[:, 0] >= start) & (offsets[:, 1] <= end) & (offsets[:, 1] > offsets[:, 0])] = rank
+    return ranks

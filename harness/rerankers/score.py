@@ -1,0 +1,94 @@
+"""Scoring pairs outside a task: what `score` prints and `check` looks at.
+
+The scores here are those that the authors publish: the stored margin with the family's activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.rows import read_jsonl
+from ..engine.plan import Rows, plan_of, run_plan
+from ..errors import HarnessError
+from ..types import DocumentText, QueryText
+from .base import Reranker
+
+__all__ = ["Pair", "margins_of", "read_pairs", "score_pairs"]
+
+Pair = tuple[QueryText, DocumentText]
+
+_OPTIONAL = ("instruction", "title")
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Pairs of a JSON-lines file with `query` and `text`, and if wanted `instruction` and `title`.
+
+    Raises HarnessError, naming file and line, for a row without them, and for an empty file.
+    """
+    pairs = []
+    for place, row in read_jsonl(path):
+        for name in ("query", "text", "instruction", "title"):
+            if not isinstance(row.get(name, "" if name in _OPTIONAL else None), str):
+                raise HarnessError(
+                    f'{place}: "{name}" must be a string; a pair has query and text, and may have instruction and title'
+                )
+        query = QueryText(str(row["query"]), str(row.get("instruction", "")))
+        pairs.append((query, DocumentText(str(row.get("title", "")), str(row["text"]))))
+    if not pairs:
+        raise HarnessError(f"{path} holds no pair")
+    return pairs
+
+
+def score_pairs(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4096) -> NDArray[np.float32]:
+    """The published score of each pair, float32, shape (n,), in order.
+
+    A list reranker sees the pairs of one query together, in their order. Raises HarnessError for a
+    score that is not finite, naming the pair by its place from 1.
+    """
+    margins = margins_of(reranker, pairs, batch_tokens)
+    bad = np.flatnonzero(~np.isfinite(margins))
+    if len(bad):
+        raise HarnessError(
+            f"{reranker.spec.name} scored {margins[bad[0]]} for pair {bad[0] + 1}; a score must be a finite number"
+        )
+    model = reranker.load()
+    return np.asarray(model.activate(margins) if hasattr(model, "activate") else margins, np.float32)
+
+
+def margins_of(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4096) -> NDArray[np.float32]:
+    """The float32 margin of each pair, as it is stored and ranked; shape (n,), in order."""
+    model = reranker.load()
+    margins = np.full(len(pairs), np.nan, np.float32)
+    if not hasattr(model, "prepare"):
+        for query, rows in _by_query(pairs):
+            margins[rows] = model.score_list(query, [pairs[row][1] for row in rows])
+        return margins
+    prepared = prepare(model, pairs)
+
+    def commit(rows: Rows, values: NDArray[Any]) -> None:
+        margins[rows] = values
+
+    run_plan(plan_of(prepared, batch_tokens), np.ones(len(pairs), bool), prepared.score, commit)
+    return margins
+
+
+def prepare(model: Any, pairs: Sequence[Pair]) -> Any:
+    """The pairs as the model's Prepared, each distinct text once."""
+    queries = list(dict.fromkeys(query for query, _ in pairs))
+    documents = list(dict.fromkeys(document for _, document in pairs))
+    place_of_query = {query: place for place, query in enumerate(queries)}
+    place_of_document = {document: place for place, document in enumerate(documents)}
+    rows = [(place_of_query[query], place_of_document[document]) for query, document in pairs]
+    return model.prepare(queries, documents, np.array(rows, np.int64).reshape(-1, 2))
+
+
+def _by_query(pairs: Sequence[Pair]) -> Iterator[tuple[QueryText, list[int]]]:
+    groups: dict[QueryText, list[int]] = {}
+    for row, (query, _) in enumerate(pairs):
+        groups.setdefault(query, []).append(row)
+    yield from groups.items()

@@ -1,0 +1,99 @@
+"""A reranker as workers have it: opened from its origin, given a request's texts, asked for rows of scores.
+
+What this process and a worker on another machine do alike for a batch stands here, so that both find
+the same columns, and refuse the same mistakes.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.plan import Rows, compute_in_parts
+from ..errors import HarnessError
+from ..types import DocumentText, QueryText
+from .base import Prepared, Reranker
+from .origin import Origin
+from .resolve import open_origin
+
+__all__ = ["Answer", "Scorer", "Texts", "columns", "list_scores"]
+
+
+class Answer(NamedTuple):
+    """What a worker finds for a batch."""
+
+    values: NDArray[np.float32]
+    """Shape (rows, columns): see `columns`."""
+    others: tuple[str, ...]
+    """The fingerprints that the columns after the first belong to."""
+    newly_initialised: tuple[str, ...]
+    """Weights that a plug-in's model lacked, as far as was noticed."""
+
+
+Texts = tuple[Sequence[QueryText], Sequence[DocumentText], NDArray[np.int64]]
+"""The queries, documents and pairs of a request, as `PairModel.prepare` takes them."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A reranker as workers open it: `Opening` of scale_out."""
+
+    origin: Origin
+    fingerprint: str
+
+    def open(self) -> Callable[[Texts], Callable[[Rows], Answer]]:
+        """A request's texts → rows → their scores. Raises HarnessError where another reranker is opened."""
+        opened = open_origin(self.origin)
+        found = [reranker for reranker in opened if reranker.spec.fingerprint == self.fingerprint]
+        if not found:
+            raise HarnessError(
+                f"the worker on {platform.node()} opens another {opened[0].spec.name} than this process "
+                f"({opened[0].spec.fingerprint[:8]}, not {self.fingerprint[:8]}): its files differ there"
+            )
+        return lambda texts: _answers(found[0], texts)
+
+
+def _answers(reranker: Reranker, texts: Texts) -> Callable[[Rows], Answer]:
+    model = reranker.load()
+    if not hasattr(model, "prepare"):
+        return lambda rows: Answer(list_scores(reranker, texts, rows), (), tuple(reranker.newly_initialised))
+    prepared: Prepared = model.prepare(*texts)
+    parts = 1
+
+    def answer(rows: Rows) -> Answer:
+        nonlocal parts
+        values, parts = compute_in_parts(rows, parts, lambda some: columns(prepared, some, reranker))
+        return Answer(values, tuple(prepared.also), tuple(reranker.newly_initialised))
+
+    return answer
+
+
+def columns(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.float32]:
+    """Shape (rows, columns): the reranker's own scores, then those of each fingerprint in `prepared.also`.
+
+    Raises HarnessError, naming the reranker, where there is not one score a pair.
+    """
+    own = prepared.score(rows)
+    return _stacked([own, *prepared.also.values()], rows, reranker)
+
+
+def list_scores(reranker: Reranker, texts: Texts, rows: Rows) -> NDArray[np.float32]:
+    """Shape (rows, 1): the scores of one query's rows, asked for together. Raises HarnessError as `columns` does."""
+    queries, documents, pairs = texts
+    query = queries[pairs[rows[0], 0]]
+    return _stacked([reranker.load().score_list(query, [documents[at] for at in pairs[rows, 1]])], rows, reranker)
+
+
+def _stacked(found: Sequence[Any], rows: Rows, reranker: Reranker) -> NDArray[np.float32]:
+    scores = [np.asarray(values, np.float32) for values in found]
+    for values in scores:
+        if values.shape != (len(rows),):
+            raise HarnessError(
+                f"{reranker.spec.name} gave {values.shape} scores for {len(rows)} pairs; one score a pair is needed"
+            )
+    return np.stack(scores, axis=1)

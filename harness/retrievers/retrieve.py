@@ -1,0 +1,297 @@
+"""Stage 2: Collection → Candidates, each query's top k from a first stage, cached.
+
+A first stage is BM25, a dense encoder, a TREC run from anywhere, the data set's own lists, or
+several of these fused. A document with the query's own id (where the card says so) and a query's
+excluded documents leave before the cut at k, so they never take a candidate's place.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache as once
+from pathlib import Path
+
+from ..data.collection import Collection
+from ..data.formats import read_run
+from ..engine.options import Options
+from ..errors import HarnessError, did_you_mean
+from ..files.cache import file_digest, write_atomically, writing
+from ..files.digest import Digest, digest_of, digest_of_settings
+from ..types import Candidates, Run, Subset, Task, cut, ranked
+
+__all__ = ["FirstStage", "candidates_of", "known_digest", "open_first_stage", "refuse_idle_settings"]
+
+BM25 = "bm25"
+GIVEN = "given"
+_ANALYZER = "analyzer"
+RRF_K = 60
+"""The constant of reciprocal rank fusion: score = Σ 1 / (60 + rank) (Cormack, Clarke, Büttcher, SIGIR 2009)."""
+
+Say = Callable[[str], None]
+Search = Callable[[Collection, Task, Subset, int], Run]
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """A first stage by name, with everything that decides its scores; loads nothing until it searches."""
+
+    name: str
+    settings: tuple[tuple[str, object], ...]
+    search: Search = field(compare=False, repr=False)
+    wants_task_prompt: bool = False
+    """Whether its scores depend on the task sentence of the data set's card."""
+    scored: bool = True
+    note: str | None = field(default=None, compare=False)
+    in_language: Callable[[str], FirstStage] | None = field(default=None, compare=False, repr=False)
+    """The stage for one language, where its settings depend on it (BM25's analyzer)."""
+
+    def for_subset(self, subset: Subset) -> FirstStage:
+        """The stage as it searches a subset, in the subset's first language."""
+        if self.in_language is None:
+            return self
+        return self.in_language(subset.languages[0] if subset.languages else "und")
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits over the settings."""
+        return digest_of_settings([("name", self.name), *self.settings])
+
+
+def open_first_stage(name: str, options: Options, cache: Path) -> FirstStage:
+    """`bm25`, or a sentence-transformers model by name or folder.
+
+    Of the settings, BM25 takes `analyzer`, and a model the others. Raises HarnessError for a model
+    that is no bi-encoder, or that cannot be found, and for an analyzer that is none.
+    """
+    settings = dict(options.settings)
+    chosen = settings.pop(_ANALYZER, "")
+    if name == BM25:
+        return _bm25(cache, analyzer=chosen)
+    return _dense(name, replace(options, settings=tuple(settings.items())), cache)
+
+
+def refuse_idle_settings(names: Sequence[str], settings: Sequence[tuple[str, str]], languages: Sequence[str]) -> None:
+    """Raises HarnessError for a setting that none of the first stages `names` takes, or that changes nothing.
+
+    `languages` are those of the data: an analyzer for none of them would be left aside without a word.
+    """
+    from . import analyzers
+
+    for key, value in settings:
+        if key == _ANALYZER and BM25 not in names:
+            raise HarnessError(f"--retriever-set {key}= is for --retriever {BM25}, which is not asked for")
+        if key != _ANALYZER and all(name == BM25 for name in names):
+            raise HarnessError(f'{BM25} has no setting "{key}"; it has {_ANALYZER}.{did_you_mean(key, [_ANALYZER])}')
+        if key == _ANALYZER and all(analyzers.chosen(language, value) == language for language in languages):
+            known = ", ".join(dict.fromkeys(languages)).replace("und", "unknown")
+            raise HarnessError(
+                f"--retriever-set {key}={value} is for another language than the data's ({known}); --language CODE says "
+                f"the language of a folder or a hub data set"
+            )
+
+
+def _bm25(cache: Path, language: str = "und", analyzer: str = "") -> FirstStage:
+    from . import BM25_VERSION, analyzers
+
+    language = analyzers.chosen(language, analyzer) if analyzer else language
+    found = analyzers.analyzer(language)
+    settings = {
+        "analyzer": f"{found.name} {found.version}",
+        "b": 0.4,
+        "fields": "flat",
+        "k1": 0.9,
+        "language": found.language,
+        "version": BM25_VERSION,
+    }
+
+    def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
+        from .search import bm25_run
+
+        return bm25_run(collection, language, cache, k)
+
+    return FirstStage(BM25, tuple(settings.items()), search, in_language=lambda code: _bm25(cache, code, analyzer))
+
+
+def _dense(name: str, options: Options, cache: Path) -> FirstStage:
+    from ..engine.fast import note_of
+    from ..models.encoders import Encoder, encoder_spec
+    from ..models.source import open_model
+
+    source = open_model(name, cache, rehash=options.rehash)
+    spec = encoder_spec(source, options)
+
+    @once
+    def encoder() -> Encoder:
+        trust, workers = options.trust_remote_code, options.workers
+        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=trust, workers=workers)
+
+    def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
+        from .search import dense_run
+
+        return dense_run(collection, encoder(), k, task.prompt)
+
+    settings = (("revision", source.revision), *sorted(spec.settings.items()))
+    note = note_of(source.config, source.note, known=False if spec.recipe.library else None)
+    return FirstStage(source.name, settings, search, spec.recipe.wants_task_prompt, note=note)
+
+
+def run_file_stage(path: Path, cache: Path) -> FirstStage:
+    """A TREC run from anywhere (plain or .gz); its digest is that of the file's bytes."""
+    if not path.is_file():
+        raise HarnessError(f"--candidates {path}: there is no such file; it is a TREC run, plain or .gz")
+    digest = file_digest(path, cache)
+    name = path.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".run").removesuffix(".txt")
+
+    def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
+        return _of_this_task(read_run(path), collection, path, task)
+
+    return FirstStage(name, (("file", digest),), search)
+
+
+def given_stage() -> FirstStage:
+    """The data set's own candidate lists, whole; they carry no scores."""
+
+    def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
+        if collection.given is None:
+            raise HarnessError(
+                f"{task.name} has no candidate lists of its own; name a first stage, as in --retriever bm25"
+            )
+        return {query_id: dict.fromkeys(doc_ids, 0.0) for query_id, doc_ids in collection.given.items()}
+
+    return FirstStage(GIVEN, (("lists", "of the data set"),), search, scored=False)
+
+
+def fused_stage(stages: Sequence[FirstStage]) -> FirstStage:
+    """Several first stages joined by reciprocal rank, each cut at the same k before it is joined."""
+    if len(stages) < 2:
+        raise HarnessError("--fuse joins two first stages or more: give --retriever or --candidates several times")
+
+    def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
+        return fuse([_allowed(stage.search(collection, task, subset, k), collection, task, k) for stage in stages])
+
+    parts = [
+        (f"{place:03d}", stage.fingerprint) for place, stage in enumerate(sorted(stages, key=lambda s: s.fingerprint))
+    ]
+    name = "+".join(stage.name for stage in stages)
+    settings = (("k", RRF_K), ("parts", digest_of_settings(parts)))
+    return FirstStage(
+        f"rrf({name})",
+        settings,
+        search,
+        wants_task_prompt=any(stage.wants_task_prompt for stage in stages),
+        in_language=lambda code: fused_stage(
+            [stage.in_language(code) if stage.in_language else stage for stage in stages]
+        ),
+    )
+
+
+def fuse(runs: Sequence[Run]) -> Run:
+    """Reciprocal rank fusion: a document's score is Σ 1 / (60 + its rank) over the runs that have it."""
+    fused: Run = {}
+    for run in runs:
+        for query_id, scores in run.items():
+            sums = fused.setdefault(query_id, {})
+            for rank, doc_id in enumerate(ranked(scores), start=1):
+                sums[doc_id] = sums.get(doc_id, 0.0) + 1.0 / (RRF_K + rank)
+    return fused
+
+
+def candidates_of(
+    stage: FirstStage, collection: Collection, task: Task, subset: Subset, top_k: int | None, cache: Path
+) -> Candidates:
+    """The candidates of every judged query: found in the cache, or searched and kept there.
+
+    `top_k` None takes given lists whole. Raises HarnessError where the first stage finds nothing
+    for any query.
+    """
+    folder = cache / "candidates" / _key(stage, collection.fingerprint, task, subset, top_k)
+    kept = _read_kept(folder, stage)
+    if kept is not None:
+        return kept
+    run = _allowed(stage.search(collection, task, subset, _depth(collection, task, top_k)), collection, task, top_k)
+    if not any(run.values()):
+        raise HarnessError(f"the first stage {stage.name} finds no document for any query of {task.name}")
+    found = Candidates(run, stage.name, digest_of_run(run), stage.scored)
+    _keep(folder, found)
+    return found
+
+
+def known_digest(
+    stage: FirstStage, fingerprint: str | None, task: Task, subset: Subset, top_k: int | None, cache: Path
+) -> str | None:
+    """The digest of candidates already in the cache, without reading them; None where there are none."""
+    if fingerprint is None:
+        return None
+    folder = cache / "candidates" / _key(stage, fingerprint, task, subset, top_k)
+    try:
+        return str(json.loads((folder / "manifest.json").read_text())["digest"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def digest_of_run(run: Run) -> str:
+    """32 hex digits over every query_id, doc_id and float32 score, sorted by id."""
+    import numpy as np
+
+    digest = Digest()
+    for query_id in sorted(run):
+        scores = run[query_id]
+        doc_ids = sorted(scores)
+        single = np.fromiter((scores[doc_id] for doc_id in doc_ids), "<f4", len(doc_ids))
+        digest.add(query_id, str(len(doc_ids)), *doc_ids).add(single.tobytes())
+    return digest.hex()
+
+
+def _key(stage: FirstStage, fingerprint: str, task: Task, subset: Subset, top_k: int | None) -> str:
+    identical = "drop" if task.drop_identical_ids else "keep"
+    sentence = [task.prompt] if stage.wants_task_prompt else []
+    return digest_of(stage.fingerprint, fingerprint, str(top_k), identical, *subset.languages[:1], *sentence)
+
+
+def _depth(collection: Collection, task: Task, top_k: int | None) -> int:
+    """How deep to search so that `top_k` are left when refused documents are gone."""
+    refused = max((len(doc_ids) for doc_ids in collection.excluded.values()), default=0) + task.drop_identical_ids
+    return (top_k or max((len(documents) for documents in (collection.given or {}).values()), default=1)) + refused
+
+
+def _allowed(run: Run, collection: Collection, task: Task, k: int | None) -> Run:
+    """The run of the judged queries without excluded and identical ids, then cut at k."""
+    kept: Run = {}
+    for query_id in collection.queries:
+        refused = collection.excluded.get(query_id, set()) | ({query_id} if task.drop_identical_ids else set())
+        scores = run.get(query_id, {})
+        kept[query_id] = {doc_id: score for doc_id, score in scores.items() if doc_id not in refused}
+    return kept if k is None else cut(kept, k)
+
+
+def _of_this_task(run: Run, collection: Collection, path: Path, task: Task) -> Run:
+    if not set(run) & set(collection.queries):
+        example = next(iter(collection.queries))
+        raise HarnessError(
+            f"{path}: none of its {len(run)} queries is one of {task.name}'s {len(collection.queries)} judged "
+            f'queries (such as "{example}"): is it a run of another task?'
+        )
+    return {query_id: scores for query_id, scores in run.items() if query_id in collection.queries}
+
+
+def _read_kept(folder: Path, stage: FirstStage) -> Candidates | None:
+    """Candidates kept by `_keep`, if they are whole; None where there are none, or they are damaged."""
+    try:
+        lists = json.loads(gzip.decompress((folder / "candidates.json.gz").read_bytes()))
+        run = {query_id: dict(zip(*documents, strict=True)) for query_id, documents in lists.items()}
+        digest = str(json.loads((folder / "manifest.json").read_text())["digest"])
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Candidates(run, stage.name, digest, stage.scored) if digest_of_run(run) == digest else None
+
+
+def _keep(folder: Path, found: Candidates) -> None:
+    """As JSON rather than a TREC run: an id may hold white space."""
+    lists = {query_id: (list(scores), list(scores.values())) for query_id, scores in found.run.items()}
+    with writing(folder):
+        write_atomically(folder / "candidates.json.gz", gzip.compress(json.dumps(lists).encode(), 6, mtime=0))
+        write_atomically(folder / "manifest.json", json.dumps({"digest": found.digest, "origin": found.origin}))

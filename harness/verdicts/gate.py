@@ -1,0 +1,238 @@
+"""The gate: has a reranker become worse than its committed baseline? For a forge's CI.
+
+It fails when a task or a mean drops by more than a tolerance AND the drop is significant after
+Holm's correction over everything that is looked at: a drop that is large by chance alone does not
+stop work, nor does one that is real and too small to matter. A baseline is a folder of results in
+the repository, changed by a reviewed commit (`update`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import HarnessError
+from ..files.cache import write_atomically
+from ..results.figures import number
+from ..results.result import Result, values_path
+from ..types import Aggregate
+from .compare import ALPHA, Row, rows_of
+from .pairing import Entry, Matched, entries_in, first_stage_label, match, remarks_on, title_of
+from .samples import means_of_samples, samples_of
+
+__all__ = ["MAX_DROP", "Gate", "Scope", "fails", "judge_against", "update"]
+
+MAX_DROP = 0.01
+"""In the measure's own unit: a hundredth of nDCG, a point of p-MRR as papers print it."""
+
+
+class Scope(NamedTuple):
+    """Which results a gate looks at; None takes all."""
+
+    reranker: str | None = None
+    tasks: frozenset[str] | None = None
+
+    def holds(self, result: Result) -> bool:
+        """Whether the result is one of them."""
+        identity = result.identity
+        return self.reranker in (None, identity.reranker) and (self.tasks is None or identity.task in self.tasks)
+
+    def __str__(self) -> str:
+        of = f" of {self.reranker}" if self.reranker else ""
+        return of if self.tasks is None else f"{of} on {', '.join(sorted(self.tasks))}"
+
+
+_EVERYTHING = Scope()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate found."""
+
+    rows: list[Row]
+    failed: list[Row]
+    mismatches: list[str]
+    """What keeps results from being compared at all, a line each."""
+    notes: list[str]
+    max_drop: float
+    alpha: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 passed, 1 failed, 3 something to compare is missing; a drop that is there goes before what is not."""
+        return 1 if self.failed else 3 if self.mismatches else 0
+
+    @property
+    def uncertain(self) -> list[Row]:
+        """Drops above the tolerance that chance alone could make."""
+        return [row for row in self.rows if -row.difference > self.max_drop and row.p_holm > self.alpha]
+
+    @property
+    def verdict(self) -> str:
+        """One line: how it ended and by which rule."""
+        rule = f"a drop above {self.max_drop:g} with p (Holm) at or below {self.alpha:g} fails"
+        if self.failed:
+            return f"gate FAILED: {len(self.failed)} of {_rows(len(self.rows))} ({rule})"
+        if self.mismatches:
+            return f"gate not decided: {len(self.mismatches)} of the results cannot be compared with the baseline"
+        open_ones = f"; {len(self.uncertain)} dropped, but not beyond chance" if self.uncertain else ""
+        return f"gate passed: {_rows(len(self.rows))}, none failed{open_ones} ({rule})"
+
+    @property
+    def power(self) -> str:
+        """What drop this data could have shown, of the row that could show the smallest and the largest."""
+        known = [row for row in self.rows if row.detectable is not None]
+        if not known:
+            return "power: unknown; too few queries, or equal results without a first stage's scores beside them"
+        best = min(known, key=lambda row: row.detectable or 0.0)
+        worst = max(known, key=lambda row: row.detectable or 0.0)
+        sizes = [number(row.detectable, row.measure) for row in (best, worst)]
+        line = f"power: 4 times in 5 a true drop of {sizes[0]} in {best.name} ({best.measure}) would fail"
+        if worst is not best:
+            line += f", in {worst.name} ({worst.measure}) one of {sizes[1]}"
+        if any(row.assumed for row in known):
+            line += "; equal results show no spread, so there queries are taken to move as reranking moved them"
+        blind = len(self.rows) - len(known)
+        return line + (f"; unknown for {_rows(blind)}" if blind else "")
+
+    def record(self) -> dict[str, Any]:
+        """The gate as JSON takes it."""
+        failed = [id(row) for row in self.failed]
+        rows = [{**asdict(row), "failed": id(row) in failed} for row in self.rows]
+        return {
+            "verdict": {0: "passed", 1: "failed", 3: "missing"}[self.exit_code], "rows": rows,
+            "mismatches": self.mismatches, "notes": self.notes, "power": self.power,
+            "max_drop": self.max_drop, "alpha": self.alpha,
+        }  # fmt: skip
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def judge_against(
+    baseline: Path,
+    current: Path,
+    aggregates: Sequence[Aggregate] = (),
+    *,
+    max_drop: float = MAX_DROP,
+    alpha: float = ALPHA,
+    any_reranker: bool = False,
+    scope: Scope = _EVERYTHING,
+    measure: str | None = None,
+) -> Gate:
+    """Hold every result below `current` against its like below `baseline`.
+
+    Results pair by reranker, task, subset and first stage, or with `any_reranker` by all but the
+    reranker; only those in `scope` are looked at. Results that do not match are mismatches, never
+    left out in silence; a reranker that the baseline has never seen is a note.
+    Raises HarnessError for a folder without results (exit code 3), for one with two results that
+    could be meant, and for a measure that is not there.
+    """
+    old_ones, new_ones = _entries(baseline, scope), _entries(current, scope)
+    matched = match(old_ones, new_ones, lambda result: _key(result, any_reranker=any_reranker))
+    known = {_key(entry.result, any_reranker=any_reranker)[0] for entry in old_ones}
+    new = [entry for entry in matched.only_second if _key(entry.result, any_reranker=any_reranker)[0] not in known]
+    samples = samples_of([(old.whole(), now.whole()) for old, now in matched.pairs], measure)
+    samples += means_of_samples(samples, aggregates)
+    rows = rows_of(samples, alpha, max_drop)
+    return Gate(
+        rows=rows,
+        failed=[row for row in rows if fails(row, max_drop, alpha)],
+        mismatches=_mismatches(matched, new),
+        notes=[*_notes(matched), *(f"{_named(entry)} is not in the baseline: gate --update adds it" for entry in new)],
+        max_drop=max_drop,
+        alpha=alpha,
+    )
+
+
+def fails(row: Row, max_drop: float, alpha: float) -> bool:
+    """The rule: a drop above the tolerance that is significant too."""
+    return -row.difference > max_drop and row.p_holm <= alpha
+
+
+def _entries(folder: Path, scope: Scope) -> list[Entry]:
+    entries = entries_in(folder) if folder.is_dir() else []
+    entries = [entry for entry in entries if scope.holds(entry.result)]
+    if not entries:
+        raise HarnessError(
+            f"{folder} holds no result{scope}: run the tasks first, or write a baseline with --update", exit_code=3
+        )
+    return entries
+
+
+def _key(result: Result, *, any_reranker: bool) -> tuple[str, str, str]:
+    identity = result.identity
+    reranker = identity.reranker or ""
+    return ("any" if any_reranker and reranker else reranker, identity.task, identity.subset)
+
+
+def _named(entry: Entry) -> str:
+    identity = entry.result.identity
+    return f"{title_of(entry.result)} over {first_stage_label(entry.result)}, {identity.reranker or 'the first stage alone'}"
+
+
+def _mismatches(matched: Matched, new: Sequence[Entry]) -> list[str]:
+    lines = [f"{_named(old)}: {', '.join(differences)}" for old, _, differences in matched.differing]
+    lines += [f"{_named(entry)}: not among the current results" for entry in matched.only_first]
+    unknown = [entry for entry in matched.only_second if all(entry is not other for other in new)]
+    return lines + [f"{_named(entry)}: not in the baseline; gate --update adds it" for entry in unknown]
+
+
+def _notes(matched: Matched) -> list[str]:
+    return [f"{_named(old)}: {line}" for old, now in matched.pairs for line in remarks_on(old.result, now.result)]
+
+
+def update(
+    baseline: Path,
+    current: Path,
+    *,
+    any_reranker: bool = False,
+    scope: Scope = _EVERYTHING,
+) -> list[Path]:
+    """Make `current` the baseline: copy its results, and remove those they replace; returns what was written.
+
+    A result replaces the one of the same reranker, task, subset and first stage (with `any_reranker`
+    that of any reranker); what `current` says nothing of stays, and so does what is outside `scope`.
+    Every result is read whole before anything is written, and everything is written before anything is
+    removed. Raises HarnessError where the two folders are one, for a `current` without results, for a
+    damaged result, and for a baseline that cannot be written.
+    """
+    if baseline.resolve() == current.resolve():
+        raise HarnessError(f"--baseline and --current are the same folder, {baseline}: nothing to update")
+    entries = _entries(current, scope)
+    match(entries, entries, lambda result: _key(result, any_reranker=any_reranker))  # refuses two that could be meant
+    for entry in entries:
+        entry.whole()
+    replaced = {(*_key(e.result, any_reranker=any_reranker), e.result.identity.retriever) for e in entries}
+    olds = [
+        old.path
+        for old in entries_in(baseline)
+        if (*_key(old.result, any_reranker=any_reranker), old.result.identity.retriever) in replaced
+    ]
+    written = {entry.result.identity.path(baseline): entry.path for entry in entries}
+    try:
+        for target, source in written.items():
+            write_atomically(values_path(target), values_path(source).read_bytes())
+            write_atomically(target, source.read_bytes())
+        for old in olds:
+            if old not in written:
+                _remove(old, baseline)
+    except OSError as error:
+        raise HarnessError(
+            f"cannot write the baseline {baseline}: {error.strerror or error}; make room or give rights, and say the "
+            f"same command again"
+        ) from None
+    return list(written)
+
+
+def _remove(path: Path, baseline: Path) -> None:
+    """A result, its values, and the folders below the baseline that are then empty."""
+    path.unlink()
+    values_path(path).unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder == baseline or any(folder.iterdir()):
+            break
+        folder.rmdir()

@@ -1,0 +1,75 @@
+"""`--dry-run`: counts that the run then meets, and nothing fetched or kept on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import DATA, Cli, python
+from small_hub import serving
+
+from harness.results.result import Result, load_result
+
+MODEL = DATA / "models" / "cross-encoder"
+
+
+def plan(cli: Cli, *words: object) -> dict:
+    answer = cli("run", *words, "--dry-run", "--format", "json")
+    assert answer.code == 0, answer.err
+    (entry,) = json.loads(answer.out)["plan"]
+    return entry
+
+
+def ran(cli: Cli, *words: object) -> Result:
+    (entry,) = cli("run", *words, "--format", "json").results()
+    return load_result(Path(entry["path"]))
+
+
+def test_counts_of_the_plan_are_those_of_the_run(cli: Cli, collection_folder: Path):
+    words = [collection_folder, "--reranker", MODEL, "--limit", "4"]
+    cli("run", collection_folder)
+    entry = plan(cli, *words)
+    result = ran(cli, *words)
+    assert entry["state"] == "to compute"
+    assert (entry["pairs"], entry["from_store"]) == (result.performance["pairs_scored"], 0)
+    assert entry["tokens"] == result.diagnostics["tokens"]
+    assert entry["seconds"] > 0
+    assert entry["memory_gib"] > 0
+    assert plan(cli, *words)["state"] == "there"
+
+
+def test_what_is_in_the_store_costs_nothing(cli: Cli, collection_folder: Path):
+    cli("run", collection_folder, "--reranker", MODEL, "--top-k", "5")
+    cli("run", collection_folder, "--top-k", "8")
+    entry = plan(cli, collection_folder, "--reranker", MODEL, "--top-k", "8")
+    assert 0 < entry["from_store"] < entry["pairs"]
+    everything = plan(cli, collection_folder, "--reranker", MODEL, "--top-k", "8", "--set", "max_length=32")
+    assert everything["from_store"] == 0
+    assert everything["tokens"] > entry["tokens"]
+
+
+def test_without_candidates_the_cost_is_that_of_a_random_sample_at_most(cli: Cli, collection_folder: Path):
+    cli("run", collection_folder, "--top-k", "3")  # prepares the data; its candidates are not those of the top 10
+    entry = plan(cli, collection_folder, "--reranker", MODEL, "--top-k", "10")
+    assert entry["state"] == "to compute: candidates first (at most)"
+    assert entry["pairs"] == 6 * 10
+    result = ran(cli, collection_folder, "--reranker", MODEL, "--top-k", "10")
+    assert entry["pairs"] >= result.performance["pairs_scored"]
+    mean = result.diagnostics["tokens"] / result.performance["pairs_scored"]
+    assert entry["tokens"] / entry["pairs"] == pytest.approx(mean, rel=0.2)
+
+
+def test_a_model_that_is_not_here_is_counted_and_left_where_it_is(cli: Cli, collection_folder: Path, tmp_path: Path):
+    shutil.copytree(MODEL, tmp_path / "hub" / "models" / "tiny" / "cross-encoder")
+    cli("run", collection_folder)
+    words = ["run", collection_folder, "--reranker", "tiny/cross-encoder", "--dry-run", "--format", "json"]
+    with serving(tmp_path / "hub") as endpoint:
+        more = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "no_proxy": "127.0.0.1"}
+        done = python("run_eval.py", *words, env=os.environ | more)
+    (entry,) = json.loads(done.stdout)["plan"]
+    assert "of the model to be fetched" in entry["state"]
+    assert entry["tokens"] is None
+    assert not list((tmp_path / "hf").rglob("*.safetensors"))

@@ -1,0 +1,308 @@
+"""monoT5, mT5 and FLAN-T5 on tiny random checkpoints, against mteb's wrappers (without instructions)."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_cases import opened, score
+
+from harness.engine.options import Options
+from harness.errors import HarnessError
+from harness.rerankers.families.seq2seq import read_templates
+from harness.rerankers.resolve import known_models, open_rerankers
+
+# fmt: off
+WORDS = [
+    "query", "document", "relevant", "is", "the", "following", "passage", "to", "dough", "rest", "hour", "bread", "oven", "in", "a", "it", "train", "last", "north",
+    "city", "leave", "under", "damp", "cloth", "until", "has", "doubled", "of", "and", "for", "answer", "name", "only", "one", "minute", "time",
+]
+# fmt: on
+LABELS = ["▁true", "▁false", "▁yes", "▁no", "▁não", "▁sim"]
+PIECES = [
+    *(("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -6.0)),
+    *((label, -4.0) for label in LABELS),
+    *((f"▁{word}", -3.0 - place / 100) for place, word in enumerate([*WORDS, *map(str.capitalize, WORDS)])),
+    *((sign, -8.0) for sign in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:?"),
+]
+SPREAD = {"shared": 2.0, "lm_head": 2.0, "o": 1.0, "v": 1.0}
+"""How far random weights reach; wide enough that scores of different texts differ."""
+PAIRS = [
+    ["how long should dough rest", "Leave the dough under a damp cloth until it has doubled, one hour in the oven."],
+    ["how long should dough rest", "The last train of the city."],
+    ["last train north", "It is the last train: 23.48, north of the city."],
+    ["bread", "xyz"],
+    ["query document", "Relevant: the answer is yes. " * 30],
+]
+
+
+def tokenizer_json() -> str:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    backend = Tokenizer(models.Unigram(PIECES, unk_id=2))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    backend.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    return backend.to_str()
+
+
+def field(number: int, kind: int, payload: bytes) -> bytes:
+    """One field of a protobuf message."""
+    size = bytes([len(payload)]) if kind == 2 else b""
+    return bytes([number << 3 | kind]) + size + payload
+
+
+def spiece_model() -> bytes:
+    """The same vocabulary as a sentencepiece model file."""
+    data = b""
+    for piece, weight in PIECES:
+        kind = {"<unk>": 2, "<pad>": 3, "</s>": 3}.get(piece, 1)
+        entry = field(1, 2, piece.encode()) + field(2, 5, struct.pack("<f", weight)) + field(3, 0, bytes([kind]))
+        data += field(1, 2, entry)
+    return data + field(2, 2, field(3, 0, b"\x01")) + field(3, 2, field(1, 2, b"identity"))
+
+
+def write_t5(folder: Path, *, tied: bool = True, kind: str = "t5", limit: int = 64, spiece: bool = False) -> Path:
+    """A random T5 (head shared with the embeddings, outputs scaled) or, untied, one like FLAN-T5 and mT5."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForSeq2SeqLM, MT5Config, T5Config
+
+    torch.manual_seed(7)
+    said = {
+        "vocab_size": len(PIECES),
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 64,
+        "num_layers": 2,
+        "num_heads": 4,
+        "decoder_start_token_id": 0,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "feed_forward_proj": "relu" if tied else "gated-gelu",
+        "tie_word_embeddings": tied,
+    }
+    config = (T5Config if kind == "t5" else MT5Config)(**said)
+    weights = {
+        name: torch.randn(value.shape) * SPREAD.get(name.split(".")[-2], 0.3)
+        for name, value in AutoModelForSeq2SeqLM.from_config(config).state_dict().items()
+        if "embed_tokens" not in name and not (tied and name == "lm_head.weight")
+    }
+    folder.mkdir(parents=True)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    said |= {
+        "architectures": [f"{kind.upper()}ForConditionalGeneration"],
+        "model_type": kind,
+        "is_encoder_decoder": True,
+    }
+    (folder / "config.json").write_text(json.dumps(said))
+    settings = {"tokenizer_class": "T5Tokenizer", "model_max_length": limit, "extra_ids": 0}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    if spiece:
+        (folder / "spiece.model").write_bytes(spiece_model())
+    else:
+        (folder / "tokenizer.json").write_text(tokenizer_json())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def monot5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_t5(tmp_path_factory.mktemp("models") / "tiny-monot5")
+
+
+@pytest.fixture(scope="module")
+def flan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_t5(tmp_path_factory.mktemp("models") / "tiny-flan", tied=False)
+
+
+@pytest.fixture(scope="module")
+def mt5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_t5(tmp_path_factory.mktemp("models") / "tiny-mt5", tied=False, kind="mt5")
+
+
+def open_t5(folder: Path, cache: Path, template: str, **settings):
+    (reranker,) = opened(folder, cache, template=template, **settings)
+    return reranker
+
+
+def mteb_scores(wrapper: str, folder: Path, pairs: list, **labels: str) -> list[float]:
+    """P(relevant) of each pair by mteb's own wrapper, alone in its batch."""
+    from datasets import Dataset
+    from mteb.models.model_implementations import rerankers_monot5_based as wrappers
+    from torch.utils.data import DataLoader
+
+    model = getattr(wrappers, wrapper)(str(folder), **labels)
+    found = []
+    for query, text in pairs:
+        sides = [DataLoader(Dataset.from_dict({name: [value]})) for name, value in (("query", query), ("text", text))]
+        found += model.predict(*sides, task_metadata=None, hf_split="test", hf_subset="default")
+    return found
+
+
+def check(found, expected: list[float]) -> None:
+    assert max(expected) - min(expected) > 0.05  # an untrained model, but not a constant one
+    np.testing.assert_allclose(found.published, expected, atol=1e-5, rtol=0)
+
+
+def test_monot5_equals_mteb(monot5: Path, tmp_path: Path):
+    found = score(open_t5(monot5, tmp_path, "monot5"), PAIRS)
+    check(found, mteb_scores("MonoT5Reranker", monot5, PAIRS, token_false="▁false", token_true="▁true"))
+
+
+def test_flan_t5_equals_mteb(flan: Path, tmp_path: Path):
+    found = score(open_t5(flan, tmp_path, "flan-t5"), PAIRS)
+    check(found, mteb_scores("FLANT5Reranker", flan, PAIRS))
+
+
+def test_mt5_equals_mteb(mt5: Path, tmp_path: Path):
+    found = score(open_t5(mt5, tmp_path, "mt5"), PAIRS)
+    check(found, mteb_scores("MonoT5Reranker", mt5, PAIRS, token_false="▁no", token_true="▁yes"))
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["a head shared with the embeddings", "a head of its own"])
+def test_the_margin_is_the_difference_of_the_whole_models_logits(tmp_path: Path, tied: bool):
+    import torch
+    from transformers import T5ForConditionalGeneration
+
+    folder = write_t5(tmp_path / "model", tied=tied)
+    found = score(open_t5(folder, tmp_path / "cache", "monot5"), PAIRS)
+    whole = T5ForConditionalGeneration.from_pretrained(folder).eval()
+    assert torch.equal(whole.lm_head.weight, whole.shared.weight) == tied
+    labels = [PIECES.index(("▁false", -4.0)), PIECES.index(("▁true", -4.0))]
+    for ids, margin in zip(found.ids, found.margins, strict=True):
+        with torch.inference_mode():
+            logits = whole(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([[0]])).logits[0, -1, labels]
+        assert margin == pytest.approx(float(logits[1] - logits[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("template", ["monot5", "flan-t5"])
+def test_a_pair_alone_scores_as_in_a_batch(flan: Path, tmp_path: Path, template: str):
+    reranker = open_t5(flan, tmp_path, template)
+    together, alone = score(reranker, PAIRS), score(reranker, PAIRS, batch=1)
+    np.testing.assert_allclose(together.margins, alone.margins, atol=1e-5, rtol=0)
+
+
+def shown(found, row: int) -> str:
+    """The text that the ids of one pair stand for."""
+    return "".join(map(found.model.tokenizer.backend.id_to_token, found.ids[row])).replace("▁", " ").strip()
+
+
+def test_the_prompt_is_the_authors_and_ends_in_the_end_of_sequence(monot5: Path, tmp_path: Path):
+    found = score(open_t5(monot5, tmp_path, "monot5"), [["bread oven", "the city"]])
+    assert shown(found, 0) == "Query: bread oven Document: the city Relevant:</s>"
+
+
+def test_the_instruction_follows_the_query_once(monot5: Path, tmp_path: Path):
+    found = score(open_t5(monot5, tmp_path, "monot5"), [["bread", "the city"]], instruction="answer in one minute")
+    assert shown(found, 0) == "Query: bread answer in one minute Document: the city Relevant:</s>"
+
+
+def test_the_published_cut_takes_the_end_of_the_prompt(monot5: Path, tmp_path: Path):
+    found = score(open_t5(monot5, tmp_path, "monot5", max_length=20), [["bread", "the city " * 50]])
+    whole = score(open_t5(monot5, tmp_path, "monot5", max_length=400), [["bread", "the city " * 50]])
+    assert found.ids[0] == [*whole.ids[0][:19], 1]
+    assert found.prepared.lost.tolist() == [len(whole.ids[0]) - 20]
+    assert whole.prepared.lost.tolist() == [0]
+
+
+def test_truncation_document_keeps_the_end_of_the_prompt(monot5: Path, tmp_path: Path):
+    pairs = [["bread", "the city " * 50], ["bread", "the city"]]
+    found = score(open_t5(monot5, tmp_path, "monot5", max_length=20, truncation="document"), pairs)
+    whole = score(open_t5(monot5, tmp_path, "monot5", max_length=400), pairs)
+    end = whole.ids[1][-3:]  # Relevant : </s>
+    assert found.ids[0] == whole.ids[0][:17] + end
+    assert found.ids[1] == whole.ids[1]
+    assert found.prepared.lost.tolist() == [len(whole.ids[0]) - 20, 0]
+
+
+def test_truncation_document_is_the_same_where_the_document_ends_the_prompt(flan: Path, tmp_path: Path):
+    pairs = [["bread", "the city " * 50]]
+    published = score(open_t5(flan, tmp_path, "flan-t5", max_length=24), pairs)
+    assert score(open_t5(flan, tmp_path, "flan-t5", max_length=24, truncation="document"), pairs).ids == published.ids
+
+
+@pytest.mark.parametrize("truncation", ["published", "document"])
+def test_no_input_is_longer_than_max_length(monot5: Path, tmp_path: Path, truncation: str):
+    pairs = [["query " * 80, "the city"], ["bread", "dough " * 80], ["q", ""]]
+    found = score(open_t5(monot5, tmp_path, "monot5", max_length=3, truncation=truncation), pairs)
+    assert [len(ids) for ids in found.ids] == [3, 3, 3]
+    assert all(ids[-1] == 1 for ids in found.ids)
+
+
+def test_a_model_with_spiece_model_alone_gets_the_same_ids(monot5: Path, tmp_path: Path):
+    folder = write_t5(tmp_path / "model", spiece=True)
+    pairs = PAIRS[:3]
+    found = score(open_t5(folder, tmp_path / "cache", "monot5"), pairs)
+    expected = score(open_t5(monot5, tmp_path / "cache", "monot5"), pairs)
+    assert found.ids == expected.ids
+    np.testing.assert_allclose(found.margins, expected.margins, atol=1e-6)
+
+
+def test_the_limit_is_the_tokenizers_or_512(monot5: Path, tmp_path: Path):
+    def limit(folder: Path) -> object:
+        return dict(open_t5(folder, tmp_path / "cache", "monot5").spec.settings)["max_length"]
+
+    assert limit(monot5) == 64
+    assert limit(write_t5(tmp_path / "endless", limit=10**30)) == 512
+
+
+def test_every_template_has_both_places_and_two_labels():
+    for name, template in read_templates().items():
+        assert template.prompt.count("{query}") == template.prompt.count("{document}") == 1, name
+        assert template.negative != template.positive, name
+
+
+def test_known_models_name_templates_that_exist():
+    named = {entry["settings"]["template"] for entry in known_models().values() if entry["family"] == "seq2seq"}
+    assert named <= set(read_templates())
+    assert {"monot5", "mt5", "flan-t5"} <= named
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "--set template=NAME, one of: monot5"),
+        ({"template": "monot6"}, "--set template=monot6"),
+        ({"template": "monot5", "truncation": "left"}, "published, document"),
+        ({"template": "monot5", "max_length": "0"}, "a whole number above 0"),
+        ({"template": "monot5", "length": "5"}, 'no setting "length"'),
+    ],
+)
+def test_wrong_settings_are_told_in_one_line(monot5: Path, tmp_path: Path, settings: dict, said: str):
+    with pytest.raises(HarnessError, match=said) as caught:
+        opened(monot5, tmp_path, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_vocabulary_without_the_labels_is_refused(monot5: Path, tmp_path: Path):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for file in monot5.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "tokenizer.json").write_text(tokenizer_json().replace("▁true", "▁tree"))
+    with pytest.raises(HarnessError, match='no piece "▁true"'):
+        open_t5(folder, tmp_path / "cache", "monot5").load()
+
+
+def test_another_architecture_is_refused(tmp_path: Path):
+    from golden_cases import model_folder
+
+    with pytest.raises(HarnessError, match="is no T5 reranker"):
+        open_rerankers(str(model_folder("cross-encoder")), Options(), tmp_path, "seq2seq")
+
+
+def test_settings_that_move_scores_move_the_fingerprint(monot5: Path, tmp_path: Path):
+    variants = [
+        open_t5(monot5, tmp_path, "monot5"),
+        open_t5(monot5, tmp_path, "mt5"),
+        open_t5(monot5, tmp_path, "monot5", max_length=32),
+        open_t5(monot5, tmp_path, "monot5", truncation="document"),
+    ]
+    assert len({reranker.spec.fingerprint for reranker in variants}) == 4
+    same = open_t5(monot5, tmp_path, "monot5", max_length=64, truncation="published")
+    assert same.spec.fingerprint == variants[0].spec.fingerprint

@@ -1,0 +1,203 @@
+"""A reranker of the user's own: every shape of it that is taken, and what it gets to see."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import Cli, Counter
+
+from harness.errors import HarnessError
+from harness.rerankers.plugin import as_scores, wrap
+from harness.types import DocumentText, QueryText
+
+QUERY = QueryText("red bird", "only small ones")
+DOCUMENTS = [DocumentText("Robin", "a red bird"), DocumentText("", "a blue fish")]
+PAIRS = np.array([[0, 0], [0, 1]], np.int64)
+
+
+def pair_scores(target):
+    prepared = wrap(target, "plugin").load().prepare([QUERY], DOCUMENTS, PAIRS)
+    return prepared.score(np.array([0, 1])).tolist()
+
+
+def list_scores(target):
+    return wrap(target, "plugin").load().score_list(QUERY, DOCUMENTS).tolist()
+
+
+def test_a_function_sees_the_query_with_its_instruction_and_joined_documents():
+    seen = []
+
+    def rank(query, documents):
+        seen.append((query, documents))
+        return [2, 1]
+
+    assert list_scores(rank) == [2.0, 1.0]
+    assert seen == [("red bird only small ones", ["Robin a red bird", "a blue fish"])]
+    assert wrap(rank, "plugin").spec.context == "list"
+
+
+def test_a_function_that_takes_the_instruction_gets_it_apart():
+    def rank(query, documents, instruction):
+        assert (query, instruction) == ("red bird", "only small ones")
+        return [0.5, 0.25]
+
+    assert list_scores(rank) == [0.5, 0.25]
+
+
+def test_predict_is_pair_context_and_may_return_a_column():
+    class Model:
+        def predict(self, pairs):
+            assert pairs[0] == ("red bird only small ones", "Robin a red bird")
+            return np.array([[1.5], [0.5]])
+
+    assert pair_scores(Model()) == [1.5, 0.5]
+    assert wrap(Model(), "plugin").spec.context == "pair"
+
+
+def test_compute_score_may_return_a_list_or_for_one_pair_a_number():
+    class Model:
+        def compute_score(self, pairs):
+            return 3.0 if len(pairs) == 1 else [3.0, 4.0]
+
+    assert pair_scores(Model()) == [3.0, 4.0]
+    prepared = wrap(Model(), "plugin").load().prepare([QUERY], DOCUMENTS, PAIRS)
+    assert prepared.score(np.array([1])).tolist() == [3.0]
+
+
+def test_a_torch_tensor_is_taken():
+    import torch
+
+    class Model:
+        def predict(self, pairs):
+            return torch.tensor([1.0, 2.0], requires_grad=True)
+
+    assert pair_scores(Model()) == [1.0, 2.0]
+
+
+def test_rank_of_sentence_transformers_is_put_back_in_the_documents_order():
+    class Model:
+        def rank(self, query, documents):
+            return [{"corpus_id": 1, "score": 0.9}, {"corpus_id": 0, "score": 0.1}]
+
+    assert list_scores(Model()) == pytest.approx([0.1, 0.9])
+
+
+def test_results_of_the_rerankers_library_are_put_back_in_the_documents_order():
+    def result(doc_id, score):
+        return SimpleNamespace(document=SimpleNamespace(doc_id=doc_id), score=score, rank=1)
+
+    class Model:
+        def rank(self, query, documents):
+            return SimpleNamespace(results=[result(1, 7.0), result(0, 3.0)])
+
+    assert list_scores(Model()) == [3.0, 7.0]
+
+
+def test_a_class_is_called_first():
+    class Model:
+        def __init__(self):
+            self.base = 10
+
+        def predict(self, pairs):
+            return [self.base + place for place in range(len(pairs))]
+
+    assert pair_scores(Model) == [10.0, 11.0]
+
+
+def test_a_function_marked_pair_counts_as_pair_context():
+    def rank(query, documents):
+        return [1, 2]
+
+    rank.context = "pair"
+    assert wrap(rank, "plugin").spec.context == "pair"
+
+
+def test_a_wrong_context_is_refused():
+    def rank(query, documents):
+        return []
+
+    rank.context = "batch"
+    with pytest.raises(HarnessError, match='"pair" or "list"'):
+        wrap(rank, "plugin")
+
+
+def test_what_cannot_score_is_refused_with_the_rule():
+    with pytest.raises(HarnessError, match="cannot score"):
+        wrap(object(), "plugin")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [1.0],
+        [1.0, 2.0, 3.0],
+        [[1.0, 2.0]],
+        5.0,
+        "ab",
+        [{"corpus_id": 0, "score": 1}],
+        [{"corpus_id": 5, "score": 1}] * 2,
+    ],
+)
+def test_scores_of_another_shape_are_refused(found):
+    with pytest.raises(HarnessError, match="mine"):
+        as_scores(found, 2, "mine")
+
+
+def test_a_declared_fingerprint_decides_the_key_and_the_source_does_not():
+    def make(fingerprint):
+        def rank(query, documents):
+            return [0.0] * len(documents)
+
+        rank.fingerprint = fingerprint
+        return wrap(rank, "file.py:rank").spec
+
+    assert make("1").declared
+    assert make("1").fingerprint == make("1").fingerprint
+    assert make("1").fingerprint != make("2").fingerprint
+
+
+def test_tokens_that_nobody_counted_are_missing_and_never_a_number(cli: Cli, collection_folder: Path, counter: Counter):
+    Path("mine.py").write_text("def rank(query, documents):\n    return [len(text) for text in documents]\n")
+    words = ["run", collection_folder, "--reranker", counter.name, "--reranker", "mine.py:rank"]
+    for result in cli(*words, "--format", "json").results():
+        names = ("tokens", "truncated_pairs", "truncated_share", "lost_tokens", "lost_token_share")
+        assert {name: result["diagnostics"][name] for name in names} == dict.fromkeys(names)
+        assert result["performance"]["tokens_per_second"] is None
+        assert result["performance"]["pairs_scored"] > 0
+    assert "truncated" not in cli(*words).out
+    assert "tokens" not in cli("check", counter.name).out
+    plan = json.loads(cli(*words, "--limit", 3, "--dry-run", "--format", "json").out)["plan"]
+    assert [entry["tokens"] for entry in plan] == [None, None]
+
+
+def test_without_a_declared_fingerprint_the_key_is_the_source_file(tmp_path: Path):
+    from harness.engine.options import Options
+    from harness.rerankers.plugin import open_plugin
+
+    file = tmp_path / "mine.py"
+    file.write_text("def rank(query, documents):\n    return [0.0] * len(documents)\n")
+    first = open_plugin(f"{file}:rank", Options()).spec
+    file.write_text("def rank(query, documents):\n    return [1.0] * len(documents)\n")
+    second = open_plugin(f"{file}:rank", Options()).spec
+    assert not first.declared
+    assert first.fingerprint != second.fingerprint
+    assert first.name == "mine.py:rank"
+
+
+def test_an_entry_point_of_an_installed_package_is_a_reranker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from harness.engine.options import Options
+    from harness.rerankers.plugin import entry_point_names, is_plugin, open_plugin
+
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[rerank_harness.rerankers]\ntheirs-v1 = theirs_module:score\n")
+    (tmp_path / "theirs_module.py").write_text("def score(query, documents):\n    return [len(d) for d in documents]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "theirs-v1" in entry_point_names()
+    assert is_plugin("theirs-v1")
+    assert open_plugin("theirs-v1", Options()).load().score_list(QUERY, DOCUMENTS).tolist() == [16.0, 11.0]

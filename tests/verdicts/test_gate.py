@@ -1,0 +1,529 @@
+"""The verb `gate`: what fails, what passes, what cannot be compared, and how a forge reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT, Cli, write_lines
+from made_results import made, saved
+from scipy import stats
+
+from harness.errors import HarnessError
+from harness.verdicts.compare import Row
+from harness.verdicts.gate import Gate, judge_against, update
+from harness.verdicts.text import gate_github, gate_junit, gate_text
+
+GENERATOR = np.random.default_rng(11)
+BEFORE = GENERATOR.random(60)
+WORSE = np.clip(BEFORE - 0.1 + GENERATOR.normal(0, 0.02, 60), 0, 1)
+NOISY = BEFORE - 0.03 + stats.zscore(GENERATOR.random(60)) * 0.4
+SLIGHTLY = BEFORE - 0.004
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> Path:
+    return saved(tmp_path / "baseline", made(BEFORE))
+
+
+def run_gate(cli: Cli, baseline: Path, current: Path, *words: object) -> tuple[int, dict]:
+    answer = cli("gate", "--baseline", baseline, "--current", current, "--format", "json", *words)
+    return answer.code, json.loads(answer.out) if answer.out else {"error": answer.err}
+
+
+def test_equal_results_pass(cli: Cli, baseline: Path, tmp_path: Path):
+    code, found = run_gate(cli, baseline, saved(tmp_path / "now", made(BEFORE)))
+    assert code == 0
+    assert found["verdict"] == "passed"
+    assert found["rows"][0]["ties"] == 60
+    assert "unknown" in found["power"]
+
+
+def test_a_real_drop_fails(cli: Cli, baseline: Path, tmp_path: Path):
+    code, found = run_gate(cli, baseline, saved(tmp_path / "now", made(WORSE)))
+    assert code == 1
+    assert found["verdict"] == "failed"
+    (row,) = found["rows"]
+    assert row["failed"]
+    assert row["p_holm"] < 0.001
+
+
+def test_a_drop_within_the_tolerance_passes_however_significant(cli: Cli, baseline: Path, tmp_path: Path):
+    now = saved(tmp_path / "now", made(SLIGHTLY))
+    code, found = run_gate(cli, baseline, now)
+    assert code == 0
+    assert found["rows"][0]["p_holm"] < 0.001
+    assert run_gate(cli, baseline, now, "--max-drop", 0.003)[0] == 1
+
+
+def test_a_large_drop_that_chance_explains_passes(cli: Cli, baseline: Path, tmp_path: Path):
+    code, found = run_gate(cli, baseline, saved(tmp_path / "now", made(NOISY)))
+    assert found["rows"][0]["difference"] < -0.01
+    assert found["rows"][0]["p_holm"] > 0.05
+    assert code == 0
+
+
+def test_a_gain_passes(cli: Cli, tmp_path: Path):
+    worse = saved(tmp_path / "worse", made(WORSE))
+    assert run_gate(cli, worse, saved(tmp_path / "now", made(BEFORE)))[0] == 0
+
+
+def test_alpha_and_tolerance_move_the_verdict(cli: Cli, baseline: Path, tmp_path: Path):
+    now = saved(tmp_path / "now", made(WORSE))
+    assert run_gate(cli, baseline, now, "--max-drop", 0.5)[0] == 0
+    assert run_gate(cli, baseline, now, "--alpha", 0.00001)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["--max-drop", "-1"], ["--alpha", "5"], ["--max-drop", "a little"], ["--format", "xml"]]
+)
+def test_numbers_out_of_range_are_one_line(cli: Cli, baseline: Path, words):
+    answer = cli("gate", "--baseline", baseline, "--current", baseline, *words)
+    assert answer.code == 2
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_many_small_drops_fail_as_a_mean_where_no_task_does(cli: Cli, tmp_path: Path):
+    generator = np.random.default_rng(3)
+    tasks = [f"Task{i}" for i in range(8)]
+    before = {task: generator.random(12) for task in tasks}
+    baseline = saved(tmp_path / "baseline", *(made(values, task=task) for task, values in before.items()))
+    after = {task: values - 0.035 + stats.zscore(generator.random(12)) * 0.1 for task, values in before.items()}
+    now = saved(tmp_path / "now", *(made(values, task=task) for task, values in after.items()))
+    code, found = run_gate(cli, baseline, now)
+    assert code == 1
+    assert [row["name"] for row in found["rows"] if row["failed"]] == ["mean of 8 tasks"]
+    assert found["rows"][-1]["difference"] == pytest.approx(-0.035)
+
+
+def test_holm_is_taken_over_everything_looked_at(cli: Cli, tmp_path: Path):
+    tasks = [f"Task{i}" for i in range(5)]
+    for side, values in (("baseline", BEFORE), ("now", NOISY)):
+        saved(tmp_path / side, *(made(values, task=task) for task in tasks))
+    _, found = run_gate(cli, tmp_path / "baseline", tmp_path / "now")
+    rows = found["rows"]
+    assert len(rows) == 6
+    assert min(row["p_holm"] for row in rows) == pytest.approx(min(1.0, 6 * min(row["p"] for row in rows)))
+
+
+# -- what cannot be compared
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataset_revision": "9" * 40}, "dataset revision"),
+        ({"top_k": 50}, "depth 100 → 50"),
+        ({"retriever": "dense"}, "first stage bm25 → dense"),
+        ({"limit": 10}, "--limit none → 10"),
+        ({"collection": "0" * 32}, "the data's content"),
+    ],
+)
+def test_what_does_not_match_the_baseline_ends_with_3(cli: Cli, baseline: Path, tmp_path: Path, change, said):
+    code, found = run_gate(cli, baseline, saved(tmp_path / "now", made(BEFORE, **change)))
+    assert code == 3
+    assert said in found["mismatches"][0]
+
+
+def test_other_candidates_end_with_3(cli: Cli, baseline: Path, tmp_path: Path):
+    from dataclasses import replace
+
+    code, found = run_gate(cli, baseline, saved(tmp_path / "now", replace(made(BEFORE), candidates="0" * 32)))
+    assert code == 3
+    assert "candidates" in found["mismatches"][0]
+
+
+def test_a_task_that_is_missing_ends_with_3_on_either_side(cli: Cli, baseline: Path, tmp_path: Path):
+    both = saved(tmp_path / "both", made(BEFORE), made(BEFORE, task="Fish"))
+    code, found = run_gate(cli, both, baseline)
+    assert (code, len(found["mismatches"])) == (3, 1)
+    assert "Fish over bm25 top 100, org/model: not among the current results" in found["mismatches"]
+    code, found = run_gate(cli, baseline, both)
+    assert code == 3
+    assert "not in the baseline" in found["mismatches"][0]
+
+
+def test_a_drop_goes_before_what_is_missing(cli: Cli, tmp_path: Path):
+    both = saved(tmp_path / "both", made(BEFORE), made(BEFORE, task="Fish"))
+    assert run_gate(cli, both, saved(tmp_path / "now", made(WORSE)))[0] == 1
+
+
+def test_a_reranker_that_the_baseline_never_saw_is_a_note(cli: Cli, baseline: Path, tmp_path: Path):
+    now = saved(tmp_path / "now", made(BEFORE), made(WORSE, reranker="new/one"))
+    code, found = run_gate(cli, baseline, now)
+    assert code == 0
+    assert "new/one is not in the baseline" in found["notes"][0]
+
+
+def test_one_reranker_of_several_can_be_looked_at_alone(cli: Cli, tmp_path: Path):
+    both = saved(tmp_path / "both", made(BEFORE), made(BEFORE, reranker="other"))
+    now = saved(tmp_path / "now", made(BEFORE))
+    assert run_gate(cli, both, now)[0] == 3
+    code, found = run_gate(cli, both, now, "--reranker", "org/model")
+    assert (code, found["mismatches"]) == (0, [])
+    assert run_gate(cli, both, now, "--reranker", "other")[0] == 3
+    assert run_gate(cli, both, now, "--reranker", "other", "--any-reranker")[0] == 2
+
+
+def test_some_tasks_of_a_larger_baseline_can_be_looked_at_alone(cli: Cli, tmp_path: Path):
+    both = saved(tmp_path / "both", made(BEFORE, task="Birds"), made(BEFORE, task="Fish"), made(BEFORE, task="SciFact"))
+    now = saved(tmp_path / "now", made(WORSE, task="Birds"), made(BEFORE, task="Fish"))
+    assert run_gate(cli, both, now, "Fish")[0] == 0
+    code, found = run_gate(cli, both, now, "Birds", "Fish")
+    assert (code, [row["name"] for row in found["rows"]], found["mismatches"]) == (
+        1,
+        ["Birds", "Fish", "mean of 2 tasks"],
+        [],
+    )
+    assert run_gate(cli, both, now)[0] == 1  # the drop; SciFact is missing as well
+    assert run_gate(cli, both, now, "SciFact")[0] == 3
+    assert cli("gate", "Brids", "--baseline", both, "--current", now).code == 2
+    update = cli("gate", "Birds", "--baseline", both, "--current", now, "--update")
+    assert len(update.out.splitlines()) == 1
+
+
+def test_folders_without_results_are_one_line(cli: Cli, baseline: Path, tmp_path: Path):
+    for words in (
+        ("--baseline", tmp_path / "none", "--current", baseline),
+        ("--baseline", baseline, "--current", tmp_path / "none"),
+    ):
+        answer = cli("gate", *words)
+        assert answer.code == 3
+        assert len(answer.err.splitlines()) == 1
+
+
+def test_two_revisions_in_one_folder_are_refused(cli: Cli, baseline: Path, tmp_path: Path):
+    now = saved(tmp_path / "now", made(BEFORE), made(WORSE, reranker_revision="1" * 40))
+    answer = cli("gate", "--baseline", baseline, "--current", now)
+    assert answer.code == 2
+    assert "more than one result that could be meant" in answer.err
+
+
+def test_a_measure_that_was_not_measured_is_named(cli: Cli, baseline: Path, tmp_path: Path):
+    answer = cli("gate", "--baseline", baseline, "--current", baseline, "--measure", "P@5")
+    assert answer.code == 3
+    assert "P@5 was not measured" in answer.err
+
+
+# -- pairing
+
+
+def test_a_new_model_is_held_against_an_old_one_by_task_alone(cli: Cli, baseline: Path, tmp_path: Path):
+    now = saved(tmp_path / "now", made(WORSE, reranker="new/one"))
+    code, found = run_gate(cli, baseline, now)
+    assert code == 3
+    assert "not among the current results" in found["mismatches"][0]
+    code, found = run_gate(cli, baseline, now, "--any-reranker")
+    assert code == 1
+    assert found["rows"][0]["reranker"] == "org/model → new/one"
+
+
+def test_a_first_stage_alone_pairs_with_itself_only(cli: Cli, tmp_path: Path):
+    alone = {"reranker": None, "reranker_revision": None, "reranker_fingerprint": None}
+    both = saved(tmp_path / "both", made(BEFORE), made(BEFORE, **alone))
+    now = saved(tmp_path / "now", made(BEFORE, reranker="new/one"), made(WORSE, **alone))
+    code, found = run_gate(cli, both, now, "--any-reranker")
+    assert code == 1
+    assert {row["reranker"]: row["failed"] for row in found["rows"]} == {
+        "bm25 alone": True,
+        "org/model → new/one": False,
+    }
+
+
+def test_changed_weights_and_settings_of_one_reranker_are_what_the_gate_is_for(
+    cli: Cli, baseline: Path, tmp_path: Path
+):
+    changed = made(
+        WORSE, reranker_revision="1" * 40, reranker_fingerprint="2" * 32, reranker_settings={"max_length": 256}
+    )
+    assert run_gate(cli, baseline, saved(tmp_path / "now", changed))[0] == 1
+
+
+# -- update
+
+
+def test_update_makes_the_current_results_the_baseline(cli: Cli, baseline: Path, tmp_path: Path):
+    now = saved(tmp_path / "now", made(WORSE, reranker_revision="1" * 40), made(BEFORE, task="Fish"))
+    answer = cli("gate", "--baseline", baseline, "--current", now, "--update")
+    assert answer.code == 0
+    assert "review and commit" in answer.err
+    written = sorted(path.relative_to(baseline) for path in baseline.rglob("*") if path.is_file())
+    assert written == sorted(path.relative_to(now) for path in now.rglob("*") if path.is_file())
+    assert run_gate(cli, baseline, now)[0] == 0
+
+
+def test_update_keeps_what_the_current_results_say_nothing_of(tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE), made(BEFORE, task="Fish"))
+    update(baseline, saved(tmp_path / "now", made(WORSE, top_k=200)))
+    kept = [path.parent.name + "/" + path.name for path in baseline.rglob("*@*.json")]
+    assert sorted(kept) == ["bm25-bbbbbbbb-top100/Fish@aaaaaaaa.json", "bm25-bbbbbbbb-top200/Birds@aaaaaaaa.json"]
+
+
+def test_update_with_any_reranker_replaces_the_old_model(tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE))
+    update(baseline, saved(tmp_path / "now", made(WORSE, reranker="new/one")), any_reranker=True)
+    assert [path.name for path in baseline.iterdir()] == ["new__one"]
+
+
+def test_update_of_one_reranker_leaves_the_others(cli: Cli, tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE), made(BEFORE, reranker="other"))
+    now = saved(tmp_path / "now", made(WORSE), made(WORSE, reranker="other"))
+    answer = cli("gate", "--baseline", baseline, "--current", now, "--update", "--reranker", "other")
+    assert (answer.code, len(answer.out.splitlines())) == (0, 1)
+    code, found = run_gate(cli, baseline, now)
+    assert code == 1
+    assert {row["reranker"]: row["difference"] == 0 for row in found["rows"]} == {"org/model": False, "other": True}
+
+
+def test_update_with_a_damaged_result_changes_nothing(tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE))
+    now = saved(tmp_path / "now", made(WORSE))
+    next(now.rglob("*.values.json.gz")).unlink()
+    before = {path: path.read_bytes() for path in baseline.rglob("*") if path.is_file()}
+    with pytest.raises(HarnessError, match="is missing"):
+        update(baseline, now)
+    assert {path: path.read_bytes() for path in baseline.rglob("*") if path.is_file()} == before
+
+
+def test_update_of_a_baseline_that_cannot_be_written_loses_nothing(cli: Cli, tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE))
+    (folder,) = (path.parent for path in baseline.rglob("*@*.json"))
+    now = saved(tmp_path / "now", made(WORSE, top_k=200))
+    (folder.parent / "bm25-bbbbbbbb-top200").write_text("a file where a folder is needed")
+    before = {path: path.read_bytes() for path in baseline.rglob("*") if path.is_file()}
+    answer = cli("gate", "--baseline", baseline, "--current", now, "--update")
+    assert answer.code == 2
+    assert f"error: cannot write the baseline {baseline}" in answer.err
+    assert {path: path.read_bytes() for path in baseline.rglob("*") if path.is_file()} == before
+
+
+def test_update_leaves_empty_folders_of_others_alone(tmp_path: Path):
+    baseline = saved(tmp_path / "repository", made(BEFORE))
+    (baseline / ".git" / "refs" / "tags").mkdir(parents=True)
+    update(baseline, saved(tmp_path / "now", made(WORSE, reranker="new/one")), any_reranker=True)
+    assert sorted(path.name for path in baseline.iterdir()) == [".git", "new__one"]
+    assert (baseline / ".git" / "refs" / "tags").is_dir()
+
+
+@pytest.mark.parametrize(("damage", "code"), [("values gone", 3), ("figure raised", 2)])
+def test_a_baseline_that_was_changed_by_hand_is_not_believed(cli: Cli, tmp_path: Path, damage, code):
+    baseline = saved(tmp_path / "baseline", made(WORSE))
+    (path,) = baseline.rglob("*@*.json")
+    if damage == "values gone":
+        next(baseline.rglob("*.values.json.gz")).unlink()
+    else:
+        record = json.loads(path.read_text())
+        record["measures"]["nDCG@10"]["reranked"] = 0.1
+        path.write_text(json.dumps(record))
+    answer = cli("gate", "--baseline", baseline, "--current", saved(tmp_path / "now", made(BEFORE)))
+    assert answer.code == code
+    assert len(answer.err.splitlines()) == 1
+    assert str(path.parent) in answer.err
+
+
+def test_update_begins_a_baseline_and_refuses_to_overwrite_itself(tmp_path: Path):
+    now = saved(tmp_path / "now", made(BEFORE))
+    assert len(update(tmp_path / "fresh", now)) == 1
+    with pytest.raises(HarnessError, match="the same folder"):
+        update(now, now)
+    saved(now, made(BEFORE, reranker_revision="9" * 40))
+    with pytest.raises(HarnessError, match="could be meant"):
+        update(tmp_path / "fresh", now)
+
+
+# -- power
+
+
+def test_the_power_line_says_what_could_have_been_seen(baseline: Path, tmp_path: Path):
+    found = judge_against(baseline, saved(tmp_path / "now", made(NOISY)))
+    (row,) = found.rows
+    error = (NOISY - BEFORE).std(ddof=1) / np.sqrt(60)
+    t = stats.t(59).ppf
+    unsure = np.sqrt(1 + t(0.975) ** 2 / 118)
+    assert row.detectable == pytest.approx((t(0.975) + t(0.8) * unsure) * error, rel=1e-5)
+    assert f"{row.detectable:.4f}" in found.power
+    tolerant = judge_against(baseline, tmp_path / "now", max_drop=0.2)
+    assert tolerant.rows[0].detectable == pytest.approx(0.2 + t(0.8) * unsure * error, rel=1e-5)
+
+
+def test_too_few_queries_for_any_p_have_no_power_and_it_is_said(tmp_path: Path):
+    """Four queries have 16 patterns of signs: p can be 1/8 at the least."""
+    few = saved(tmp_path / "few", made([0.5, 0.6, 0.7, 0.8]))
+    found = judge_against(few, saved(tmp_path / "now", made([0.1, 0.1, 0.3, 0.2])))
+    assert found.rows[0].detectable is None
+    assert "unknown" in found.power
+    assert found.exit_code == 0
+
+
+def test_the_power_line_prints_p_mrr_as_the_table_does(tmp_path: Path):
+    baseline = saved(tmp_path / "baseline", made(BEFORE, measure="p-MRR"))
+    found = judge_against(baseline, saved(tmp_path / "now", made(NOISY, measure="p-MRR")))
+    size = f"{100 * found.rows[0].detectable:.2f}"
+    assert f"a true drop of {size} in Birds (p-MRR)" in found.power
+    assert size in gate_text(found).splitlines()[2]
+
+
+def test_equal_results_have_the_power_of_a_change_like_reranking(tmp_path: Path):
+    """The first gate in a new repository holds a baseline against itself."""
+    first_stage = np.clip(BEFORE - 0.1 + NOISY - BEFORE, 0, 1)
+    baseline = saved(tmp_path / "baseline", made(BEFORE, first_stage))
+    found = judge_against(baseline, saved(tmp_path / "now", made(BEFORE, first_stage)))
+    (row,) = found.rows
+    error = (BEFORE - first_stage).std(ddof=1) / np.sqrt(60)
+    t = stats.t(59).ppf
+    unsure = np.sqrt(1 + t(0.975) ** 2 / 118)
+    assert row.detectable == pytest.approx(max(t(0.975) * error, 0.01) + t(0.8) * unsure * error, rel=1e-5)
+    assert row.assumed
+    assert "as reranking moved them" in found.power
+    assert f"~{row.detectable:.4f}" in gate_text(found)
+
+
+def test_a_mean_of_equal_results_has_a_power_too(tmp_path: Path):
+    tasks = [made(BEFORE, NOISY, task=task) for task in ("A", "B")]
+    found = judge_against(saved(tmp_path / "baseline", *tasks), saved(tmp_path / "now", *tasks))
+    one, _, mean = found.rows
+    assert 0.01 < mean.detectable < one.detectable
+
+
+def test_a_large_drop_by_chance_passes_and_is_said(tmp_path: Path):
+    generator = np.random.default_rng(12)
+    before = generator.random(8)
+    after = before - 0.1 + stats.zscore(generator.random(8)) * 0.3
+    found = judge_against(saved(tmp_path / "a", made(before)), saved(tmp_path / "b", made(after)))
+    assert found.exit_code == 0
+    assert "1 dropped, but not beyond chance" in found.verdict
+    assert "dropped, but not beyond chance: Birds" in gate_text(found)
+    assert gate_github(found).startswith("::warning title=Birds dropped%2C but not beyond chance::")
+
+
+def test_a_single_query_has_no_power(tmp_path: Path):
+    one = saved(tmp_path / "one", made([0.9]))
+    assert "unknown" in judge_against(one, saved(tmp_path / "now", made([0.0]))).power
+
+
+# -- formats
+
+
+def test_text_shows_table_drop_power_and_verdict(cli: Cli, baseline: Path, tmp_path: Path):
+    answer = cli("gate", "--baseline", baseline, "--current", saved(tmp_path / "now", made(WORSE)))
+    assert answer.code == 1
+    for word in (
+        "baseline",
+        "current",
+        "detectable",
+        "FAILED: Birds (org/model): nDCG@10",
+        "power: ",
+        "gate FAILED: 1 of 1",
+    ):
+        assert word in answer.out, answer.out
+
+
+def nasty(name: str) -> Gate:
+    row = Row(
+        name=name, reranker="a,b::c%", first_stage="bm25 top 100", measure="nDCG@10", mean_of=0, queries=2, first=0.5,
+        second=0.1, difference=-0.4, low=-0.5, high=-0.3, p=0.01, p_holm=0.02, wins=0, ties=0, losses=2, detectable=None,
+    )  # fmt: skip
+    return Gate([row], [row], ["line\nbreak %0A"], [], 0.01, 0.05)
+
+
+def test_annotations_cannot_be_broken_out_of():
+    lines = gate_github(nasty("x\n::set-env name=PATH::/evil, 100%")).splitlines()
+    assert all(re.match(r"::(error|warning|notice) title=[^:,\n]*::", line) for line in lines)
+    assert len(lines) == 3
+    assert "%0A::set-env" in lines[0]
+    assert "100%25" in lines[0]
+    assert "line%0Abreak %250A" in lines[1]
+
+
+def test_junit_is_xml_with_a_case_for_each_row_whatever_its_name():
+    suite = ET.fromstring(gate_junit(nasty("<a> & \x00\x1b[31m \ud800 \"'"))).find("testsuite")
+    assert suite is not None
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors")} == {
+        "tests": "2",
+        "failures": "1",
+        "errors": "1",
+    }
+    row, missing = suite.findall("testcase")
+    failure = row.find("failure")
+    assert failure is not None
+    assert "0.5000 → 0.1000" in failure.get("message")
+    assert failure.text == failure.get("message"), "GitLab shows the text, Jenkins the message"
+    assert failure.get("type") == "drop"
+    assert missing.find("error").get("type") == "mismatch"
+
+
+def test_junit_has_only_what_the_readers_schema_has():
+    """The elements and attributes of Jenkins' junit-10.xsd, as far as a gate needs them."""
+    root = ET.fromstring(gate_junit(nasty("x")))
+    counts = {"name", "time", "tests", "failures", "errors"}
+    known = {
+        "testsuites": ({"testsuite"}, counts),
+        "testsuite": ({"testcase", "system-out"}, counts | {"skipped"}),
+        "testcase": ({"failure", "error"}, {"name", "classname", "time"}),
+        "failure": (set(), {"message", "type"}),
+        "error": (set(), {"message", "type"}),
+        "system-out": (set(), set()),
+    }
+    for element in root.iter():
+        children, attributes = known[element.tag]
+        assert {child.tag for child in element} <= children
+        assert set(element.attrib) <= attributes
+    assert root.tag == "testsuites"
+    assert {"name", "tests", "failures", "errors"} <= set(root[0].attrib)
+
+
+@pytest.mark.parametrize("form", ["github", "junit"])
+def test_every_format_keeps_the_exit_code(cli: Cli, baseline: Path, tmp_path: Path, form):
+    now = saved(tmp_path / "now", made(WORSE))
+    assert cli("gate", "--baseline", baseline, "--current", now, "--format", form).code == 1
+    assert cli("gate", "--baseline", baseline, "--current", baseline, "--format", form).code == 0
+
+
+# -- real runs
+
+
+STEADY = '''
+def rank(query, documents):
+    """Shared words."""
+    asked = set(query.split())
+    return [{sign} * (len(asked & set(text.split())) + len(text) / 1000) for text in documents]
+
+
+rank.fingerprint = "{sign}"
+rank.context = "pair"
+'''
+
+
+def test_real_runs_pass_when_repeated_and_fail_when_turned_round(cli: Cli, tmp_path: Path):
+    for name, sign in (("before", 1), ("again", 1), ("after", -1)):
+        write_lines(tmp_path / name / "mine.py", [STEADY.format(sign=sign)])
+        cli("run", "DemoEnglish", "--reranker", tmp_path / name / "mine.py:rank", "--results", tmp_path / f"r-{name}")
+    assert run_gate(cli, tmp_path / "r-before", tmp_path / "r-again")[0] == 0
+    code, found = run_gate(cli, tmp_path / "r-before", tmp_path / "r-after")
+    assert code == 1
+    assert found["rows"][0]["queries"] == 55
+
+
+# -- the documented workflow
+
+
+def test_the_documented_workflow_is_yaml_whose_commands_exist():
+    from harness.commands.cli import build_parser
+
+    text = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    (workflow,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    steps = next(iter(yaml.safe_load(workflow)["jobs"].values()))["steps"]
+    commands = [
+        line for step in steps for line in step.get("run", "").splitlines() if line.startswith("rerank-harness")
+    ]
+    shown = re.findall(r"^rerank-harness .*$", text, re.MULTILINE)
+    assert len(commands) >= 2
+    assert len(shown) >= 3
+    for command in (*commands, *shown):
+        words = command.partition("rerank-harness ")[2].split("#")[0].split()
+        build_parser().parse_args(words)

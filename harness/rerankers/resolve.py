@@ -128,11 +128,11 @@ def _with_settings(options: Options, settings: Mapping[str, object]) -> Options:
 
 
 _BY_ARCHITECTURE = {
-    "LayerWiseMiniCPMForCausalLM": "families.layerwise",
-    "CostWiseGemmaForCausalLM": "families.lightweight",
-    "EncT5ForSequenceClassification": "families.enct5",
-    "T5ForConditionalGeneration": "families.seq2seq",
-    "MT5ForConditionalGeneration": "families.seq2seq",
+    "LayerWiseMiniCPMForCausalLM": "layerwise",
+    "CostWiseGemmaForCausalLM": "lightweight",
+    "EncT5ForSequenceClassification": "enct5",
+    "T5ForConditionalGeneration": "seq2seq",
+    "MT5ForConditionalGeneration": "seq2seq",
 }
 
 

@@ -23,7 +23,7 @@ from harness.engine.store import ScoreStore
 from harness.errors import HarnessError
 from harness.models.source import found_here, open_model
 from harness.rerankers.origin import Origin, PluginFile
-from harness.rerankers.resolve import open_rerankers
+from harness.rerankers.resolve import open_origin, open_rerankers
 from harness.rerankers.worker import Scorer
 from harness.results.result import load_result
 
@@ -142,8 +142,8 @@ reranker = Recorded()
         self.name = f"{file}:reranker"
 
     def times(self) -> Counter[str]:
-        """How often each pair was scored."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        """How often each pair was scored; a line that is still being written is not one yet."""
+        lines = self.log.read_text().rpartition("\n")[0].splitlines() if self.log.exists() else []
         return Counter(line.split("\t", 1)[1] for line in lines)
 
     def processes(self) -> set[int]:
@@ -396,7 +396,7 @@ def test_a_plugin_file_is_sent_along_and_is_the_same_there(plugins: Path, monkey
     assert sent.here() == f"{plugins / 'words.py'}:score"
     (plugins / "words.py").write_text("def score(query, documents): return [0.0] * len(documents)")
     there = Origin(here.origin.family, sent, Options())
-    assert there.open()[0].spec.fingerprint == here.spec.fingerprint
+    assert open_origin(there)[0].spec.fingerprint == here.spec.fingerprint
     answers = Scorer(there, here.spec.fingerprint).open()
     assert answers is not None
     with pytest.raises(HarnessError, match=r"opens another words\.py:score than this process"):

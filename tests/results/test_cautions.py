@@ -291,7 +291,7 @@ def test_the_longer_entry_decides():
 
 
 def test_every_code_has_its_texts_and_every_text_its_code():
-    texts = yaml.safe_load((ROOT / "harness" / "cautions.yaml").read_text(encoding="utf-8"))
+    texts = yaml.safe_load((ROOT / "harness" / "results" / "cautions.yaml").read_text(encoding="utf-8"))
     assert list(texts) == list(CODES)
     for text in texts.values():
         assert set(text) == {"title", "means", "matters", "do"}

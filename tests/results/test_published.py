@@ -222,7 +222,7 @@ def test_a_figure_that_differs_fails_the_command(real: Runs, tmp_path: Path):
     shutil.copytree(ROOT / "harness", tmp_path / "harness", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tasks", tmp_path / "tasks")
     shutil.copy(ROOT / "run_eval.py", tmp_path)
-    path = tmp_path / "harness" / "published.tsv"
+    path = tmp_path / "harness" / "results" / "published.tsv"
     lines = path.read_text().splitlines(keepends=True)
     moved = [line.replace("0.6789\tbm25", "0.6989\tbm25") if line.startswith("SciFact\t") else line for line in lines]
     assert moved != lines

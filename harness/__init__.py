@@ -1,14 +1,18 @@
 """Rerank Harness: is this reranker better, by how much, and is it to be believed?
 
-One pair of texts, (query, document), flows through five stages:
+One pair of texts, (query, document), flows through five stages, a folder each:
 
-1. `task`, `collection`    a card names data; the data is fetched once and mapped into memory
-2. `retrieve`              a first stage hands each query's top k over as candidates
-3. `rerank`, `engine`      every pair that is not in the `store` yet is scored
-4. `measure`, `verdict`    runs meet judgements: values per query, means, differences, intervals
-5. `result`                all it takes to believe, compare and repeat a number, as JSON
+1. `data`                        a card names data; the data is fetched once and mapped into memory
+2. `retrievers`                  a first stage hands each query's top k over as candidates
+3. `rerankers`, by `engine`      every pair that is not in the store yet is scored
+4. `measures`                    runs meet judgements: values per query, means, differences, intervals
+5. `results`                     all it takes to believe, compare and repeat a number, as JSON
 
-`evaluate` runs them in order and is the first file to read; `cli` is the only module that prints.
+`evaluate` runs them in order and is the first file to read; `compute` makes one result, `request` says
+what is asked for. Below them: `models` what first stages and rerankers share, `files` what lies on disk,
+`types`, `text` and `errors` the nouns. Above: `verdicts` what several results say together, `leaderboard`
+boards, `interchange` results that travel, `commands` the command line, whose `cli` alone prints.
+
 For a notebook: `load_results` gives every result below a folder as one pandas DataFrame, `load_result`
 one result with the values of its queries.
 """

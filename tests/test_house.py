@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -193,3 +194,31 @@ def test_no_word_of_where_it_was_built_is_in_the_project():
     for path in [*MODULES, ROOT / "README.md", ROOT / "Makefile", *(ROOT / "tasks").glob("*.yaml")]:
         text = path.read_text(encoding="utf-8")
         assert not [word for word in told if word in text], path
+
+
+FOLDERS = sorted({path.parent for path in MODULES})
+
+
+def named_in(folder: Path) -> set[str]:
+    """The names in backquotes of a folder's own words."""
+    said = ast.get_docstring(tree(folder / "__init__.py")) or ""
+    return {name.rstrip("/").split(".")[0] for name in re.findall(r"`([\w./]+)`", said)}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.relative_to(ROOT).as_posix())
+def test_a_folder_names_what_it_holds(folder: Path):
+    if folder.name in ("families", "analyzers", "fast"):
+        return  # one file for each member of a kind: the listing says it
+    rooms = {path.stem for path in folder.glob("*.py")} | {path.name for path in FOLDERS if path.parent == folder}
+    unsaid = rooms - {"__init__"} - named_in(folder)
+    assert not unsaid, f"{folder.relative_to(ROOT)}/__init__.py does not say what {sorted(unsaid)} are for"
+
+
+def test_every_verb_has_a_file_of_its_own():
+    from harness.commands.cli import VERBS
+
+    files = [verb.__name__ for verb, _, _ in VERBS.values()]
+    assert len(set(files)) == len(VERBS)
+    for name, file in zip(VERBS, files, strict=True):
+        assert file.rpartition(".")[2].split("_")[0] == name, f"{name} stands in {file}"
+        assert f"verb `{name}`" in ast.get_docstring(tree(NAMES[file]))

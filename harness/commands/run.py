@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache as once
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
+from .shared import RESULTS_WRITTEN, Say
 
 if TYPE_CHECKING:
     from ..engine.options import Options
@@ -24,9 +25,15 @@ if TYPE_CHECKING:
 
     Means = Sequence[tuple[Mean, Sequence[Compared]]]
 
-__all__ = ["MODEL", "add_model_options", "add_options", "build_request", "model_options", "open_one_reranker", "run"]
-
-Say = Callable[[str], None]
+__all__ = [
+    "MODEL",
+    "add_model_options",
+    "add_options",
+    "build_request",
+    "command",
+    "model_options",
+    "open_one_reranker",
+]
 
 
 def above_zero(text: str) -> int:
@@ -73,7 +80,7 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--relevance-level": {"type": above_zero, "default": 1, "metavar": "N", "help": "judged N or more is relevant for binary measures (1)"},
     "--missing-text": {"choices": ("error", "skip"), "default": "error", "help": "candidates without text: an error, or kept below every scored one"},
     "--instructions": {"choices": ("given", "none"), "default": "given", "help": "none takes the queries' instructions away, to show what they are worth"},
-    "--results": {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results go (results)"},
+    "--results": RESULTS_WRITTEN,
     "--tasks": {"type": Path, "dest": "cards", "metavar": "DIR", "help": "a folder with cards of your own"},
     "--save-runs": {"type": Path, "metavar": "DIR", "help": "write candidates and rankings as TREC runs"},
     "--workers": {"type": above_zero, "metavar": "N", "help": "compute on N workers of Ray, each with a device (a CPU core, or a GPU with --device cuda)"},
@@ -148,7 +155,7 @@ def model_options(given: argparse.Namespace) -> Options:
     )
 
 
-def run(given: argparse.Namespace, say: Say, answer: Say) -> int:
+def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Evaluate what the options ask for; `answer` gets the tables or the one JSON object."""
     from ..evaluate import evaluate
     from ..results.cautions import cautions_of, selected

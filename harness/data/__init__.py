@@ -1,1 +1,8 @@
-"""Stage 1: a card, a folder or a hub's data set becomes a Collection, read strictly and kept mapped on disk."""
+"""Stage 1: a card, a folder or a hub's data set becomes a Collection, read strictly and kept mapped on disk.
+
+- `task`, `uncarded`, `mteb_task`   what a user types → Tasks: by a card, without one, by mteb's metadata
+- `layout`                          which files of a data set hold what
+- `formats`, `rows`                 strict readers, and the places that their errors name
+- `dataset`                         files → the folder of a prepared collection
+- `corpus`, `collection`            that folder, mapped into memory and checked
+"""

@@ -1,1 +1,9 @@
-"""The engine: a fixed plan of batches, run so that a kill costs one batch, its scores kept by content, on one device or many."""
+"""The engine: a fixed plan of batches, run so that a kill costs one batch, its scores kept by content, on one device or many.
+
+- `options`               device, dtype, batch budget, settings, resolved
+- `plan`                  the batches, and running them
+- `store`, `store_files`  scores by content, and the file below them
+- `scale_out`             workers of Ray
+- `progress`              the bar
+- `fast/`                 forward passes without padding, with the chip's own kernels
+"""

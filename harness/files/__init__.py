@@ -1,1 +1,8 @@
-"""What lies on disk whatever it means: the cache, digests, the hub, bundles, YAML."""
+"""What lies on disk whatever it means: the cache, digests, the hub, bundles, YAML.
+
+- `cache`       where the cache is, and how files get into it whole
+- `digest`      what every key is made of
+- `hub`         files and commits of the Hugging Face hub
+- `bundle`      a folder with all that a run needs without network
+- `yaml_file`   YAML that a person wrote, read strictly
+"""

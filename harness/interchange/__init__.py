@@ -4,8 +4,9 @@
 - `mteb_out`     our results → the files of mteb's results cache
 - `mteb_files`   one result file of any version of mteb → values, strictly
 - `mteb_in`      a folder of them, as the public results repository → a table of imported figures and a report
+- `mteb_meta`    what mteb itself knows of its tasks
 - `card`         results → the model-index block of a README.md, which is otherwise left as it is
 - `frames`       results → one long table, as a pandas DataFrame, CSV or Parquet; `load_results`
 - `runs`         the rankings behind results → TREC run files
-- `commands`     the verbs `export` and `import`
+- `tables`       writing imported rows, the whole file or nothing
 """

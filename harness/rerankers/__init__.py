@@ -1,5 +1,11 @@
-"""Rerankers: one file for each scoring family, and plug-ins.
+"""Stage 3: rerankers, from what the user typed to scores.
 
-`resolve.open_reranker` turns what the user typed into a `base.Reranker`. The core knows families
-only through `base.py`.
+- `resolve`            a name → a `base.Reranker`: which family it means, and opening it
+- `base`               what every reranker is; all that the rest of the harness knows of families
+- `plugin`             rerankers of the user's own
+- `rerank`             candidates → a run: scores every pair that is not stored yet
+- `score`              pairs outside a task
+- `origin`, `worker`   the same reranker on another machine
+- `families/`          one file for each way of scoring
+- `prompts/`           prompts as data, and how token ids are built from them
 """

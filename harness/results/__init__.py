@@ -1,1 +1,9 @@
-"""Stage 5: the Result and what is said of it: means, published figures, warnings, tables."""
+"""Stage 5: the Result and what is said of it: means, published figures, warnings, tables.
+
+- `result`, `environment`               the Result, its JSON and path, and where it was made
+- `rankings`                            documents of a result, kept in the cache
+- `means`                               over languages and tasks
+- `published`, `imported`               figures of others
+- `cautions`                            warnings
+- `figures`, `tables`, `run_lines`      how all of it is shown
+"""

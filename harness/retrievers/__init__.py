@@ -1,4 +1,9 @@
-"""First stages: BM25 with its language analyzers, and exact dense search.
+"""Stage 2, first stages: BM25 with its language analyzers, and exact dense search.
+
+- `retrieve`      a collection → each query's top k, cached; lists that were given
+- `bm25`          the index and the search in it; `analyzers/` text → terms for each language
+- `dense`         every document's vector, in blocks
+- `search`        rows of an index → documents of a collection
 
 The two versions are parts of every key that a first stage makes: each is raised when its numbers
 change. They stand here so that a run whose results exist knows them without loading an index.

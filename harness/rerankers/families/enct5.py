@@ -3,8 +3,8 @@
 The input is `<s> A </s> B </s>`; A holds instruction and query with a plain-text `[SEP]` between
 them, B is the document. The score is softmax(logits)[1] at `<s>`. By TART's own rule the
 instruction comes first and the longer side is cut, at 512 tokens; FollowIR's evaluation put the
-query first, cut only the document, at 1024 tokens. Sources: TART (arXiv 2211.09260), FollowIR
-(arXiv 2403.15246).
+query first, cut only the document, at 1024 tokens. Label 1 is scored unless config.json's names say
+that it is label 0. Sources: TART (arXiv 2211.09260), FollowIR (arXiv 2403.15246).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ...text import JOIN_RULE, join_document
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec, sigmoid
 from ..prompts.truncation import longest_first, only_second
+from .labels import Labels, read_labels
 
 __all__ = ["FAMILY", "open_family"]
 
@@ -62,6 +63,7 @@ VARIANTS = {
 }
 _READERS: dict[str, Reader] = {
     "instruction": str,
+    "label": str,
     "max_length": at_least(16),
     "order": one_of("instruction first", "query first"),
     "truncation": one_of("longest_first", "only_second"),
@@ -73,25 +75,28 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     """The reranker of an EncT5 classifier.
 
     Settings: variant (tart or followir) names a whole layout; order, truncation, max_length and
-    instruction (for queries without one) replace its parts. Raises HarnessError for a model that
-    has no spiece.model or not two labels.
+    instruction (for queries without one) replace its parts; label is the one that is scored. Raises
+    HarnessError for a model that has no spiece.model or not two labels.
     """
     chosen = read_settings(FAMILY, options.settings, _READERS)
+    labels = read_labels(source, chosen.pop("label", None), usual=1)  # type: ignore[arg-type]
     named = VARIANTS[str(chosen.pop("variant", "tart"))]
     parts: dict[str, Any] = {part.name: getattr(named, part.name) for part in fields(named)} | chosen
     layout = Layout(**parts)
     if source.config.get("model_type") != "t5" or "spiece.model" not in source.files:
         raise HarnessError(f"{source.name} is no EncT5 model: that is a T5 encoder with its tokenizer in spiece.model")
-    settings = {**parts, "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION}
+    settings = {**parts, "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION, **labels.setting}
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
-    return [Reranker(spec, lambda: EncT5(source, options, layout), note_of(source.config, source.note))]
+    notes = [note_of(source.config, source.note), labels.note]
+    note = "; ".join(note for note in notes if note) or None
+    return [Reranker(spec, lambda: EncT5(source, options, layout, labels), note)]
 
 
 class EncT5:
     """A loaded tokenizer, and weights that are loaded when the first score is missing."""
 
-    def __init__(self, source: ModelSource, options: Options, layout: Layout) -> None:
-        self.source, self.options, self.layout = source, options, layout
+    def __init__(self, source: ModelSource, options: Options, layout: Layout, labels: Labels) -> None:
+        self.source, self.options, self.layout, self.labels = source, options, layout, labels
         self.folder = snapshot(source)
         self.tokenizer, self.bos, self.eos = _tokenizer(source, self.folder)
         self._encoder: Any = None
@@ -109,11 +114,11 @@ class EncT5:
         return EncT5Pairs(self, left, right, pairs, kept, kept[0] + kept[1] + _SPECIALS, first + second - sum(kept))
 
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
-        """softmax(logits)[1], which is the sigmoid of the margin."""
+        """The softmax of the scored label, which is the sigmoid of the margin."""
         return sigmoid(margins)
 
     def margins(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Logit 1 − logit 0 of each row of ids, in float32."""
+        """The scored label's logit less the other's, of each row of ids, in float32."""
         import torch
 
         if self._encoder is None:
@@ -125,9 +130,7 @@ class EncT5:
         with torch.inference_mode():
             states = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
             logits = torch.nn.functional.linear(states, self._head["classifier.weight"], self._head["classifier.bias"])
-            logits = logits.float()
-            found: NDArray[np.float32] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
-        return found
+        return self.labels.margins(logits.float().cpu().numpy())
 
     def _load(self) -> None:
         """The encoder through transformers, the head, which it does not know, by ourselves."""

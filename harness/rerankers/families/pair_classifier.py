@@ -1,7 +1,7 @@
 """A sequence classifier over pairs that its tokenizer joins: the base of every family of classifiers.
 
 `[CLS] query [SEP] document [SEP]` (or as the tokenizer joins pairs), the longer side cut first, one
-logit, or two whose difference is the margin.
+logit, or several of which one is scored (see `labels`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ...models.tokenization import Tokenizer, load_tokenizer
 from ...text import join_document, join_query
 from ...types import DocumentText, QueryText
 from ..base import Prepared, sigmoid
+from .labels import Labels
 
 __all__ = ["ClassifierPairs", "PairClassifier"]
 
@@ -40,7 +41,7 @@ class PairClassifier:
         source: ModelSource,
         options: Options,
         max_length: int,
-        labels: int,
+        labels: Labels,
         prefixes: tuple[str, str] = ("", ""),
     ) -> None:
         self.source, self.options = source, options
@@ -64,8 +65,6 @@ class PairClassifier:
             device=self.options.device,
             trust_remote_code=self.options.trust_remote_code,
         )
-        # Decoders pool the last token that is not padding: model and batch must mean the same id.
-        model.config.pad_token_id = self.tokenizer.pad_id
         return pack_classifier(model) or model
 
     def prepare(
@@ -83,7 +82,7 @@ class PairClassifier:
         return ClassifierPairs(self, left, right, pairs, lengths, whole - lengths)
 
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The margin, or its sigmoid; with two labels the sigmoid is softmax[1]."""
+        """The margin, or its sigmoid; with several labels the sigmoid is softmax[label]."""
         return sigmoid(margins) if self.normalize else margins
 
     def logits(
@@ -94,10 +93,13 @@ class PairClassifier:
         from ...engine.fast.packed import PackedEncoder
 
         if isinstance(self.model, PackedLastToken):
-            return self.model.logits([_without_padding(row, self.tokenizer.pad_id) for row in ids], sharing)
+            return self.model.logits(ids, sharing)
         kinds = types if self.source.config.get("type_vocab_size", 1) > 1 else None
         if isinstance(self.model, PackedEncoder):
             return self.model.logits(ids, kinds)
+        if getattr(self.model.config, "is_encoder_decoder", False) and len(ids) > 1:
+            # These pool the last end of sequence, and take no batch whose rows have unlike numbers of them.
+            return np.concatenate([self._padded_logits([row], None) for row in ids])
         return self._padded_logits(ids, kinds)
 
     def _padded_logits(self, ids: list[list[int]], types: list[list[int]] | None) -> NDArray[np.float32]:
@@ -105,7 +107,10 @@ class PairClassifier:
         import torch
 
         device = self.options.device
-        batch, mask = pad(ids, self.tokenizer.pad_id)
+        pad_id = padding_unlike_ends(ids, self.tokenizer.pad_id, self.model.config)
+        for config in (self.model.config, self.model.config.get_text_config()):
+            config.pad_token_id = pad_id
+        batch, mask = pad(ids, pad_id)
         inputs = {"input_ids": batch.to(device), "attention_mask": mask.to(device)}
         if types is not None:
             inputs["token_type_ids"] = pad(types, 0)[0].to(device)
@@ -116,16 +121,19 @@ class PairClassifier:
     def margins(
         self, ids: list[list[int]], types: list[list[int]], sharing: Sharing | None = None
     ) -> NDArray[np.float32]:
-        """The float32 margin of each row: its logit, or with two labels logit 1 − logit 0."""
-        logits = self.logits(ids, types, sharing)
-        found: NDArray[np.float32] = logits[:, 0] if self.labels == 1 else logits[:, 1] - logits[:, 0]
-        return found
+        """The float32 margin of each row: see `Labels.margins`."""
+        return self.labels.margins(self.logits(ids, types, sharing))
 
 
-def _without_padding(ids: list[int], pad_id: int) -> list[int]:
-    """Up to the last id that is not padding: what stands there is pooled, and it sees nothing behind it."""
-    last = next((place for place in range(len(ids), 0, -1) if ids[place - 1] != pad_id), len(ids))
-    return ids[:last]
+def padding_unlike_ends(rows: Sequence[Sequence[int]], usual: int, config: Any) -> int:
+    """An id for padding that no row ends in: `usual` where it will do.
+
+    transformers' decoders score the last id of a row that is not the padding id, and its encoder-decoders the last
+    end of sequence: padding must look like neither, also where a text ends in the very same id.
+    """
+    ends = getattr(config, "eos_token_id", None)
+    taken = {int(row[-1]) for row in rows if len(row)} | set(ends if isinstance(ends, list) else [ends])
+    return int(next(found for found in (usual, *range(len(taken) + 1)) if found not in taken))
 
 
 @dataclass

@@ -25,7 +25,7 @@ from ...models.loading import load_weights
 from ...models.settings import one_of, read_settings, whole_number
 from ...models.source import ModelSource, snapshot
 from ...models.spiece import read_spiece
-from ...models.tokenization import Tokenizer, load_tokenizer, token_limit
+from ...models.tokenization import Tokenizer, load_tokenizer, padding_id, token_limit
 from ...text import JOIN_RULE, join_document, join_query
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec, sigmoid
@@ -224,7 +224,7 @@ def _tokenizer(source: ModelSource, folder: Path) -> Tokenizer:
     backend.add_special_tokens([*spiece.control, spiece.pieces[spiece.unknown][0]])
     end = backend.token_to_id("</s>")
     backend.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
-    return Tokenizer(backend, "spiece.model", int(source.config.get("pad_token_id") or 0))
+    return Tokenizer(backend, "spiece.model", padding_id(folder, source.config, backend))
 
 
 @dataclass

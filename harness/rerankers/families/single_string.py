@@ -22,6 +22,7 @@ from ...models.tokenization import Tokenizer
 from ...text import join_document, join_query
 from ...types import DocumentText, QueryText
 from .grouped import GroupedPairs
+from .labels import Labels
 from .pair_classifier import PairClassifier
 
 __all__ = ["SingleStringClassifier", "SingleStrings"]
@@ -33,14 +34,10 @@ _CHUNK = 4096
 class SingleStringClassifier(PairClassifier):
     """A sequence classifier over one string, pooled at the last token."""
 
-    def __init__(self, source: ModelSource, options: Options, max_length: int, labels: int) -> None:
+    def __init__(self, source: ModelSource, options: Options, max_length: int, labels: Labels) -> None:
         super().__init__(source, options, max_length, labels)
         self.tokenizer.backend.no_truncation()
         self.end = _end_id(source, self.tokenizer)
-        if self.tokenizer.pad_id == self.end:
-            # The last token that is not padding is pooled, so padding must not look like the end.
-            # Tevatron pads with 0; under a causal mask no real token sees what stands there.
-            self.tokenizer.pad_id = 0 if self.end != 0 else 1
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]

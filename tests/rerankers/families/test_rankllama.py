@@ -69,15 +69,15 @@ def authors_ids(query: str, document: str, max_length: int) -> list[int]:
     return [*tokenizer.encode(f"query: {query} document: {document}").ids[: max_length - 1], EOS]
 
 
-def authors_scores(folder: Path, rows: list[list[int]]) -> np.ndarray:
-    """Tevatron's model: padded on the right with 0, the logit at the last token that is not padding."""
+def authors_scores(folder: Path, rows: list[list[int]], pad: int = 0) -> np.ndarray:
+    """Tevatron's model: padded on the right with `pad`, the logit at the last token that is not padding."""
     import torch
     from transformers import LlamaForSequenceClassification
 
     model = LlamaForSequenceClassification.from_pretrained(folder).eval()
-    model.config.pad_token_id = 0
+    model.config.pad_token_id = pad
     width = max(map(len, rows))
-    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
     with torch.inference_mode():
         return model(input_ids=ids, attention_mask=mask).logits[:, 0].numpy()
@@ -200,12 +200,12 @@ def test_the_candidates_of_a_query_share_their_beginning_and_score_as_the_author
     assert reranker.note is None
 
 
-def test_padding_at_the_end_of_a_row_is_not_what_is_pooled(model: Path, tmp_path: Path):
+@pytest.mark.parametrize("pad_id", [0, 8, EOS])
+def test_a_row_that_ends_in_the_padding_id_is_scored_at_its_own_end(model: Path, tmp_path: Path, pad_id: int):
     classifier = open_llama(model, tmp_path).load()
+    classifier.tokenizer.pad_id = pad_id
     rows = [[1, 5, 0, 7, 0, 0], [1, 9, 8], [1, 9, 8, 0]]
-    assert classifier.tokenizer.pad_id == 0
     found = classifier.logits(rows, [[0] * len(row) for row in rows])[:, 0]
-    np.testing.assert_allclose(
-        found, authors_scores(model, [row[:4] if row[2] == 0 else row[:3] for row in rows]), atol=1e-5
-    )
+    expected = np.concatenate([authors_scores(model, [row], pad=6) for row in rows])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     assert type(classifier.model).__name__ == "PackedLastToken"

@@ -45,6 +45,7 @@ gate: $(VENV)/.ready
 # The peer FlagEmbedding is measured where it is installed; ARGS="--format json" is for programs.
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.reranking $(ARGS)
+	$(BIN)/python -m benchmarks.encoders $(ARGS)
 	$(BIN)/python -m benchmarks.causal $(ARGS)
 
 docs: $(VENV)/.ready

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["knows_decoder", "note_of", "pack", "pack_causal", "pack_classifier", "pack_pooled"]
 
-_ENCODERS = ("bert", "camembert", "roberta", "xlm-roberta")
+_ENCODERS = ("bert", "camembert", "modernbert", "roberta", "xlm-roberta")
 _DECODERS = ("gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3")
 _ROTARY = ("default", "linear", "llama3", "yarn", "dynamic")
 """Ways to scale rotary positions whose frequencies do not depend on the batch."""
@@ -29,9 +29,13 @@ def pack(model: Any) -> PackedEncoder | None:
 
     What is not laid out anew is shared with `model`; drop the model to keep one copy of the weights.
     """
+    from .modernbert import PackedModernBert, read_modernbert
     from .packed import PackedEncoder
     from .weights import read_weights
 
+    modern = read_modernbert(model)
+    if modern is not None:
+        return PackedModernBert(modern)
     weights = read_weights(model)
     return PackedEncoder(weights) if weights else None
 

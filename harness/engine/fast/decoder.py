@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,28 +21,10 @@ from .compress import compress
 from .decoder_batch import DecoderBatch, Passages, batch_of, flat
 from .decoder_weights import DecoderLayer, DecoderWeights
 from .linear import Linear
+from .rotary import Turn
 from .sharing import Sharing, TokenIds
 
 __all__ = ["LastTokenHead", "PackedDecoder", "PackedLastToken", "soft_cap"]
-
-
-class _Turn(NamedTuple):
-    """Rotary cosines and sines of some positions, float32, shape (tokens, 1, head size / 2)."""
-
-    cos: Any
-    sin: Any
-
-    def of(self, places: Any) -> _Turn:
-        return _Turn(self.cos[places], self.sin[places])
-
-    def __call__(self, heads: Any) -> Any:
-        """Queries or keys (tokens, heads, size) turned by their positions; computed in float32."""
-        front, back = heads.float().chunk(2, -1)
-        turned = torch.empty(heads.shape, dtype=torch.float32, device=heads.device)
-        first, second = turned.chunk(2, -1)
-        torch.mul(front, self.cos, out=first).addcmul_(back, self.sin, value=-1)
-        torch.mul(back, self.cos, out=second).addcmul_(front, self.sin)
-        return turned.to(heads.dtype)
 
 
 class PackedDecoder:
@@ -143,19 +125,17 @@ class PackedDecoder:
                 found.append(batch.restored(self._weights.norm(last)))
         return torch.stack(found)
 
-    def _turn(self, batch: DecoderBatch) -> _Turn:
-        angles = batch.positions.float()[:, None] * self._shape.frequencies.to(batch.device)
-        stretch = self._shape.stretch
-        return _Turn((angles.cos() * stretch)[:, None], (angles.sin() * stretch)[:, None])
+    def _turn(self, batch: DecoderBatch) -> Turn:
+        return Turn.at(batch.positions, self._shape.frequencies, self._shape.stretch)
 
-    def _key_value(self, layer: DecoderLayer, normed: Any, turn: _Turn) -> KeyValue:
+    def _key_value(self, layer: DecoderLayer, normed: Any, turn: Turn) -> KeyValue:
         both = layer.key_value(normed).unflatten(-1, (2, self._shape.key_value_heads, -1))
         key, value = both.unbind(1)
         return turn(key if layer.key_norm is None else layer.key_norm(key)), value
 
     def _rest(
         self, layer: DecoderLayer, x: Any, normed: Any, own: KeyValue, past: KeyValue | None, batch: DecoderBatch,
-        turn: _Turn,
+        turn: Turn,
     ) -> Any:  # fmt: skip
         """The layer's output at the positions of `x`, given the keys and values of all."""
         query = layer.query(normed).unflatten(-1, (self._shape.heads, -1))

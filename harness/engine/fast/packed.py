@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from .attention import Group, attention_for, groups_of
 from .weights import Layer, Weights
 
-__all__ = ["PackedEncoder"]
+__all__ = ["Batch", "PackedEncoder"]
 
 TokenIds = Sequence[int] | NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class _Batch:
+class Batch:
     """Rows end to end, longest first."""
 
     order: NDArray[np.int64]
@@ -54,13 +54,9 @@ class PackedEncoder:
 
     def logits(self, ids: Sequence[TokenIds], types: Sequence[TokenIds] | None = None) -> NDArray[np.float32]:
         """Raw logits, shape (rows, labels). `types` are token types; None takes 0 everywhere."""
-        head = self._weights.head
-        if head is None:
-            raise TypeError("an encoder without a classification head has no logits")
-        dense, out = head
         with torch.inference_mode():
             batch = self._batch(ids, types)
-            return batch.restored(out(torch.tanh(dense(self._hidden(batch, batch.first)))))
+            return batch.restored(self._logits(batch))
 
     def pooled(
         self, ids: Sequence[TokenIds], pooling: str, types: Sequence[TokenIds] | None = None
@@ -70,11 +66,22 @@ class PackedEncoder:
             batch = self._batch(ids, types)
             if pooling in ("cls", "lasttoken"):
                 return batch.restored(self._hidden(batch, batch.first if pooling == "cls" else batch.last))
-            hidden = self._hidden(batch).float()
-            parts = [hidden[group.tokens].view(group.count, group.length, -1) for group in batch.groups]
-            return batch.restored(torch.cat([part.amax(1) if pooling == "max" else part.mean(1) for part in parts]))
+            return batch.restored(self._pooled(batch, pooling))
 
-    def _batch(self, ids: Sequence[TokenIds], types: Sequence[TokenIds] | None) -> _Batch:
+    def _logits(self, batch: Batch) -> Any:
+        head = self._weights.head
+        if head is None:
+            raise TypeError("an encoder without a classification head has no logits")
+        dense, out = head
+        return out(torch.tanh(dense(self._hidden(batch, batch.first))))
+
+    def _pooled(self, batch: Batch, pooling: str) -> Any:
+        """The mean or max of each row's last hidden states, float32."""
+        hidden = self._hidden(batch).float()
+        parts = [hidden[group.tokens].view(group.count, group.length, -1) for group in batch.groups]
+        return torch.cat([part.amax(1) if pooling == "max" else part.mean(1) for part in parts])
+
+    def _batch(self, ids: Sequence[TokenIds], types: Sequence[TokenIds] | None) -> Batch:
         lengths = np.array([len(row) for row in ids], np.int64)
         order = np.argsort(-lengths, kind="stable")
         ordered = lengths[order]
@@ -85,7 +92,7 @@ class PackedEncoder:
         def there(values: NDArray[np.int64]) -> Any:
             return torch.from_numpy(values).to(self._weights.words.device)
 
-        return _Batch(
+        return Batch(
             order=order,
             first=there(first),
             last=there(first + ordered - 1),
@@ -95,7 +102,7 @@ class PackedEncoder:
             groups=groups_of(ordered.tolist()),
         )
 
-    def _hidden(self, batch: _Batch, scored: Any = None) -> Any:
+    def _hidden(self, batch: Batch, scored: Any = None) -> Any:
         """The last layer's hidden states: of the flat places in `scored`, or of all tokens."""
         weights = self._weights
         x = weights.words[batch.ids] + weights.types[batch.types]

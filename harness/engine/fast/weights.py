@@ -13,7 +13,7 @@ import torch
 
 from .linear import Linear, linear
 
-__all__ = ["Layer", "Norm", "Weights", "read_weights"]
+__all__ = ["Layer", "Norm", "Weights", "is_plain", "read_weights"]
 
 _BODIES = {"BertModel", "CamembertModel", "RobertaModel", "XLMRobertaModel"}
 _CLASSIFIERS = {
@@ -31,6 +31,11 @@ class Norm:
     weight: Any
     bias: Any
     eps: float
+
+    @classmethod
+    def of(cls, module: Any) -> Norm:
+        """The norm that a torch LayerNorm is, with or without a bias."""
+        return cls(module.weight.detach(), None if module.bias is None else module.bias.detach(), module.eps)
 
     def __call__(self, x: Any) -> Any:
         return torch.nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
@@ -70,7 +75,7 @@ def read_weights(model: Any) -> Weights | None:
     """The weights of a transformers model, or None for one whose forward pass is not known here."""
     name = type(model).__name__
     known = name in _BODIES or name in _CLASSIFIERS
-    if not known or not type(model).__module__.startswith("transformers.models.") or not _is_plain(model):
+    if not known or not type(model).__module__.startswith("transformers.models.") or not is_plain(model):
         return None
     body = model.base_model
     embeddings = body.embeddings
@@ -78,7 +83,7 @@ def read_weights(model: Any) -> Weights | None:
         words=embeddings.word_embeddings.weight.detach(),
         positions=embeddings.position_embeddings.weight.detach(),
         types=embeddings.token_type_embeddings.weight.detach(),
-        norm=_norm(embeddings.LayerNorm),
+        norm=Norm.of(embeddings.LayerNorm),
         padding=getattr(embeddings, "padding_idx", None),
         heads=model.config.num_attention_heads,
         layers=tuple(map(_layer, body.encoder.layer)),
@@ -86,10 +91,10 @@ def read_weights(model: Any) -> Weights | None:
     )
 
 
-def _is_plain(model: Any) -> bool:
+def is_plain(model: Any) -> bool:
     """Whether nothing is set or wrapped that would change the forward pass of the class."""
     config = model.config
-    changed = config.is_decoder or config.add_cross_attention
+    changed = getattr(config, "is_decoder", False) or getattr(config, "add_cross_attention", False)
     relative = getattr(config, "position_embedding_type", None) not in (None, "absolute")
     wrapped = any(isinstance(part, torch.nn.Linear) and type(part) is not torch.nn.Linear for part in model.modules())
     mixed = len({weight.dtype for weight in model.parameters()}) > 1
@@ -105,11 +110,11 @@ def _layer(module: Any) -> Layer:
         query=_joined([attention.query]),
         key_value=_joined([attention.key, attention.value]),
         context=_joined([module.attention.output.dense]),
-        context_norm=_norm(module.attention.output.LayerNorm),
+        context_norm=Norm.of(module.attention.output.LayerNorm),
         inner=_joined([module.intermediate.dense]),
         activation=None if isinstance(activation, GELUActivation) else activation,
         outer=_joined([module.output.dense]),
-        outer_norm=_norm(module.output.LayerNorm),
+        outer_norm=Norm.of(module.output.LayerNorm),
     )
 
 
@@ -125,7 +130,3 @@ def _joined(modules: Sequence[Any]) -> Linear:
         return linear(modules[0].weight.detach(), modules[0].bias.detach())
     weight = torch.cat([module.weight.detach() for module in modules])
     return linear(weight, torch.cat([module.bias.detach() for module in modules]))
-
-
-def _norm(module: Any) -> Norm:
-    return Norm(module.weight.detach(), module.bias.detach(), module.eps)

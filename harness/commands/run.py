@@ -71,7 +71,7 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a TREC run, plain or .gz"},
     "--retriever-set": {**_SEVERAL, "type": setting, "metavar": "KEY=VALUE", "help": "a setting of a first stage: recipe=e5-mistral of a dense one, analyzer=jieba of bm25"},
     "--fuse": {"action": "store_true", "help": "join the first stages into one by reciprocal rank"},
-    "--top-k": {"type": above_zero, "metavar": "K", "help": "candidates a query (100; given lists are taken whole)"},
+    "--top-k": {"type": above_zero, "metavar": "K", "help": "candidates a query (100) that a first stage retrieves; given lists are always whole"},
     "--limit": {"type": above_zero, "metavar": "N", "help": "only the first N queries of each task"},
     "--languages": {"type": words, "default": (), "metavar": "CODES", "help": "only these of multilingual tasks, as zh,sw"},
     "--language": {"metavar": "CODE", "help": "the language of a folder or a hub data set without a card, as zho"},
@@ -261,6 +261,7 @@ def build_request(given: argparse.Namespace, say: Say) -> Request:
             say(f"{task.name}: {task.note}")
     if given.languages:
         tasks = select_languages(tasks, given.languages)
+    _lists_are_whole(given, tasks, say)
     rerankers = [
         reranker
         for name in dict.fromkeys(given.reranker)
@@ -285,6 +286,24 @@ def build_request(given: argparse.Namespace, say: Say) -> Request:
         instructions=given.instructions,
         save_runs=given.save_runs,
     )
+
+
+def _lists_are_whole(given: argparse.Namespace, tasks: Sequence[Task], say: Say) -> None:
+    """`--top-k` is for what a first stage ranks: a list without scores has no best K.
+
+    Raises HarnessError where nothing is retrieved, so that it would change nothing; says it where something is.
+    """
+    lists = [task.name for task in tasks if task.given_lists]
+    if given.top_k is None or not lists or given.retriever or given.candidates:
+        return
+    names = ", ".join(lists[:3]) + (f" and {len(lists) - 3} more" if len(lists) > 3 else "")
+    if len(lists) == len(tasks):
+        raise HarnessError(
+            f"--top-k {given.top_k}: the candidate lists that {names} brings have no scores, so there is no best "
+            f"{given.top_k} of them. Leave it out and they are taken whole, or name the first stage that ranks: "
+            "--retriever bm25, --candidates run.trec"
+        )
+    say(f"--top-k {given.top_k} cuts what is retrieved; the candidate lists of {names} have no scores and stay whole")
 
 
 def _with_workers(given: argparse.Namespace, options: Options, say: Say) -> Options:

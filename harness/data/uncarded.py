@@ -2,12 +2,13 @@
 
 What a card would say is read from the data: its parts (languages, domains) from the layout, whether
 it brings candidate lists, whether its instructions change, its language from the README's front matter.
+What is stated wins, and what is guessed is said in the task's note.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import HarnessError, did_you_mean
@@ -27,7 +28,25 @@ _FOR_LISTS = tuple(Measure.parse(text) for text in ("nDCG@10", "MAP@1000", "RR@1
 _FOR_CHANGES = tuple(Measure.parse(text) for text in ("p-MRR", "MAP@1000", "nDCG@5", "nDCG@10"))
 _USUAL_SPLITS = ("test", "dev", "validation", "standard")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?:@[\w./-]+)?\Z")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?\Z")
+_WITH_SCRIPT = re.compile(r"[a-z]{2,3}[-_][A-Z][a-z]{3}\Z")
+_KNOWN_LAYOUTS = {
+    name: frozenset(languages.split())
+    for name, languages in {
+        "MIRACL": "ar bn de en es fa fi fr hi id ja ko ru sw te th yo zh",
+        "XQuAD": "ar de el en es hi ro ru th tr vi zh",
+        "Mr. TyDi": "ar bn en fi id ja ko ru sw te th",
+        "MLDR": "ar de en es fr hi it ja ko pt ru th zh",
+        "mFollowIR": "fas rus zho",
+        "CIRAL": "ha so sw yo",
+    }.items()
+}
+"""Data sets with a part for each language, whose parts are named by these codes.
+
+A short name alone is no language: `fin` may be finance, `it` and `hr` two departments. Two or more
+that are all of one of these layouts are taken for languages.
+"""
+_UNKNOWN: tuple[str, ...] = ()
+_ENGLISH = ("eng-Latn",)
 
 
 def looks_like_a_data_set(word: str) -> bool:
@@ -42,8 +61,7 @@ def folder_task(folder: Path, cache: Path, split: str | None = None, language: s
     front matter says another. Raises HarnessError for a folder without data, or without `split`.
     """
     listing = folder_listing(folder)
-    languages = (language,) if language else (listing.languages if len(listing.languages) == 1 else ("eng-Latn",))
-    return _task(listing, folder.name, str(folder), folder_revision(folder, cache), split, languages, FOLDER)
+    return _task(listing, folder.name, str(folder), folder_revision(folder, cache), split, language, FOLDER)
 
 
 def hub_task(word: str, cache: Path, split: str | None = None, language: str | None = None) -> Task:
@@ -60,15 +78,16 @@ def hub_task(word: str, cache: Path, split: str | None = None, language: str | N
         # A folder's name may have been meant, written with a mistake.
         raise HarnessError(f"there is no folder {word}, so it is taken for a data set of the hub: {error}") from error
     listing = hub_listing(name, resolved.commit, cache)
-    known = (language,) if language else (listing.languages if len(listing.languages) == 1 else ())
-    return _task(listing, name, name, resolved.commit, split, known, HUB, resolved.note or "")
+    return _task(listing, name, name, resolved.commit, split, language, HUB, resolved.note or "")
 
 
 def _task(
     listing: Listing, name: str, path: str, revision: str, split: str | None,
-    languages: tuple[str, ...], origin: str, note: str = "",
+    language: str | None, origin: str, note: str = "",
 ) -> Task:  # fmt: skip
-    subsets = _subsets(listing, split, languages)
+    prefixes = _prefixes(listing, split)
+    languages, said = _languages(prefixes, listing.languages, language, _ENGLISH if origin == FOLDER else _UNKNOWN)
+    subsets = _subsets(listing, prefixes, split, languages)
     layout = listing.layout(subsets[0].config, subsets[0].split)
     measures = _FOR_CHANGES if layout.qrel_diff else _FOR_LISTS if layout.top_ranked else DEFAULT_MEASURES
     return Task(
@@ -80,19 +99,26 @@ def _task(
         given_lists=bool(layout.top_ranked),
         folder=origin == FOLDER,
         origin=origin,
-        note=note,
+        note="; ".join(part for part in (note, said) if part),
     )
 
 
-def _subsets(listing: Listing, split: str | None, languages: tuple[str, ...]) -> tuple[Subset, ...]:
-    """A subset for each part of the data set that has the split; one where the plain names are there."""
+def _prefixes(listing: Listing, split: str | None) -> list[str]:
+    """The parts of the data set; the plain names alone where they are there."""
     prefixes = [""] if "" in listing.prefixes() else listing.prefixes()
     if not prefixes:
         listing.layout("", split or "test")  # raises: it says what is missing
+    return prefixes
+
+
+def _subsets(
+    listing: Listing, prefixes: Sequence[str], split: str | None, languages: Mapping[str, tuple[str, ...]]
+) -> tuple[Subset, ...]:
+    """A subset for each part of the data set that has the split."""
     splits = {prefix: listing.splits(prefix) for prefix in prefixes}
     chosen = _split_of(sorted({name for names in splits.values() for name in names}), split, listing)
     return tuple(
-        Subset(prefix or "default", chosen, _languages_of(prefix, languages, listing.languages), prefix)
+        Subset(prefix or "default", chosen, languages[prefix], prefix)
         for prefix in prefixes
         if chosen in splits[prefix]
     )
@@ -110,6 +136,34 @@ def _split_of(splits: Sequence[str], asked: str | None, listing: Listing) -> str
     raise HarnessError(f"{listing.source} has the splits {there}: choose one with --split")
 
 
-def _languages_of(prefix: str, known: tuple[str, ...], named: Sequence[str]) -> tuple[str, ...]:
-    """A part that is named after its language has that one; the README may list those of all parts."""
-    return (prefix,) if prefix in named or _LANGUAGE.match(prefix) else known
+def _languages(
+    prefixes: Sequence[str], named: Sequence[str], asked: str | None, otherwise: tuple[str, ...]
+) -> tuple[dict[str, tuple[str, ...]], str]:
+    """Each part's languages, and what is to be said of them.
+
+    `asked` is that of `--language`, `named` those of the README, `otherwise` what is taken where neither
+    says any and no layout is known.
+    """
+    if asked is not None:
+        return dict.fromkeys(prefixes, (asked,)), ""
+    stated = {prefix: (prefix,) for prefix in prefixes if prefix in named or _WITH_SCRIPT.match(prefix)}
+    rest = [prefix for prefix in prefixes if prefix not in stated]
+    if len(named) == 1 or not rest:
+        return {**dict.fromkeys(rest, tuple(named)), **stated}, ""
+    layout = next((name for name, codes in _KNOWN_LAYOUTS.items() if len(rest) > 1 and codes.issuperset(rest)), None)
+    if layout is not None:
+        said = (
+            f"no language is stated, so each part's is taken from its name, as in {layout} ({', '.join(rest)}); "
+            "language in its README, or --language, says another"
+        )
+        return {**{prefix: (prefix,) for prefix in rest}, **stated}, said
+    if named:
+        whose = ", ".join(rest) if rest != [""] else "the data"
+        said = (
+            f"its README names several languages ({', '.join(named)}), and which is that of {whose} cannot be told: "
+            "--language CODE says it"
+        )
+        return {**dict.fromkeys(rest, _UNKNOWN), **stated}, said
+    guess = "it is taken for English" if otherwise else "words are taken as they stand, in lower case"
+    said = f"no language is stated, so {guess}; language in its README, or --language CODE, says another"
+    return {**dict.fromkeys(rest, otherwise), **stated}, said

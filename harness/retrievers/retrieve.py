@@ -147,9 +147,21 @@ def run_file_stage(path: Path, cache: Path) -> FirstStage:
     name = path.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".run").removesuffix(".txt")
 
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
-        return _of_this_task(read_run(path), collection, path, task)
+        run = _of_this_task(read_run(path), collection, path, task)
+        _refuse_lists_without_order(run, path, k)
+        return run
 
     return FirstStage(name, (("file", digest),), search)
+
+
+def _refuse_lists_without_order(run: Run, path: Path, k: int) -> None:
+    """A list of one score throughout has no best `k`: cutting it would leave the greatest document ids."""
+    for query_id, scores in run.items():
+        if len(scores) > k and len(set(scores.values())) == 1:
+            raise HarnessError(
+                f'{path}: the {len(scores)} documents of query "{query_id}" have one and the same score, so there is no '
+                f"best {k} of them (the rank column is not read): write the scores, or a --top-k that takes them all"
+            )
 
 
 def given_stage() -> FirstStage:
@@ -206,8 +218,10 @@ def candidates_of(
     """The candidates of every judged query: found in the cache, or searched and kept there.
 
     `top_k` None takes given lists whole. Raises HarnessError where the first stage finds nothing
-    for any query.
+    for any query, and for a cut of lists that have no order.
     """
+    if not stage.scored and top_k is not None:
+        raise HarnessError(f"the lists of {task.name} have no scores, so there are no {top_k} best of them")
     folder = cache / "candidates" / _key(stage, collection.fingerprint, task, subset, top_k)
     kept = _read_kept(folder, stage)
     if kept is not None:

@@ -314,6 +314,7 @@ class RemoteList(RemoteScorer):
         if len(documents) > self.provider.at_most:
             raise HarnessError(
                 f"{_PREFIX}…/{self.model} takes {self.provider.at_most} documents a request and a listwise model must "
-                f"see them all; {len(documents)} were given: --top-k {self.provider.at_most}"
+                f"see them all; {len(documents)} were given: --retriever bm25 --top-k "
+                f"{self.provider.at_most}"
             )
         return self.ask(join_query(query), self.texts(documents), Event())

@@ -6,12 +6,17 @@ and are mapped, so five million of them need no memory of their own. Both files 
 first, their keys last, and a record counts when it is whole in both. A kill can leave nothing worse than
 a tail that the next writer cuts off. A vector whose check value does not fit (a disk that lied,
 a machine that lost its power) is not used.
+
+Vectors are checked when they are written, when either file is no longer as the last writer left it, and when
+`cache verify` asks: reading every vector of five million before each search would cost more than the
+search. A third file, `.checked`, says in which state of the two all were found good, and which were not.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -28,6 +33,7 @@ __all__ = ["EmbeddingStore", "Vectors"]
 _MAGIC = b"RHEMBED2"
 _HEADER = len(_MAGIC) + 8
 _RECORD = np.dtype([("key", "S16"), ("check", "<u4")])
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _BLOCK = 16_384
 """Vectors that are checked at a time."""
 
@@ -59,9 +65,11 @@ class EmbeddingStore:
     def __init__(self, path: Path) -> None:
         self._keys = path.with_name(f"{path.name}.keys")
         self._vectors = path.with_name(f"{path.name}.vectors")
+        self._checked = path.with_name(f"{path.name}.checked")
 
     def find(self, keys: NDArray[np.bytes_]) -> NDArray[np.int64]:
         """The row of each 16-byte key (an array of type S16); −1 where it is missing or its vector is damaged."""
+        state = self._state()  # first: what is appended after it is not covered by it
         records, table = self._mapped()
         if not len(records) or not len(keys):
             return np.full(len(keys), -1)
@@ -74,12 +82,7 @@ class EmbeddingStore:
         place[asked_order] = np.searchsorted(stored[order], keys[asked_order], side="right") - 1
         rows = order[np.maximum(place, 0)]
         rows[stored[rows] != keys] = -1
-        asked = np.unique(rows[rows >= 0])
-        damaged = [
-            part[_checks(stored[part], table[part]) != records["check"][part]]
-            for part in np.split(asked, range(_BLOCK, len(asked), _BLOCK))
-        ]
-        rows[np.isin(rows, np.concatenate(damaged))] = -1
+        rows[np.isin(rows, self._damaged(state, records, table))] = -1
         return rows
 
     def vectors(self, rows: NDArray[np.int64]) -> Vectors:
@@ -88,13 +91,48 @@ class EmbeddingStore:
 
     def damaged(self) -> int:
         """How many of all the vectors do not fit their check value; reads them all."""
-        records, table = self._mapped()
-        parts = range(0, len(records), _BLOCK)
-        bad = [
-            _checks(records["key"][i : i + _BLOCK], table[i : i + _BLOCK]) != records["check"][i : i + _BLOCK]
-            for i in parts
-        ]
-        return sum(int(part.sum()) for part in bad)
+        state = self._state()
+        bad = _unfitting(*self._mapped())
+        self._remember(state, bad.tolist())
+        return len(bad)
+
+    def _damaged(
+        self, state: list[object] | None, records: NDArray[np.void], table: NDArray[np.float32]
+    ) -> NDArray[np.int64]:
+        """Rows that do not fit: as remembered where both files are as they were then, else looked for in all."""
+        remembered = self._remembered()
+        if remembered is not None and remembered[0] == state:
+            return np.array(remembered[1], np.int64)
+        bad = _unfitting(records, table)
+        self._remember(state, bad.tolist())
+        return bad
+
+    def _state(self) -> list[object] | None:
+        """What changes when either file is written to: size, times and inode of both, and the machine's last start.
+
+        After a power cut a file may have its new size and not its content, so a new start is another
+        state. None where the system does not tell its starts apart: then nothing is remembered.
+        """
+        try:
+            stats = [path.stat() for path in (self._keys, self._vectors)]
+            start = _BOOT_ID.read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+        return [start, *([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for stat in stats)]
+
+    def _remembered(self) -> tuple[list[object], list[int]] | None:
+        """The state in which all vectors were last checked, and the rows that did not fit then."""
+        try:
+            found = json.loads(self._checked.read_bytes())
+            return found["state"], found["damaged"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _remember(self, state: list[object] | None, damaged: Sequence[int]) -> None:
+        # A note that is lost or torn costs another check and nothing else, so it is not worth a sync.
+        if state is not None:
+            with contextlib.suppress(OSError):
+                self._checked.write_text(json.dumps({"state": state, "damaged": damaged}), encoding="ascii")
 
     def add(self, keys: Sequence[bytes] | NDArray[np.bytes_], vectors: NDArray[np.float32]) -> None:
         """Append one vector for each 16-byte key. A killed process loses nothing that was added.
@@ -108,7 +146,13 @@ class EmbeddingStore:
         try:
             self._keys.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self._keys) as descriptor:
+                remembered, before = self._remembered(), self._state()
+                new = not os.fstat(descriptor).st_size
                 self._append(descriptor, records, vectors)
+                if new:
+                    self._remember(self._state(), [])
+                elif remembered is not None and remembered[0] == before:
+                    self._remember(self._state(), remembered[1])
         except OSError as error:
             raise HarnessError(
                 f"cannot write vectors to {self._vectors}: {error.strerror}; what was written before is kept"
@@ -150,6 +194,15 @@ class EmbeddingStore:
             return nothing
         table: NDArray[np.float32] = np.memmap(self._vectors, "<f4", "r", shape=(count, dimension))
         return np.frombuffer(data, _RECORD, count, _HEADER), table
+
+
+def _unfitting(records: NDArray[np.void], table: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The rows whose vector does not fit its check value; reads all vectors, some at a time."""
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(records), _BLOCK):
+        part = records[start : start + _BLOCK]
+        found.append(np.flatnonzero(_checks(part["key"], table[start : start + _BLOCK]) != part["check"]) + start)
+    return np.concatenate(found)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT
 
 from harness.errors import HarnessError
+from harness.models import embedding_store
 from harness.models.embedding_store import EmbeddingStore
 
 DIMENSION = 24
@@ -99,6 +100,44 @@ def test_a_damaged_record_is_not_used_and_can_be_added_again(tmp_path: Path, suf
     assert_holds(store, [*range(4), *range(5, 20)])
     store.add(keys_of([4]), vectors_of([4]))
     assert_holds(store, range(20))
+
+
+def counted(store: EmbeddingStore, numbers, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many vectors a lookup reads to check them."""
+    read = []
+    checks = embedding_store._checks
+    monkeypatch.setattr(embedding_store, "_checks", lambda keys, rows: read.append(len(keys)) or checks(keys, rows))
+    assert_holds(store, numbers)
+    monkeypatch.setattr(embedding_store, "_checks", checks)
+    return sum(read)
+
+
+def test_vectors_are_checked_again_only_when_somebody_else_wrote_to_them(tmp_path: Path, monkeypatch):
+    store = filled(tmp_path / "model", range(30))
+    assert counted(store, range(30), monkeypatch) == 0
+    store.add(keys_of([30]), vectors_of([30]))
+    assert counted(store, range(31), monkeypatch) == 0
+    os.utime(tmp_path / "model.vectors")
+    assert counted(EmbeddingStore(tmp_path / "model"), range(31), monkeypatch) == 31
+    assert counted(EmbeddingStore(tmp_path / "model"), range(31), monkeypatch) == 0
+
+
+def test_a_note_of_another_start_of_the_machine_is_not_believed(tmp_path: Path, monkeypatch):
+    # After a power cut a file may have its size and its times, and not what was written.
+    store, start = filled(tmp_path / "model", range(30)), tmp_path / "boot_id"
+    start.write_text("another")
+    monkeypatch.setattr(embedding_store, "_BOOT_ID", start)
+    assert counted(store, range(30), monkeypatch) == 30
+    assert counted(store, range(30), monkeypatch) == 0
+    start.unlink()
+    assert [counted(store, range(30), monkeypatch) for _ in range(2)] == [30, 30]
+
+
+def test_a_torn_note_costs_a_check_and_nothing_else(tmp_path: Path, monkeypatch):
+    store, note = filled(tmp_path / "model", range(30)), tmp_path / "model.checked"
+    for content in (note.read_text()[:20], "", "[]", '{"state": 1}'):
+        note.write_text(content)
+        assert counted(store, range(30), monkeypatch) == 30
 
 
 def test_a_vector_in_anothers_place_is_damaged(tmp_path: Path):

@@ -17,6 +17,8 @@ from conftest import DATA, ROOT, make_counter, write_collection
 from harness.data.formats import read_run
 from harness.results.result import load_result
 
+MODEL = str(DATA / "models" / "cross-encoder")
+
 
 def start(folder: Path, reranker: str, home: Path, *, runs: bool = True) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "RERANK_HARNESS_CACHE": str(home / "cache")}
@@ -51,6 +53,15 @@ def answer_of(home: Path) -> tuple[object, object, list[object]]:
     return result.measures, result.values, runs
 
 
+@pytest.fixture(scope="module")
+def whole_of_a_real_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The data, and the home of a run over it with the small cross-encoder that nobody killed."""
+    folder = tmp_path_factory.mktemp("whole")
+    data = write_collection(folder / "birds")
+    finish(start(data, MODEL, folder / "home"))
+    return data, folder / "home"
+
+
 @pytest.mark.parametrize("moments", [(1, 100, 200), (150, 160, 320)])
 def test_a_killed_run_ends_in_the_same_result_and_scores_nothing_twice_but_a_batch(moments, tmp_path, monkeypatch):
     collection_folder = write_collection(tmp_path / "birds", documents=120, queries=12)
@@ -74,17 +85,16 @@ def test_a_killed_run_ends_in_the_same_result_and_scores_nothing_twice_but_a_bat
 
 
 @pytest.mark.parametrize("share", [0.15, 0.5, 0.9])
-def test_a_real_model_killed_in_the_middle_resumes_to_the_bit(share, collection_folder, tmp_path):
-    model = str(DATA / "models" / "cross-encoder")
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    finish(start(collection_folder, model, whole))
+def test_a_real_model_killed_in_the_middle_resumes_to_the_bit(share, whole_of_a_real_model, tmp_path):
+    data, whole = whole_of_a_real_model
+    cut = tmp_path / "cut"
 
     def written(home: Path) -> int:
         return sum(path.stat().st_size for path in (home / "cache").glob("scores.sqlite*") if path.exists())
 
     limit = share * written(whole)
-    kill_when(start(collection_folder, model, cut), lambda: written(cut) >= limit)
-    finish(start(collection_folder, model, cut))
+    kill_when(start(data, MODEL, cut), lambda: written(cut) >= limit)
+    finish(start(data, MODEL, cut))
     assert answer_of(cut) == answer_of(whole)
 
 

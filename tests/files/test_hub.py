@@ -75,6 +75,7 @@ class SmallHub:
 def serving(hub: SmallHub) -> Iterator[SmallHub]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or the body, a second write, waits 40 ms for an acknowledgement
 
         def log_message(self, *_: object) -> None:
             pass
@@ -128,7 +129,8 @@ class Client:
         """What the code printed, or the one line of the HarnessError it ended in; it must be quiet otherwise."""
         script = (
             "import sys\nfrom pathlib import Path\nfrom harness.data.collection import *\nfrom harness.errors import HarnessError\n"
-            "from harness.files.hub import *\nfrom harness.types import *\ncache = Path(sys.argv[1])\ntry:\n"
+            "from harness.files import hub\nfrom harness.files.hub import *\nfrom harness.types import *\n"
+            "cache = Path(sys.argv[1])\nhub._FIRST_WAIT_S = 0.01\ntry:\n"
             + textwrap.indent(code, "    ")
             + "\nexcept HarnessError as error:\n    print(f'HarnessError: {error}')\n"
         )

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Processes of the tests, each with one thread.
 JOBS ?= 2
 
-.PHONY: help demo test test-slow check gate fix bench docs clean
+.PHONY: help demo test test-slow check gate fix bench docs pictures clean
 
 help:
 	@echo "make demo        BM25 and a real small model over the demo suite; needs no hub"
@@ -13,6 +13,7 @@ help:
 	@echo "make check       lint, format, types"
 	@echo "make gate        the demo suite again, held against the committed results"
 	@echo "make docs        the documentation as a site, in build/site"
+	@echo "make pictures    the README's pictures and output, from the committed results; needs Chromium and its driver"
 	@echo "make bench       pairs a second beside the peers, on this machine"
 	@echo "make fix         lint and format, mending what can be mended"
 
@@ -25,7 +26,7 @@ demo: $(VENV)/.ready
 	$(BIN)/rerank-harness demo --results build/demo
 
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --durations=20
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -m slow
@@ -51,6 +52,10 @@ bench: $(VENV)/.ready
 docs: $(VENV)/.ready
 	$(BIN)/python .ci/reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
+
+# On Debian: apt-get install chromium chromium-driver
+pictures: $(VENV)/.ready
+	$(BIN)/python .ci/pictures
 
 fix: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

@@ -31,7 +31,7 @@ def test_known_models_have_a_family_and_settings_that_it_takes():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_flag_on_the_pages_exists(page):
     known = set(re.findall(r"`(--[a-z][a-z-]+)", (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")))
-    others = {"--index-url", "--depth", "--write"}  # of pip, git and the scripts beside the pages
+    others = {"--help", "--index-url", "--depth", "--write"}  # of argparse, pip, git and the scripts beside the pages
     named = set(re.findall(r"(?<![-|\w])(--[a-z][a-z-]+)", page.read_text(encoding="utf-8")))
     assert named - known - others == set()
 
@@ -41,13 +41,43 @@ def test_the_pages_of_reference_are_those_of_the_code():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+READ = [*(ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "tasks/README.md")), *PAGES]
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_that_a_page_names_is_there(page):
+    named = re.findall(
+        r"`((?:harness|tests|benchmarks|leaderboards|tasks|docs|\.ci)/[\w./-]+)", page.read_text(encoding="utf-8")
+    )
+    assert [name for name in named if not (ROOT / name).exists() and "NAME" not in name] == []
+
+
+def test_contributing_says_where_each_kind_of_thing_goes_and_which_test_shows_it():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    parts = dict(re.findall(r"^### (.+)\n\n(.+)$", text, re.MULTILINE))
+    assert list(parts) == [
+        "A family", "A template of a known family", "A task card", "A first stage", "An analyzer", "A measure", "A verb",
+        "A warning", "A board column",
+    ]  # fmt: skip
+    for kind, said in parts.items():
+        assert "`tests/" in said, f"{kind}: which test shows it?"
+        assert re.search("`(harness|tasks)/", said), f"{kind}: where does it go?"
+
+
+def test_architecture_shows_every_floor_and_the_four_hops():
+    from test_house import FLOORS
+
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (diagram,) = re.findall(r"```mermaid\n(.*?)```", page, re.DOTALL)
+    hops = re.findall(r'(\w+) ==>\|"(\d)"\| (\w+)', diagram)
+    assert [hop for _, hop, _ in hops] == ["1", "2", "3", "4"]
+    assert [start for start, _, _ in hops[1:]] == [end for _, _, end in hops[:-1]]
+    floors = re.findall(r"^\| (`.+`) \|", page.partition("## What may import what")[2], re.MULTILINE)
+    assert [name for row in floors for name in re.findall(r"`(\w+)`", row)] == FLOORS
+
+
 def test_links_between_pages_lead_somewhere():
-    for page in [
-        ROOT / "README.md",
-        ROOT / "README.zh.md",
-        ROOT / "tasks" / "README.md",
-        *(ROOT / "docs").glob("*.md"),
-    ]:
+    for page in READ:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 

@@ -141,6 +141,8 @@ class Workbench:
         found = diagnose(job.stage, candidates, qrels, collection, job.subset)
         if reranked is not None and job.reranker is not None:
             found |= diagnose_reranked(reranked, self._bound(job), candidates, qrels, collection, job.subset)
+            if reranked.made_equal is None and (before := self._stored(job)) is not None:
+                found["made_equal"] = before.diagnostics.get("made_equal")  # stored scores are single already
         result = Result(
             identity=job.identity,
             collection=collection.fingerprint,

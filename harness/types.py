@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 __all__ = [
     "DEFAULT_BATCH_TOKENS",
+    "LARGEST_FLOAT32",
     "Aggregate",
     "Candidates",
     "DocumentText",
@@ -32,6 +33,9 @@ __all__ = [
 
 DEFAULT_BATCH_TOKENS = 4096
 """The token budget of a batch on CPU. Results of half precision that were made with another one say so in their names."""
+
+LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
+"""Scores are ranked in single precision; what lies beyond this has no place there."""
 
 Run = dict[str, dict[str, float]]
 """query_id → doc_id → score; higher is better. A ranking of any stage."""

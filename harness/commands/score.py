@@ -27,6 +27,6 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
 
     pairs = read_pairs(given.file)
     reranker = open_one_reranker(given, say)
-    for score in score_pairs(reranker, pairs, model_options(given).batch_tokens).tolist():
+    for score in score_pairs(reranker, pairs, model_options(given).batch_tokens, say).tolist():
         answer(json.dumps({"score": score}))
     return 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import HarnessError
 from ..files.cache import write_atomically
-from ..types import DocumentText, Qrels, QueryText, Run, ranked
+from ..types import LARGEST_FLOAT32, DocumentText, Qrels, QueryText, Run, ranked
 from .rows import (
     JSON_LINES,
     Place,
@@ -242,6 +242,11 @@ def read_run(path: Path) -> Run:
         score = float(columns[4]) if _NUMBER.fullmatch(columns[4]) else math.nan
         if not math.isfinite(score):
             raise HarnessError(f'{place}: "{decoded(columns[4], place)}" is no finite number, as a score must be')
+        if not -LARGEST_FLOAT32 <= score <= LARGEST_FLOAT32:
+            raise HarnessError(
+                f'{place}: "{decoded(columns[4], place)}" is beyond single precision (at most 3.4e38), in which scores '
+                "are ranked, as in trec_eval"
+            )
         query_id, doc_id = decoded(columns[0], place), decoded(columns[2], place)
         scores = run.setdefault(query_id, {})
         if doc_id in scores:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..data.collection import Collection
 from ..files.digest import Digest
+from ..rerankers.precision import made_equal
 from ..text import join_document
 from ..types import Candidates, Measure, Qrels, Run, Subset, cut
 from .measure import measure_run, missing_queries, oracle, tie_rate
@@ -40,6 +41,7 @@ def diagnose(
     found = {
         "missing_queries": missing_queries(run, qrels),
         "tie_rate": tie_rate(run) if candidates.scored else None,
+        "made_equal": _made_equal(run) if candidates.scored else None,
         "candidates": sum(map(len, run.values())),
         "candidate_documents": digest_of_documents(run),
         "constant_queries": constant_queries(run) if candidates.scored else None,
@@ -52,6 +54,10 @@ def diagnose(
 
         found["analyzer_known"] = analyzer(subset.languages[0] if subset.languages else "und").known
     return found
+
+
+def _made_equal(run: Run) -> int:
+    return made_equal(np.fromiter(scores.values(), np.float64, len(scores)) for scores in run.values())
 
 
 def digest_of_documents(run: Run) -> str:
@@ -69,6 +75,7 @@ def diagnose_reranked(
     run = reranked.run
     found: dict[str, Any] = {
         "tie_rate": tie_rate(run),
+        "made_equal": reranked.made_equal,
         "constant_queries": constant_queries(run),
         "pairs": reranked.pairs,
         **_truncation(reranked, reranker),

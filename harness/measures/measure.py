@@ -13,11 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..errors import HarnessError
-from ..types import Measure, Measurement, Qrels, Run, ranked
+from ..types import LARGEST_FLOAT32, Measure, Measurement, Qrels, Run, ranked
 
 __all__ = ["measure_run", "missing_queries", "oracle", "require_finite", "require_grade", "tie_rate"]
-
-_LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 _WHOLE = {"nDCG": "ndcg", "MAP": "map", "RR": "recip_rank"}
 _CUT = {"nDCG": "ndcg_cut", "MAP": "map_cut", "R": "recall", "P": "P", "Success": "success"}
@@ -99,7 +97,7 @@ def require_finite(run: Run) -> None:
     """Raises HarnessError, naming query and document, for a score that is no finite float32."""
     for query_id, scores in run.items():
         for doc_id, score in scores.items():
-            if not -_LARGEST_FLOAT32 <= score <= _LARGEST_FLOAT32:
+            if not -LARGEST_FLOAT32 <= score <= LARGEST_FLOAT32:
                 raise HarnessError(
                     f'score {score} of query "{query_id}" and document "{doc_id}": a score must be a finite '
                     "float32 number, or the pair has no place in the ranking; look at the reranker that gave it"

@@ -4,6 +4,7 @@
 - `base`               what every reranker is; all that the rest of the harness knows of families
 - `plugin`             rerankers of the user's own
 - `rerank`             candidates → a run: scores every pair that is not stored yet
+- `precision`          scores in double precision → the single precision that is stored and ranked
 - `score`              pairs outside a task
 - `origin`, `worker`   the same reranker on another machine
 - `families/`          one file for each way of scoring

@@ -66,8 +66,8 @@ class Prepared(Protocol):
     """Scores of the rows of the last `score` under other fingerprints, found in the same pass (a
     layerwise model's other layers); they are stored with them. Empty for most families."""
 
-    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The float32 margin of each pair in `rows`, in their order."""
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """The margin of each pair in `rows`, in their order: float32, or float64 where somebody else's code gives it."""
         ...
 
 
@@ -88,8 +88,8 @@ class PairModel(Protocol):
 class ListModel(Protocol):
     """A model that sees one query's documents together, in first-stage order."""
 
-    def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float32]:
-        """One float32 score a document, in their order; higher is better."""
+    def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.floating]:
+        """One score a document, in their order; higher is better. Float32, or float64 as in `Prepared.score`."""
         ...
 
 

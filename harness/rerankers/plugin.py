@@ -33,7 +33,7 @@ from ..models.noticing import noticing
 from ..models.settings import read_settings
 from ..models.source import PACKAGE
 from ..text import JOIN_RULE, join_document, join_query
-from ..types import DocumentText, QueryText
+from ..types import LARGEST_FLOAT32, DocumentText, QueryText
 from .base import Reranker, RerankerSpec
 
 __all__ = ["ENTRY_POINTS", "FAMILY", "entry_point_names", "is_plugin", "open_plugin", "wrap"]
@@ -41,6 +41,7 @@ __all__ = ["ENTRY_POINTS", "FAMILY", "entry_point_names", "is_plugin", "open_plu
 FAMILY = "plug-in"
 ENTRY_POINTS = "rerank_harness.rerankers"
 VERSION = 1
+_LIMIT = f"scores are ranked in single precision, whose largest number is {LARGEST_FLOAT32:.2g}"
 
 
 def entry_point_names() -> list[str]:
@@ -197,7 +198,7 @@ class PairPlugin:
         """What the plug-in gave."""
         return margins
 
-    def call(self, queries: Sequence[QueryText], documents: Sequence[str]) -> NDArray[np.float32]:
+    def call(self, queries: Sequence[QueryText], documents: Sequence[str]) -> NDArray[np.float64]:
         more: dict[str, Any] = {}
         if self._apart:
             more["instruction"] = [query.instruction for query in queries]
@@ -223,7 +224,7 @@ class _PluginPairs:
         self.lost = np.zeros(len(pairs), np.int64)
         self.also: Mapping[str, NDArray[np.float32]] = {}
 
-    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         chosen = self._pairs[rows]
         return self._plugin.call(
             [self._queries[query] for query in chosen[:, 0]], [self._documents[document] for document in chosen[:, 1]]
@@ -238,7 +239,7 @@ class ListPlugin:
         self.newly_initialised: list[str] = []
         self._apart = _takes_instruction(rank)
 
-    def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float32]:
+    def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float64]:
         """One score a document. Raises HarnessError where the plug-in raises or gives something else."""
         texts = [join_document(document) for document in documents]
         try:
@@ -252,8 +253,8 @@ class ListPlugin:
         return as_scores(found, len(texts), self._name)
 
 
-def as_scores(found: Any, count: int, name: str) -> NDArray[np.float32]:
-    """`count` float32 scores, in the documents' order, out of what a plug-in returned.
+def as_scores(found: Any, count: int, name: str) -> NDArray[np.float64]:
+    """`count` scores, in the documents' order, out of what a plug-in returned; in double precision, so that nothing is lost yet.
 
     Taken: a list, an array or tensor of shape (n,) or (n, 1), one number for one pair, the list of
     {"corpus_id", "score"} of sentence-transformers' `rank`, and the results of the rerankers
@@ -264,9 +265,11 @@ def as_scores(found: Any, count: int, name: str) -> NDArray[np.float32]:
     if isinstance(entries, Sequence) and len(entries) and _is_ranked_entry(entries[0]):
         return _from_ranked(entries, count, name)
     if hasattr(found, "detach"):
-        found = found.detach().float().cpu().numpy()
+        found = found.detach().double().cpu().numpy()
     try:
-        scores = np.asarray([] if found is None else found, np.float32)
+        scores = np.asarray([] if found is None else found, np.float64)
+    except OverflowError:
+        raise HarnessError(f"{name} returned a whole number that no float can hold: {_LIMIT}") from None
     except (TypeError, ValueError):
         raise HarnessError(f"{name} returned {type(found).__name__}, which is not a list of {count} scores") from None
     if scores.ndim == 0 and count == 1:
@@ -286,8 +289,8 @@ def _is_ranked_entry(entry: Any) -> bool:
     )
 
 
-def _from_ranked(entries: Sequence[Any], count: int, name: str) -> NDArray[np.float32]:
-    scores = np.full(count, np.nan, np.float32)
+def _from_ranked(entries: Sequence[Any], count: int, name: str) -> NDArray[np.float64]:
+    scores = np.full(count, np.nan)
     given = set()
     for entry in entries:
         if isinstance(entry, Mapping):
@@ -299,7 +302,10 @@ def _from_ranked(entries: Sequence[Any], count: int, name: str) -> NDArray[np.fl
                 f"{name} ranked document {place!r} of {count}: places are 0 to {count - 1}, each once, with a score"
             )
         given.add(place)
-        scores[place] = score
+        try:
+            scores[place] = score
+        except (TypeError, ValueError, OverflowError):
+            raise HarnessError(f"{name} gave document {place} the score {score!r:.60}, which is no number") from None
     if len(given) != count:
         raise HarnessError(f"{name} ranked {len(given)} of {count} documents; every document needs a score (no top_k)")
     return scores

@@ -22,8 +22,9 @@ from ..engine.progress import Pace, Progress
 from ..engine.store import ScoreStore, document_digest, query_digest
 from ..errors import HarnessError
 from ..files.digest import Digest, digest_of
-from ..types import Candidates, DocumentText, QueryText, Run, ranked
+from ..types import LARGEST_FLOAT32, Candidates, DocumentText, QueryText, Run, ranked
 from .base import Reranker, RerankerSpec
+from .precision import as_single, beyond_single, made_equal, places_below
 from .worker import Answer, Scorer, Texts, columns, list_scores
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Reranked:
     """Candidates without text that keep their first-stage order below every scored one."""
     margins: NDArray[np.float32]
     """The score of every pair, shape (pairs,)."""
+    made_equal: int | None
+    """Distinct scores that single precision makes equal to another of their query; None where none was computed."""
     query_tokens: list[int]
     """Tokens of each query's pairs."""
     pace: Pace
@@ -90,6 +93,8 @@ class _Scored:
     lengths: Rows
     lost: Rows
     pace: Pace
+    doubles: NDArray[np.float64]
+    """The scores as the model gave them, shape (pairs,); NaN where one was stored."""
 
 
 def rerank(
@@ -120,6 +125,7 @@ def rerank(
         lost_tokens=int(found.lost.sum()),
         skipped=sum(map(len, request.skipped.values())),
         margins=found.scores,
+        made_equal=made_equal(found.doubles[rows] for rows in request.spans()) if found.pace.done else None,
         query_tokens=[int(found.lengths[rows].sum()) for rows in request.spans()],
         pace=found.pace,
         seconds=time.monotonic() - started,
@@ -176,13 +182,15 @@ def _score_pairs(
     scores = store.known(key, queries, documents, request.pairs)
     missing = np.isnan(scores)
     stored = int((~missing).sum())
+    doubles = np.full(len(scores), np.nan)
     progress = Progress(reranker.spec.name, len(scores), stored, tokens=int(prepared.lengths[missing].sum()))
 
-    def compute(rows: Rows) -> NDArray[np.float32]:
+    def compute(rows: Rows) -> NDArray[np.floating]:
         return columns(prepared, rows, reranker)
 
     def commit(rows: Rows, values: NDArray[Any], others: Sequence[str]) -> None:
         _refuse_not_finite(values, rows, request, reranker)
+        doubles[rows], values = values[:, 0], as_single(values)
         for other, column in zip(others, values.T[1:], strict=True):
             there = store_key(other, reranker.spec, candidates, plan)
             store.add(there, queries, documents, request.pairs[rows], column)
@@ -198,7 +206,7 @@ def _score_pairs(
     if missing.any():
         # What the store kept is what is ranked: another process may have scored a pair first.
         scores = store.known(key, queries, documents, request.pairs)
-    return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace())
+    return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace(), doubles)
 
 
 def _on_workers(
@@ -258,10 +266,12 @@ def _query_by_query(
     documents = [document_digest(document) for document in request.documents]
     scores = store.known(key, keys, documents, request.pairs)
     missing = np.isnan(scores)
+    doubles = np.full(len(scores), np.nan)
     progress = Progress(reranker.spec.name, len(scores), stored := int((~missing).sum()))
 
     def commit(rows: Rows, values: NDArray[Any], others: Sequence[str]) -> None:
         _refuse_not_finite(values, rows, request, reranker)
+        doubles[rows], values = values[:, 0], as_single(values)
         store.add(key, keys, documents, request.pairs[rows], values[:, 0])
         scores[rows] = values[:, 0]
         progress.advance(len(rows))
@@ -274,7 +284,7 @@ def _query_by_query(
             commit(rows, list_scores(reranker, request.texts, rows), ())
     progress.finish()
     nothing = np.zeros(len(scores), np.int64)
-    return _Scored(scores, stored, key, nothing, nothing, progress.pace())
+    return _Scored(scores, stored, key, nothing, nothing, progress.pace(), doubles)
 
 
 def store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, plan: Sequence[Rows] | None) -> str:
@@ -286,17 +296,20 @@ def store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, plan
     return fingerprint
 
 
-def _refuse_not_finite(values: NDArray[np.float32], rows: Rows, request: RequestPairs, reranker: Reranker) -> None:
-    """Raise HarnessError, naming the pair, where `values` (rows, columns) holds NaN or an infinite number."""
-    finite = np.isfinite(values)
+def _refuse_not_finite(values: NDArray[np.floating], rows: Rows, request: RequestPairs, reranker: Reranker) -> None:
+    """Raise HarnessError, naming the pair, where `values` (rows, columns) holds what is no finite number of single precision."""
+    finite = np.isfinite(as_single(values))
     bad = np.flatnonzero(~finite.all(axis=1))
     if len(bad):
         query, document = request.pairs[rows[bad[0]]]
         value = values[bad[0]][~finite[bad[0]]][0]
         more = f" and {len(bad) - 1} more in the same batch" if len(bad) > 1 else ""
+        rule = "a score must be a finite number"
+        if beyond_single(value):
+            rule = f"that is beyond single precision, in which scores are ranked (at most {LARGEST_FLOAT32:.2g}): scale them"
         raise HarnessError(
             f"{reranker.spec.name} scored {value} for query {request.query_ids[query]}, "
-            f"document {request.doc_ids[document]}{more}: a score must be a finite number. What was scored before is kept."
+            f"document {request.doc_ids[document]}{more}: {rule}. What was scored before is kept."
         )
 
 
@@ -305,8 +318,7 @@ def _as_run(request: RequestPairs, scores: NDArray[np.float32]) -> Run:
     for (query, document), score in zip(request.pairs.tolist(), scores.tolist(), strict=True):
         run[request.query_ids[query]][request.doc_ids[document]] = score
     for query_id, doc_ids in request.skipped.items():
-        below = np.float32(min(run[query_id].values(), default=0.0))
-        for doc_id in doc_ids:
-            below = np.nextafter(below, np.float32(-np.inf))
-            run[query_id][doc_id] = float(below)
+        scored = run[query_id]
+        lifted, below = places_below(list(scored.values()), len(doc_ids))
+        run[query_id] = dict(zip([*scored, *doc_ids], [*lifted, *below], strict=True))
     return run

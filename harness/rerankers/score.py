@@ -5,7 +5,7 @@ The scores here are those that the authors publish: the stored margin with the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ..data.rows import read_jsonl
 from ..engine.plan import Rows, plan_of, run_plan
 from ..errors import HarnessError
-from ..types import DocumentText, QueryText
+from ..types import LARGEST_FLOAT32, DocumentText, QueryText
 from .base import Reranker
+from .precision import as_single, beyond_single, made_equal
 
 __all__ = ["Pair", "margins_of", "read_pairs", "score_pairs"]
 
@@ -44,26 +45,44 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def score_pairs(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4096) -> NDArray[np.float32]:
+def score_pairs(
+    reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4096, say: Callable[[str], None] | None = None
+) -> NDArray[np.float32]:
     """The published score of each pair, float32, shape (n,), in order.
 
-    A list reranker sees the pairs of one query together, in their order. Raises HarnessError for a
-    score that is not finite, naming the pair by its place from 1.
+    A list reranker sees the pairs of one query together, in their order. `say` is told of distinct
+    scores that single precision makes equal. Raises HarnessError for a score that is no finite
+    number of single precision, naming the pair by its place from 1.
     """
-    margins = margins_of(reranker, pairs, batch_tokens)
+    doubles = _margins(reranker, pairs, batch_tokens)
+    margins = as_single(doubles)
     bad = np.flatnonzero(~np.isfinite(margins))
     if len(bad):
-        raise HarnessError(
-            f"{reranker.spec.name} scored {margins[bad[0]]} for pair {bad[0] + 1}; a score must be a finite number"
+        value = float(doubles[bad[0]])
+        rule = (
+            f"is beyond single precision (at most {LARGEST_FLOAT32:.2g})"
+            if beyond_single(value)
+            else "is no finite number"
         )
+        raise HarnessError(
+            f"{reranker.spec.name} scored {value} for pair {bad[0] + 1}, which {rule}, as a score must be"
+        )
+    equal = made_equal(doubles[rows] for _, rows in _by_query(pairs))
+    if equal and say is not None:
+        say(f"{equal} scores differ from another of their query, and are equal to it in single precision")
     model = reranker.load()
     return np.asarray(model.activate(margins) if hasattr(model, "activate") else margins, np.float32)
 
 
 def margins_of(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4096) -> NDArray[np.float32]:
     """The float32 margin of each pair, as it is stored and ranked; shape (n,), in order."""
+    return as_single(_margins(reranker, pairs, batch_tokens))
+
+
+def _margins(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int) -> NDArray[np.float64]:
+    """The margins as the model gives them."""
     model = reranker.load()
-    margins = np.full(len(pairs), np.nan, np.float32)
+    margins = np.full(len(pairs), np.nan)
     if not hasattr(model, "prepare"):
         for query, rows in _by_query(pairs):
             margins[rows] = model.score_list(query, [pairs[row][1] for row in rows])

@@ -27,7 +27,7 @@ __all__ = ["Answer", "Scorer", "Texts", "columns", "list_scores"]
 class Answer(NamedTuple):
     """What a worker finds for a batch."""
 
-    values: NDArray[np.float32]
+    values: NDArray[np.floating]
     """Shape (rows, columns): see `columns`."""
     others: tuple[str, ...]
     """The fingerprints that the columns after the first belong to."""
@@ -73,8 +73,10 @@ def _answers(reranker: Reranker, texts: Texts) -> Callable[[Rows], Answer]:
     return answer
 
 
-def columns(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.float32]:
+def columns(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.floating]:
     """Shape (rows, columns): the reranker's own scores, then those of each fingerprint in `prepared.also`.
+
+    In the precision that the model gives them in.
 
     Raises HarnessError, naming the reranker, where there is not one score a pair.
     """
@@ -82,18 +84,24 @@ def columns(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.fl
     return _stacked([own, *prepared.also.values()], rows, reranker)
 
 
-def list_scores(reranker: Reranker, texts: Texts, rows: Rows) -> NDArray[np.float32]:
+def list_scores(reranker: Reranker, texts: Texts, rows: Rows) -> NDArray[np.floating]:
     """Shape (rows, 1): the scores of one query's rows, asked for together. Raises HarnessError as `columns` does."""
     queries, documents, pairs = texts
     query = queries[pairs[rows[0], 0]]
     return _stacked([reranker.load().score_list(query, [documents[at] for at in pairs[rows, 1]])], rows, reranker)
 
 
-def _stacked(found: Sequence[Any], rows: Rows, reranker: Reranker) -> NDArray[np.float32]:
-    scores = [np.asarray(values, np.float32) for values in found]
+def _stacked(found: Sequence[Any], rows: Rows, reranker: Reranker) -> NDArray[np.floating]:
+    scores = [_floats(values) for values in found]
     for values in scores:
         if values.shape != (len(rows),):
             raise HarnessError(
                 f"{reranker.spec.name} gave {values.shape} scores for {len(rows)} pairs; one score a pair is needed"
             )
     return np.stack(scores, axis=1)
+
+
+def _floats(values: Any) -> NDArray[np.floating]:
+    """Scores as they are in single precision, all others in double: what is lost from there to single is seen later."""
+    found = np.asarray(values)
+    return found if found.dtype == np.float32 else found.astype(np.float64)

@@ -182,6 +182,13 @@ def _judged_without_text(result: Result) -> str | None:
     return f"{count} judgements are of documents that the corpus lacks" if count else None
 
 
+def _made_equal(result: Result) -> str | None:
+    count = result.diagnostics.get("made_equal")
+    return (
+        f"{count} scores differ from another of their query and are equal to it in single precision" if count else None
+    )
+
+
 _RULES: Mapping[str, Rule] = {
     "RH001": _ties,
     "RH002": _truncation,
@@ -200,6 +207,7 @@ _RULES: Mapping[str, Rule] = {
     "RH015": _worse,
     "RH016": _reversed,
     "RH017": _judged_without_text,
+    "RH030": _made_equal,
 }
 
 CODES = tuple(_RULES)

@@ -230,21 +230,21 @@ class RemoteScorer:
         """The documents as they are sent."""
         return [join_document(document)[: self.max_chars] for document in documents]
 
-    def ask(self, query: str, documents: Sequence[str], stop: Event) -> NDArray[np.float32]:
+    def ask(self, query: str, documents: Sequence[str], stop: Event) -> NDArray[np.float64]:
         """One score a document, from one request. Raises HarnessError where the answer is not that."""
         answer = self.poster.post(self.provider.request(self.model, query, documents), stop)
         try:
-            return np.array(self.provider.scores(answer, len(documents)), np.float32)
+            return np.array(self.provider.scores(answer, len(documents)), np.float64)
         except MalformedError as error:
             raise HarnessError(f"{_PREFIX}…/{self.model}: {error}; every document needs one score") from None
 
-    def ask_all(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[NDArray[np.float32]]:
+    def ask_all(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[NDArray[np.float64]]:
         """The scores of each (query, documents), in order; the first failure ends the others."""
         from .transport import StoppedError
 
         stop = Event()
 
-        def ask(request: tuple[str, Sequence[str]]) -> NDArray[np.float32]:
+        def ask(request: tuple[str, Sequence[str]]) -> NDArray[np.float64]:
             try:
                 return self.ask(*request, stop)
             except BaseException:
@@ -288,7 +288,7 @@ class SentPairs:
         cut = [len(join_document(whole)) - len(sent) for whole, sent in zip(documents, self._documents, strict=True)]
         self.lost = -(-np.array(cut, np.int64)[pairs[:, 1]] // 4)
 
-    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         groups: dict[int, list[int]] = {}
         for place, query in enumerate(self._pairs[rows, 0].tolist()):
             groups.setdefault(query, []).append(place)
@@ -300,7 +300,7 @@ class SentPairs:
         ]
         chosen = self._pairs[rows, 1]
         requests = [(self._queries[query], [self._documents[text] for text in chosen[part]]) for query, part in parts]
-        scores = np.empty(len(rows), np.float32)
+        scores = np.empty(len(rows))
         for (_, part), found in zip(parts, self._model.ask_all(requests), strict=True):
             scores[part] = found
         return scores
@@ -309,7 +309,7 @@ class SentPairs:
 class RemoteList(RemoteScorer):
     """A listwise model: the whole list goes into one request, in first-stage order."""
 
-    def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float32]:
+    def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float64]:
         """One score a document. Raises HarnessError for a list that does not fit into one request."""
         if len(documents) > self.provider.at_most:
             raise HarnessError(

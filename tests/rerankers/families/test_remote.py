@@ -179,7 +179,8 @@ EXPECTED = np.array([worth(query.text, document.text) for query, document in PAI
 
 
 def scores(model: Any, pairs: list = PAIRS) -> np.ndarray:
-    return prepare(model, pairs).score(np.arange(len(pairs)))
+    """In single precision, as they are stored."""
+    return prepare(model, pairs).score(np.arange(len(pairs))).astype(np.float32)
 
 
 def fail_then_answer(fail: Callable[[Call], None], times: int = 1) -> Callable[[Call], None]:
@@ -232,7 +233,7 @@ def test_a_list_longer_than_a_provider_takes_is_split(serve):
 
 def test_scores_find_their_rows_in_any_order(serve):
     rows = np.random.default_rng(3).permutation(len(PAIRS))
-    found = prepare(scorer(serve()), PAIRS).score(rows)
+    found = prepare(scorer(serve()), PAIRS).score(rows).astype(np.float32)
     np.testing.assert_array_equal(found, EXPECTED[rows])
 
 

@@ -33,7 +33,7 @@ from .tokenization import Tokenizer, load_tokenizer
 if TYPE_CHECKING:
     from ..engine.scale_out import Workers
 
-__all__ = ["Encoder", "Ids", "encoder_spec", "pad", "pool"]
+__all__ = ["Encoder", "Ids", "encoder_spec", "lower_case", "pad", "pool"]
 
 Ids = NDArray[np.int32]
 """Token ids of one text."""
@@ -332,7 +332,7 @@ def _open_tokenizer(source: ModelSource, recipe: Recipe) -> tuple[Tokenizer, lis
     """The tokenizer, cutting at the recipe's length, and the ids to append to what it gives."""
     tokenizer = load_tokenizer(snapshot(source), source.config)
     if recipe.lower_case:
-        _lower_case(tokenizer.backend)
+        lower_case(tokenizer.backend)
     ending = _missing_ending(source, tokenizer) if recipe.bos_and_eos else []
     specials = tokenizer.specials_in(pair=False) + len(ending)
     if recipe.max_length <= specials:
@@ -357,7 +357,7 @@ def _missing_ending(source: ModelSource, tokenizer: Tokenizer) -> list[int]:
     return [] if around_nothing[-1] == eos else [eos]
 
 
-def _lower_case(backend: Any) -> None:
+def lower_case(backend: Any) -> None:
     """Lower-case every text before the tokenizer's own normalizer, as sentence-transformers does."""
     from tokenizers import normalizers
 

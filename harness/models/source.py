@@ -30,7 +30,7 @@ PACKAGE = "package:"
 
 _SMALL = re.compile(
     r"((config|tokenizer_config|modules|sentence_\w+_config|config_sentence_transformers|adapter_config"
-    r"|special_tokens_map|[0-9]+_\w+/config)\.json|artifact\.metadata)\Z"
+    r"|special_tokens_map|[0-9]+_\w+/config)\.json|artifact\.metadata|chat_template\.jinja)\Z"
 )
 _TOKENIZER = re.compile(
     r"(tokenizer\.json|tokenizer_config\.json|vocab\.(txt|json)|merges\.txt|spiece\.model|tokenizer\.model"
@@ -52,7 +52,7 @@ class ModelSource:
     files: tuple[str, ...]
     folder: Path | None = None
     small: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    """file name → parsed JSON, for the files that say how the model is built."""
+    """file name → parsed JSON, for the files that say how the model is built; the text of chat_template.jinja."""
     note: str | None = None
     """What the user should know about how the revision was found."""
     base: ModelSource | None = None
@@ -173,7 +173,7 @@ def _open_folder(folder: Path, cache: Path, rehash: bool) -> ModelSource:
 
 
 def _open_repository(name: str, commit: str, note: str | None, cache: Path) -> ModelSource:
-    memory = cache / "models" / f"{digest_of(name, commit)}.json"
+    memory = cache / "models" / f"{digest_of(name, commit, _SMALL.pattern)}.json"
     try:
         known = json.loads(memory.read_text())
     except (OSError, ValueError):
@@ -264,6 +264,8 @@ def _put_together(source: ModelSource, adapter: ModelSource, base: ModelSource) 
 
 def _parse(path: Path) -> Any:
     try:
+        if path.suffix == ".jinja":
+            return path.read_text(encoding="utf-8")
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise HarnessError(f"{path} is not valid JSON: {error}") from None

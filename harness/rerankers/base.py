@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..models.source import ModelSource
     from .origin import Origin
 
-__all__ = ["ListModel", "PairModel", "Prepared", "Reranker", "RerankerSpec", "sigmoid"]
+__all__ = ["Basis", "ListModel", "PairModel", "Prepared", "Reranker", "RerankerSpec", "sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,20 @@ class RerankerSpec:
         return self.context == "pair" and self.family not in ("plug-in", "remote")
 
 
+@dataclass(frozen=True)
+class Basis:
+    """How a reranker is run and why so: what `check` prints of it."""
+
+    prompt: str = ""
+    """The form of its input, in one line."""
+    activation: str = ""
+    """What its published score makes of the margin."""
+    rule: str = ""
+    """The name of its rule in verified.yaml."""
+    decided_by: str = ""
+    """What decided its family."""
+
+
 class Prepared(Protocol):
     """The pairs of one request, tokenized: what a batch plan and a forward pass need."""
 
@@ -60,7 +74,7 @@ class Prepared(Protocol):
     lost: NDArray[np.int64]
     """Tokens that truncation took from each pair."""
     # A family may also offer `plan(budget) -> list of row batches`, where it computes several pairs
-    # together best; see `engine.plan_of`.
+    # together best; see `engine.plan_of`. And `taken`, what truncation took from whom; see `truncation.Taken`.
 
     also: Mapping[str, NDArray[np.float32]]
     """Scores of the rows of the last `score` under other fingerprints, found in the same pass (a
@@ -107,6 +121,7 @@ class Reranker:
     """Weights that a plug-in's model lacked and its library filled with random numbers."""
     source: ModelSource | None = None
     """The model's files, where it has any of its own."""
+    basis: Basis = Basis()
     origin: Origin | None = field(default=None, repr=False)
     """What a worker opens to have the same; None where the scores are computed in this process alone."""
     _model: Any = field(default=None, repr=False)

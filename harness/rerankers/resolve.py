@@ -17,6 +17,7 @@ from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
 from ..files.cache import cache_folder
 from ..files.yaml_file import read_yaml
+from ..models.cross_encoder import is_cross_encoder, read_layout
 from ..models.recipes import is_late_interaction
 from ..models.source import ModelSource, found_here, open_model
 from .base import Reranker
@@ -139,6 +140,9 @@ _BY_ARCHITECTURE = {
 def _family_of(source: ModelSource) -> str:
     if source.architecture in _BY_ARCHITECTURE:
         return _BY_ARCHITECTURE[source.architecture]
+    if is_cross_encoder(source):
+        layout = read_layout(source)
+        return "causal" if layout is not None and layout.task == "text-generation" else "sequence-classification"
     if source.architecture.endswith("ForSequenceClassification"):
         return "sequence-classification"
     if is_late_interaction(source):

@@ -73,7 +73,7 @@ class PackedEncoder:
         if head is None:
             raise TypeError("an encoder without a classification head has no logits")
         dense, out = head
-        return out(torch.tanh(dense(self._hidden(batch, batch.first))))
+        return out(torch.tanh(dense(self._hidden(batch, batch.first).float())))
 
     def _pooled(self, batch: Batch, pooling: str) -> Any:
         """The mean or max of each row's last hidden states, float32."""

@@ -119,9 +119,14 @@ def _layer(module: Any) -> Layer:
 
 
 def _head(model: Any) -> tuple[Linear, Linear]:
+    """In float32 whatever the model's dtype: rounded logits tie."""
     if hasattr(model.base_model, "pooler") and model.base_model.pooler is not None:
-        return _joined([model.base_model.pooler.dense]), _joined([model.classifier])
-    return _joined([model.classifier.dense]), _joined([model.classifier.out_proj])
+        return _exact(model.base_model.pooler.dense), _exact(model.classifier)
+    return _exact(model.classifier.dense), _exact(model.classifier.out_proj)
+
+
+def _exact(module: Any) -> Linear:
+    return linear(module.weight.detach().float(), module.bias.detach().float())
 
 
 def _joined(modules: Sequence[Any]) -> Linear:

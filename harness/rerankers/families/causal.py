@@ -1,71 +1,44 @@
 """Causal language models as rerankers: the logit of a word after a prompt, the prompt a template.
 
-FollowIR, Self-RAG, bge-reranker-v2-gemma, Qwen3-Reranker, mxbai v2 and any model of the user's with
-a template of its own. The margin is logit(positive) − logit(negative), whose sigmoid is the softmax
-over the two labels, or one raw logit, always at the last token and in float32. See `template.py`.
-Self-RAG's full score (`selfrag.py`) reads the model's answer too.
+FollowIR, Self-RAG, bge-reranker-v2-gemma, Qwen3-Reranker, mxbai v2, any model whose files hold its
+chat template and labels (`saved_form.py`), and any with a template of the user's. The margin is
+logit(positive) − logit(negative), whose sigmoid is the softmax over the two labels, or one raw logit,
+always at the last token and in float32. See `template.py`. Self-RAG's full score (`selfrag.py`) reads the model's answer too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...engine.fast import knows_decoder, note_of, pack_causal
-from ...engine.fast.sharing import Sharing
+from ...engine.fast import note_of
 from ...engine.options import Options
-from ...engine.plan import plan_batches
 from ...errors import HarnessError
-from ...models.loading import load_weights
-from ...models.settings import Reader, one_of, read_settings, whole_number
-from ...models.source import ModelSource, snapshot
-from ...models.tokenization import Tokenizer, load_tokenizer, token_limit
+from ...models.cross_encoder import CrossEncoderLayout, assumed_causal, read_layout, saved_chat_template
+from ...models.settings import Reader, one_of, read_settings, whole_number, yes_or_no
+from ...models.source import ModelSource
 from ...text import JOIN_RULE
-from ...types import DocumentText, QueryText
-from ..base import Reranker, RerankerSpec, sigmoid
-from ..prompts.prompts import Prompter, Prompts
-from ..prompts.template import Rule, Template, read_template, template_names
+from ..activations import read_activation
+from ..base import Basis, Reranker, RerankerSpec
+from ..prompts.chat import SAVED
+from ..prompts.saved_form import PAIR, saved_form
+from ..prompts.template import Labels, Rule, Template, read_template, template_names
 from . import selfrag
-from .grouped import GroupedPairs
-from .vllm_backend import label_margins, need_vllm, open_engine
+from .causal_model import CausalModel, Scoring, positions_for
 
 __all__ = ["FAMILY", "open_family"]
 
 FAMILY = "causal"
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """How a prompt becomes a score: by the template's labels, or by `full`; and what computes it."""
-
-    full: selfrag.FullScore | None = None
-    vllm: bool = False
-
-    @property
-    def answer(self) -> int:
-        """How many tokens the model writes after a prompt; they need positions too."""
-        return self.full.max_new_tokens if self.full else int(self.vllm)
-
-    def packs(self, source: ModelSource) -> bool:
-        """Whether the model's weights are taken to the fast path, as far as its config.json tells."""
-        return not self.full and not self.vllm and knows_decoder(source.config)
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """What a fingerprint must hold; nothing for the template's labels under transformers."""
-        return {**(self.full.settings if self.full else {}), **({"backend": "vllm"} if self.vllm else {})}
+_HOLDS_ONE = f"; its own chat template, with the words yes and no, is --set template={SAVED}"
 
 
 def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
     """The reranker of a `…ForCausalLM` model and a template.
 
-    Settings: template (a packed name, or the path of a YAML file), rule (one of the template's),
+    Settings: template (a packed name, the path of a YAML file, or `saved`, the chat template in the
+    model's files, which is taken where they say how it is scored), rule (one of the template's),
     max_length, truncation (`published`, the rule's own; `document`, which cuts the document so that
     the prompt's end stays), backend (`transformers`; `vllm`, see `vllm_backend.py`), score
     (`template`; `full` with weights, seqscore and max_new_tokens, see `selfrag.py`). Raises
@@ -77,6 +50,9 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         raise HarnessError(
             f"{source.name} ({what}) is no causal language model: the family {FAMILY} needs a head over words"
         )
+    layout = _saved_layout(source, options)
+    if layout is not None:
+        return [_open_saved(source, options, layout)]
     template = read_template(_chosen_template(source, options))
     readers: dict[str, Reader] = {
         "template": str,
@@ -103,7 +79,55 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
     note = source.note if scoring.vllm else note_of(source.config, source.note, known=scoring.packs(source))
-    return [Reranker(spec, lambda: CausalModel(source, options, template, rule, scoring), note)]
+    published = {"softmax": "P(positive) of the two labels"}.get(template.score, "none: the margin itself")
+    basis = Basis(prompt=f"the template {template.name}", activation=published, rule=f"{FAMILY}/{template.name}")
+    return [Reranker(spec, lambda: CausalModel(source, options, template, rule, scoring), note, basis=basis)]
+
+
+def _saved_layout(source: ModelSource, options: Options) -> CrossEncoderLayout | None:
+    """What the files say of input and score, where no template is chosen in their place."""
+    chosen = dict(options.settings).get("template", SAVED)
+    layout = read_layout(source) if chosen in (SAVED, PAIR) else None
+    if layout is not None and layout.logit is not None:
+        return layout
+    text = saved_chat_template(source)
+    if dict(options.settings).get("template") == SAVED and text is not None:
+        return assumed_causal(source, text)
+    return None
+
+
+def _open_saved(source: ModelSource, options: Options, layout: CrossEncoderLayout) -> Reranker:
+    """The reranker whose input and labels are those of its files; without LogitScore the words are yes and no."""
+    readers: dict[str, Reader] = {
+        "template": one_of(SAVED, PAIR),
+        "prompt": str,
+        "max_length": whole_number,
+        "truncation": one_of("published", "document"),
+        "backend": one_of("transformers", "vllm"),
+        "normalize": yes_or_no,
+    }
+    chosen = read_settings(FAMILY, options.settings, readers)
+    words = layout.logit
+    labels = Labels("piece", "yes", "no") if words is None else Labels("id", words.true, words.false)
+    score = "logit" if labels.negative is None else "difference"
+    form = saved_form(source, layout, labels, score, chosen)
+    template = form.template or Template(PAIR, "", "none", (), {}, labels, score)
+    activation = read_activation(layout.activation, chosen, source.name)
+    scoring = replace(_scoring(source, template, chosen), form=form, activation=activation)
+    positions_for(source, scoring.answer)
+    settings = {
+        "dtype": options.dtype,
+        "join": JOIN_RULE,
+        "labels": [labels.positive, labels.negative],
+        "max_length": form.rule.max_length,
+        "version": VERSION,
+        **form.settings,
+        **scoring.settings,
+    }
+    spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
+    note = source.note if scoring.vllm else note_of(source.config, source.note, known=scoring.packs(source))
+    basis = Basis(prompt=form.shown, activation=activation.name, rule="sentence-transformers/LogitScore")
+    return Reranker(spec, lambda: CausalModel(source, options, template, form.rule, scoring), note, basis=basis)
 
 
 def _scoring(source: ModelSource, template: Template, chosen: Mapping[str, object]) -> Scoring:
@@ -124,23 +148,13 @@ def _scoring(source: ModelSource, template: Template, chosen: Mapping[str, objec
 
 def _rule(source: ModelSource, rule: Rule, answer: int, chosen: Mapping[str, object]) -> Rule:
     """The rule with the length and the truncation that were chosen."""
-    limit = _positions(source, answer)
+    limit = positions_for(source, answer)
     max_length = int(str(chosen.get("max_length", min(rule.max_length, limit or rule.max_length))))
     if limit is not None and max_length > limit:
         beside = f" beside the {answer} that it writes" if answer else ""
         raise HarnessError(f"{source.name} takes at most {limit} tokens{beside}; max_length={max_length} is more")
     rule = replace(rule, max_length=max_length)
     return replace(rule, cut="document", fixed="counted") if chosen.get("truncation") == "document" else rule
-
-
-def _positions(source: ModelSource, answer: int) -> int | None:
-    """How many tokens a prompt may have; None where the model's files do not say."""
-    limit = token_limit(source.config, source.tokenizer_config)
-    if limit is not None and limit <= answer:
-        raise HarnessError(
-            f"{source.name} takes {limit} tokens, which leaves no room for a prompt beside max_new_tokens={answer}"
-        )
-    return None if limit is None else limit - answer
 
 
 def _chosen_template(source: ModelSource, options: Options) -> str:
@@ -150,194 +164,6 @@ def _chosen_template(source: ModelSource, options: Options) -> str:
             f"{source.name} ({source.architecture}) is a causal language model, and what its prompt is, its files do "
             f"not say: choose a template with --family {FAMILY} --set template=NAME ({', '.join(template_names())}), "
             f"or write one and give its path, --set template=PATH.yaml"
+            f"{_HOLDS_ONE if saved_chat_template(source) else ''}"
         )
     return name
-
-
-class CausalModel:
-    """A loaded tokenizer, and weights that are loaded when the first score is missing."""
-
-    def __init__(self, source: ModelSource, options: Options, template: Template, rule: Rule, scoring: Scoring) -> None:
-        if scoring.vllm:
-            need_vllm(source.name)
-        self.source, self.options, self.template, self.scoring = source, options, template, scoring
-        self.folder: Path = snapshot(source)
-        self.tokenizer: Tokenizer = load_tokenizer(self.folder, source.config)
-        positions = _positions(source, scoring.answer)
-        self.prompter = Prompter(self.tokenizer, template, rule, positions, source.config.get("bos_token_id"))
-        self.labels = self._label_ids()
-        self.terms = selfrag.terms(self._piece_id) if scoring.full else None
-        self.packs = scoring.packs(source)
-        self._model: Any = None
-
-    @property
-    def model(self) -> Any:
-        """The weights, with a head that has the labels' rows only, in the order of `labels`; all rows for
-        a model that writes. A `fast.decoder.PackedLastToken`, or the transformers model where it has
-        no fast path.
-
-        The head works in float32 whatever the dtype: rounded logits tie. Raises HarnessError where
-        the weights do not fit (see `loading.load_weights`).
-        """
-        if self._model is None:
-            model = load_weights(
-                "AutoModelForCausalLM",
-                self.folder,
-                self.source.name,
-                dtype=self.options.dtype,
-                device=self.options.device,
-                trust_remote_code=self.options.trust_remote_code,
-            )
-            self._model = (pack_causal(model, self.labels) if self.packs else None) or self._plain(model)
-        return self._model
-
-    def _plain(self, model: Any) -> Any:
-        head = model.get_output_embeddings()
-        rows = range(len(head.weight)) if self.scoring.full else self.labels
-        model.set_output_embeddings(_exact_head(head, rows))
-        return model
-
-    @property
-    def engine(self) -> Any:
-        """vLLM with the weights, in the place of `model`."""
-        if self._model is None:
-            frame = len(self.prompter.before) + len(self.prompter.after)
-            self._model = open_engine(
-                self.folder,
-                dtype=self.options.dtype,
-                longest=frame + self.prompter.room,
-                trust_remote_code=self.options.trust_remote_code,
-            )
-        return self._model
-
-    def prepare(
-        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
-    ) -> CausalPairs:
-        prompts = self.prompter.encode(queries, documents, pairs)
-        return CausalPairs(self, prompts, prompts.lengths, prompts.lost)
-
-    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
-        """P(positive) for the score `softmax`; else the margin itself, as its authors publish it."""
-        return sigmoid(margins) if self.template.score == "softmax" and not self.scoring.full else margins
-
-    def margins(self, rows: Sequence[NDArray[np.int32]], sharing: Sharing | None = None) -> NDArray[np.float32]:
-        """The float32 margin after each row of ids, shape (rows,); `sharing` is of the same rows."""
-        if self.scoring.full and self.terms:
-            return selfrag.full_scores(self.model, rows, self.terms, self.scoring.full)
-        if self.scoring.vllm:
-            positive, negative = self.labels
-            return label_margins(self.engine, rows, positive, negative)
-        logits = self.logits(rows, sharing)
-        found: NDArray[np.float32] = logits[:, 0] - logits[:, 1] if logits.shape[1] == 2 else logits[:, 0]
-        return found
-
-    def logits(self, rows: Sequence[NDArray[np.int32]], sharing: Sharing | None = None) -> NDArray[np.float32]:
-        """Float32 logits of the labels after each row of ids, shape (rows, labels)."""
-        from ...engine.fast.decoder import PackedLastToken
-
-        if isinstance(self.model, PackedLastToken):
-            return self.model.logits(rows, sharing)
-        found = np.empty((len(rows), len(self.labels)), np.float32)
-        # Batches that were planned to be packed are larger when they are padded.
-        for part in plan_batches([len(ids) for ids in rows], self.options.batch_tokens):
-            found[part] = self._padded_logits([rows[row] for row in part])
-        return found
-
-    def _padded_logits(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """The logits as transformers computes them.
-
-        Padding stands on the right, where a causal model's real tokens never see it: any id will do,
-        and positions need no shift.
-        """
-        import torch
-
-        lengths = torch.tensor([len(ids) for ids in rows])
-        width = int(lengths.max())
-        batch = torch.zeros((len(rows), width), dtype=torch.long)
-        for row, ids in enumerate(rows):
-            batch[row, : len(ids)] = torch.from_numpy(ids)
-        mask = (torch.arange(width) < lengths[:, None]).long()
-        device = self.options.device
-        with torch.inference_mode():
-            every = self.model(input_ids=batch.to(device), attention_mask=mask.to(device), use_cache=False).logits
-            last = every[torch.arange(len(rows), device=device), (lengths - 1).to(device)]
-            found: NDArray[np.float32] = last.float().cpu().numpy()
-        return found
-
-    def _label_ids(self) -> list[int]:
-        labels = self.template.labels
-        words = [labels.positive] if labels.negative is None else [labels.positive, labels.negative]
-        ids = [self._label_id(word) for word in words]
-        if len(set(ids)) < len(ids):
-            raise HarnessError(
-                f"{self.source.name}'s tokenizer gives the labels {words[0]} and {words[1]} of the template "
-                f"{self.template.name} the same token, so every score would be 0"
-            )
-        return ids
-
-    def _label_id(self, word: str) -> int:
-        if self.template.labels.find == "piece":
-            return self._piece_id(word)
-        ids = self.tokenizer.encode_plain([word])[0].ids
-        if not ids:
-            raise self._lacks(word)
-        return int(ids[0])
-
-    def _piece_id(self, word: str) -> int:
-        found = self.tokenizer.backend.token_to_id(word)
-        if found is None:
-            raise self._lacks(word)
-        return int(found)
-
-    def _lacks(self, word: str) -> HarnessError:
-        return HarnessError(
-            f'{self.source.name} has no token "{word}", whose logit the template {self.template.name} scores: '
-            f"the template is for another model"
-        )
-
-
-@dataclass
-class CausalPairs(GroupedPairs):
-    """The pairs of one request."""
-
-    model: CausalModel
-    prompts: Prompts
-    lengths: NDArray[np.int64]
-    lost: NDArray[np.int64]
-    also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-
-    @property
-    def packs(self) -> bool:
-        return self.model.packs
-
-    @property
-    def queries(self) -> NDArray[np.int64]:
-        return self.prompts.queries
-
-    def row_ids(self, row: int) -> NDArray[np.int32]:
-        return self.prompts.ids(row)
-
-    def token_ids(self, row: int) -> list[int]:
-        """The ids that the model gets for one pair."""
-        return [int(token) for token in self.prompts.ids(row)]
-
-    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self.model.margins([self.prompts.ids(row) for row in rows], self.sharing_of(rows))
-
-
-def _exact_head(head: Any, rows: Sequence[int]) -> Any:
-    """A float32 linear layer with some rows of a head.
-
-    The model's own code runs it in the head's place, so what an architecture does to its logits (a
-    soft cap, a scale) is done to these as well.
-    """
-    import torch
-
-    chosen = torch.tensor(rows, device=head.weight.device)
-    exact = torch.nn.Linear(head.weight.shape[1], len(rows), bias=head.bias is not None, device=head.weight.device)
-    with torch.no_grad():
-        exact.weight.copy_(head.weight[chosen])
-        if head.bias is not None:
-            exact.bias.copy_(head.bias[chosen])
-    exact.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
-    return exact.eval()

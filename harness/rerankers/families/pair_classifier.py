@@ -15,16 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.fast import pack_classifier
+from ...engine.fast import knows_decoder, pack_classifier, pack_pooled
 from ...engine.fast.sharing import Sharing
 from ...engine.options import Options
+from ...models.cross_encoder import Module
 from ...models.encoders import pad
+from ...models.exact_head import exact_head
 from ...models.loading import load_weights
+from ...models.module_chain import ModuleChain
 from ...models.source import ModelSource, snapshot
 from ...models.tokenization import Tokenizer, load_tokenizer
 from ...text import join_document, join_query
 from ...types import DocumentText, QueryText
-from ..base import Prepared, sigmoid
+from ..activations import SIGMOID, Activation
+from ..base import Prepared
+from ..prompts.saved_form import SavedForm
+from ..prompts.truncation import Taken
+from .grouped import GroupedPairs
 from .labels import Labels
 
 __all__ = ["ClassifierPairs", "PairClassifier"]
@@ -33,8 +40,12 @@ __all__ = ["ClassifierPairs", "PairClassifier"]
 class PairClassifier:
     """A loaded tokenizer, and weights that are loaded when the first score is missing."""
 
-    normalize = True
-    """Whether `activate` is the sigmoid. It moves no margin, so it is no part of the fingerprint."""
+    activation: Activation = SIGMOID
+    """What is published of a margin. It moves no margin, so it is no part of the fingerprint."""
+    form: SavedForm | None = None
+    """The input as the model's files say it; None where `prefixes` and the tokenizer's pair do."""
+    chain: Sequence[Module] = ()
+    """The modules behind the transformer, where its own head is not what is read."""
 
     def __init__(
         self,
@@ -48,7 +59,11 @@ class PairClassifier:
         self.max_length, self.labels, self.prefixes = max_length, labels, prefixes
         self.folder: Path = snapshot(source)
         self.tokenizer: Tokenizer = load_tokenizer(self.folder, source.config)
-        self.tokenizer.backend.enable_truncation(max_length, strategy="longest_first")
+        self._cut()
+
+    def _cut(self) -> None:
+        side = "right" if self.form is None else self.form.layout.truncation_side
+        self.tokenizer.backend.enable_truncation(self.max_length, strategy="longest_first", direction=side)
 
     @cached_property
     def model(self) -> Any:
@@ -57,33 +72,50 @@ class PairClassifier:
 
         Raises HarnessError where they do not fit (see `loading.load_weights`).
         """
+        options = self.options
         model = load_weights(
-            "AutoModelForSequenceClassification",
+            _class_of(self.source) if self.chain else "AutoModelForSequenceClassification",
             self.folder,
             self.source.name,
-            dtype=self.options.dtype,
-            device=self.options.device,
-            trust_remote_code=self.options.trust_remote_code,
+            dtype=options.dtype,
+            device=options.device,
+            trust_remote_code=options.trust_remote_code,
         )
-        return pack_classifier(model) or model
+        if self.chain:
+            chain = ModuleChain(self.source, self.chain, options.device)
+            return ChainedModel(pack_pooled(model, chain.pooling) if chain.pooling else None, model, chain)
+        return pack_classifier(model) or exact_head(model)
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
     ) -> Prepared:
+        if self.form is not None and self.form.template is not None:
+            return self._prompts(self.form, list(queries), documents, pairs)
         self.tokenizer.backend.no_truncation()
         before_query, before_document = self.prefixes
         left = self.tokenizer.encode_plain([before_query + join_query(query) for query in queries])
         right = self.tokenizer.encode_plain([before_document + join_document(document) for document in documents])
-        self.tokenizer.backend.enable_truncation(self.max_length, strategy="longest_first")
+        self._cut()
         whole = np.array([len(entry.ids) for entry in left], np.int64)[pairs[:, 0]]
         whole += np.array([len(entry.ids) for entry in right], np.int64)[pairs[:, 1]]
         whole += self.tokenizer.specials_in(pair=True)
         lengths = np.minimum(whole, self.max_length)
         return ClassifierPairs(self, left, right, pairs, lengths, whole - lengths)
 
+    def _prompts(
+        self,
+        form: SavedForm,
+        queries: list[QueryText],
+        documents: Sequence[DocumentText],
+        pairs: NDArray[np.int64],
+    ) -> Prepared:
+        self.tokenizer.backend.no_truncation()
+        prompts = form.prompter(self.tokenizer, None).encode(form.queries(queries), documents, pairs)
+        return PromptedPairs(self, prompts, prompts.lengths, prompts.lost)
+
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The margin, or its sigmoid; with several labels the sigmoid is softmax[label]."""
-        return sigmoid(margins) if self.normalize else margins
+        """The margin, or what is published of it; with several labels the sigmoid is softmax[label]."""
+        return self.activation(margins)
 
     def logits(
         self, ids: list[list[int]], types: list[list[int]], sharing: Sharing | None = None
@@ -95,6 +127,8 @@ class PairClassifier:
         if isinstance(self.model, PackedLastToken):
             return self.model.logits(ids, sharing)
         kinds = types if self.source.config.get("type_vocab_size", 1) > 1 else None
+        if isinstance(self.model, ChainedModel):
+            return self.model.scores(ids, kinds, self.tokenizer.pad_id, self.options.device)
         if isinstance(self.model, PackedEncoder):
             return self.model.logits(ids, kinds)
         if getattr(self.model.config, "is_encoder_decoder", False) and len(ids) > 1:
@@ -134,6 +168,85 @@ def padding_unlike_ends(rows: Sequence[Sequence[int]], usual: int, config: Any) 
     ends = getattr(config, "eos_token_id", None)
     taken = {int(row[-1]) for row in rows if len(row)} | set(ends if isinstance(ends, list) else [ends])
     return int(next(found for found in (usual, *range(len(taken) + 1)) if found not in taken))
+
+
+@dataclass(frozen=True)
+class ChainedModel:
+    """A transformer and the modules behind it."""
+
+    packed: Any
+    """The transformer on the fast path; None where it has none, or the chain asks for all tokens."""
+    plain: Any
+    chain: ModuleChain
+
+    def scores(
+        self, ids: list[list[int]], types: list[list[int]] | None, pad_id: int, device: str
+    ) -> NDArray[np.float32]:
+        """Float32 scores (rows, labels) of rows of token ids."""
+        import torch
+
+        from ...engine.fast.packed import PackedEncoder
+
+        with torch.inference_mode():
+            if self.packed is not None:
+                more = (types,) if isinstance(self.packed, PackedEncoder) else ()
+                rows = [np.asarray(row, np.int32) for row in ids]
+                vectors = self.packed.pooled(rows, self.chain.pooling, *more)
+                scores = self.chain.of_vectors(torch.from_numpy(vectors).to(device))
+            else:
+                batch, mask = pad(ids, pad_id)
+                inputs = {"input_ids": batch.to(device), "attention_mask": mask.to(device)}
+                if types is not None:
+                    inputs["token_type_ids"] = pad(types, 0)[0].to(device)
+                scores = self.chain.of_tokens(self.plain(**inputs).last_hidden_state, inputs["attention_mask"])
+            found: NDArray[np.float32] = scores.float().cpu().numpy()
+        return found
+
+
+_ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
+"""Encoder-decoders of which sentence-transformers runs the encoder alone."""
+
+
+def _class_of(source: ModelSource) -> str:
+    return _ENCODERS.get(str(source.config.get("model_type")), "AutoModel")
+
+
+@dataclass
+class PromptedPairs(GroupedPairs):
+    """The pairs of one request, each as one string that a chat template wrote."""
+
+    model: PairClassifier
+    prompts: Any
+    lengths: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def packs(self) -> bool:
+        return knows_decoder(self.model.source.config) and not self.model.chain
+
+    @property
+    def queries(self) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = self.prompts.queries
+        return found
+
+    @property
+    def taken(self) -> Taken:
+        found: Taken = self.prompts.taken
+        return found
+
+    def row_ids(self, row: int) -> NDArray[np.int32]:
+        found: NDArray[np.int32] = self.prompts.ids(row)
+        return found
+
+    def token_ids(self, row: int) -> list[int]:
+        """The ids that the model gets for one pair."""
+        found: list[int] = self.prompts.ids(row).tolist()
+        return found
+
+    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        ids = [self.token_ids(row) for row in rows]
+        return self.model.margins(ids, [[0] * len(row) for row in ids], self.sharing_of(rows))
 
 
 @dataclass

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -18,11 +19,14 @@ from numpy.typing import NDArray
 from ...errors import HarnessError
 from ...models.tokenization import Tokenizer
 from ...types import DocumentText, QueryText
-from .template import Filled, Part, Rule, Template
-from .truncation import only_second
+from .template import SLOTS, Filled, Part, Rule, Template
+from .truncation import Taken, only_second
 
 __all__ = ["Prompter", "Prompts"]
 
+DOCUMENT_RANK = SLOTS["title"]
+"""The least rank of what comes from the document."""
+_FILLERS = ("0", "1 2 3 4")
 CHUNK = 1_000
 """Texts tokenized at a time: an Encoding takes far more memory than its ids."""
 
@@ -35,6 +39,8 @@ class Piece:
     ranks: NDArray[np.int8]
     whole: int
     """How many ids there were before anything was cut."""
+    asking: int
+    """How many of these were not the document's: wording, query and instruction."""
 
 
 class Prompter:
@@ -58,7 +64,9 @@ class Prompter:
         asked = self.max_length + {"counted": -frame, "free": 0, "added": frame}[rule.fixed]
         self.room = min(asked, most) - len(first) - len(last)
         """How many ids the body may have."""
+        self._endings: dict[str, NDArray[np.int32]] = {}
         wording = sum(len(self._ids(template.fixed(part))) for part in self.body) if rule.cut == "document" else 0
+        wording = len(self._ending("")) if rule.cut == "before_ending" else wording
         if self.room <= wording:
             raise HarnessError(
                 f"max_length={rule.max_length} leaves no room for query and document beside the "
@@ -84,10 +92,21 @@ class Prompter:
                 columns.append(Column(self._pieces(part, [(nobody, nothing)]), np.zeros(len(pairs), np.int64)))
         return Prompts(self, columns, pairs[:, 0])
 
-    def fit(self, ids: NDArray[np.int32], ranks: NDArray[np.int8], kept: int) -> NDArray[np.int32]:
-        """`kept` of a body's ids, by the rule's cut."""
-        if self.rule.cut != "document" or len(ids) <= kept:
-            return ids[:kept]
+    def fit(
+        self, ids: NDArray[np.int32], ranks: NDArray[np.int8], kept: int, instruction: str = ""
+    ) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+        """`kept` of a body's ids, by the rule's cut, and their ranks."""
+        if self.rule.cut == "before_ending" and len(ids) >= self.room:
+            ending = self._ending(instruction)
+            front = kept - len(ending)
+            wording = np.zeros(len(ending), np.int8)
+            return np.concatenate([ids[:front], ending]), np.concatenate([ranks[:front], wording])
+        if len(ids) <= kept:
+            return ids, ranks
+        if self.rule.cut == "start":
+            return ids[len(ids) - kept :], ranks[len(ids) - kept :]
+        if self.rule.cut != "document":
+            return ids[:kept], ranks[:kept]
         # The highest rank goes first, and within it the last position.
         order = np.lexsort((-np.arange(len(ids)), -ranks.astype(np.int64)))
         dropped = order[: len(ids) - kept]
@@ -95,8 +114,7 @@ class Prompter:
             raise HarnessError(
                 f"max_length={self.rule.max_length} cuts the wording of the template {self.template.name}"
             )
-        left: NDArray[np.int32] = np.delete(ids, dropped)
-        return left
+        return np.delete(ids, dropped), np.delete(ranks, dropped)
 
     def kept(self, columns: Sequence[Column]) -> NDArray[np.int64]:
         """How many of each row's body ids are kept."""
@@ -115,14 +133,27 @@ class Prompter:
         pieces = []
         while chunk := list(islice(texts, CHUNK)):
             for filled, entry in zip(chunk, self.tokenizer.encode_plain([f.text for f in chunk]), strict=True):
-                ids = np.array(entry.ids, np.int32)[:limit]
-                needs_ranks = self.rule.cut == "document" and (not joint or len(ids) > self.room)
-                ranks = _ranks(entry, filled)[:limit] if needs_ranks else np.zeros(len(ids), np.int8)
+                ids = np.array(entry.ids, np.int32)
+                ranks = _ranks(entry, filled) if len(ids) >= self.room or not joint else np.zeros(len(ids), np.int8)
+                asking = int((ranks < DOCUMENT_RANK).sum())
+                ids, ranks = ids[:limit], ranks[:limit]
                 if joint:
-                    ids = self.fit(ids, ranks, self.room)
-                    ranks = ranks[: len(ids)]
-                pieces.append(Piece(ids, ranks, len(entry.ids)))
+                    ids, ranks = self.fit(ids, ranks, self.room, filled.instruction)
+                pieces.append(Piece(ids, ranks, len(entry.ids), asking))
         return pieces
+
+    def _ending(self, instruction: str) -> NDArray[np.int32]:
+        """The ids that the body ends with whatever its texts are, found as sentence-transformers finds them."""
+        if instruction not in self._endings:
+            left, right = (self._filled(filler, instruction) for filler in _FILLERS)
+            least = min(len(left), len(right))
+            alike = next((n for n in range(least) if left[-1 - n] != right[-1 - n]), least)
+            self._endings[instruction] = np.array(left[len(left) - alike :] if alike < least else [], np.int32)
+        return self._endings[instruction]
+
+    def _filled(self, text: str, instruction: str) -> list[int]:
+        query, document = QueryText(text, instruction), DocumentText("", text)
+        return [token for part in self.body for token in self._ids(self.template.fill(part, query, document).text)]
 
     def _ids(self, text: str) -> list[int]:
         found: list[int] = self.tokenizer.encode_plain([text])[0].ids
@@ -175,11 +206,25 @@ class Prompts:
 
     def ids(self, row: int) -> NDArray[np.int32]:
         """The ids of one prompt."""
+        return np.concatenate([self._prompter.before, self._body(row)[0], self._prompter.after])
+
+    @cached_property
+    def taken(self) -> Taken:
+        """What truncation took from whom."""
+        found = Taken.nothing(len(self.lost))
+        for row in np.flatnonzero(self.lost > 0):
+            _, ranks = self._body(int(row))
+            asked = sum(column.pieces[column.rows[row]].asking for column in self._columns)
+            found.without_document[row] = not (ranks >= DOCUMENT_RANK).any()
+            found.without_question[row] = (ranks < DOCUMENT_RANK).sum() < asked
+        return found
+
+    def _body(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         pieces = [column.pieces[column.rows[row]] for column in self._columns]
         ids = np.concatenate([piece.ids for piece in pieces])
         ranks = np.concatenate([piece.ranks for piece in pieces])
-        body = self._prompter.fit(ids, ranks, int(self._kept[row]))
-        return np.concatenate([self._prompter.before, body, self._prompter.after])
+        # A part that holds both sides was cut when it was tokenized.
+        return (ids, ranks) if len(pieces) == 1 else self._prompter.fit(ids, ranks, int(self._kept[row]))
 
 
 def _ranks(entry: Any, filled: Filled) -> NDArray[np.int8]:

@@ -16,8 +16,10 @@ Slots: query, instruction, document (title and text joined), or title and text a
 the instruction too unless `{instruction}` has a place. The parts from the first with a slot to the
 last are the body; what stands around it is fixed. `{{` and `}}` are braces.
 
-cut: `end` (the body's end), `only_second` (what follows the query's part, never all of it) or
-`document` (its last tokens, then the title's, the query's, the instruction's; the wording stays).
+cut: `end` (the body's end), `start` (its beginning), `before_ending` (the body's end, whose last ids
+are then replaced by those that every prompt ends with), `only_second` (what follows the query's part,
+never all of it) or `document` (its last tokens, then the title's, the query's, the instruction's; the
+wording stays).
 fixed: the fixed parts count towards max_length (`counted`), do not (`free`), or the body may be
 longer by their length (`added`).
 find: a label is a `piece` of the vocabulary, or stands for the `first_id` of its tokens.
@@ -48,17 +50,18 @@ SLOTS = {"instruction": 1, "query": 2, "title": 3, "text": 4, "document": 4}
 """slot → its rank under the cut `document`: the highest rank loses tokens first."""
 
 SPECIALS = ("tokenizer", "bos", "none")
-CUTS = ("end", "only_second", "document")
+CUTS = ("end", "start", "before_ending", "only_second", "document")
 FIXED = ("counted", "free", "added")
 FINDS = ("piece", "first_id")
 SCORES = ("softmax", "difference", "logit")
 
 
 class Filled(NamedTuple):
-    """A part's text with its slots filled, and (start, end, rank) of each slot in characters."""
+    """A part's text with its slots filled, (start, end, rank) of each slot in characters, and the query's instruction."""
 
     text: str
     spans: tuple[tuple[int, int, int], ...]
+    instruction: str
 
 
 Pattern = tuple[tuple[str, str], ...]
@@ -102,8 +105,9 @@ class Labels:
     """The words whose logits are the score; `negative` is None where one raw logit is."""
 
     find: str
-    positive: str
-    negative: str | None
+    positive: str | int
+    """A word; an id where `find` is `id`."""
+    negative: str | int | None
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ class Template:
     rules: Mapping[str, Rule]
     labels: Labels
     score: str
+    trimmed: frozenset[str] = frozenset()
+    """Slots whose texts lose the white space around them."""
 
     @property
     def places_instruction(self) -> bool:
@@ -143,13 +149,14 @@ class Template:
             "text": document.text,
             "document": join_document(document),
         }
+        values |= {slot: values[slot].strip() for slot in self.trimmed}
         text, spans = "", []
         for literal, slot in part.instructed if query.instruction else part.plain:
             text += literal
             if slot:
                 spans.append((len(text), len(text) + len(values[slot]), SLOTS[slot]))
                 text += values[slot]
-        return Filled(text, tuple(spans))
+        return Filled(text, tuple(spans), query.instruction)
 
 
 def template_names() -> list[str]:

@@ -5,10 +5,28 @@ The fast tokenizers break ties of `longest_first` the other way round, so the ru
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["longest_first", "only_second"]
+__all__ = ["Taken", "longest_first", "only_second"]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What truncation took from each pair of a request; two arrays of shape (pairs,)."""
+
+    without_document: NDArray[np.bool_]
+    """No token of the document is left."""
+    without_question: NDArray[np.bool_]
+    """A token of the query, of its instruction or of the wording around them is gone."""
+
+    @classmethod
+    def nothing(cls, pairs: int) -> Taken:
+        """Nothing from any of them."""
+        return cls(np.zeros(pairs, bool), np.zeros(pairs, bool))
+
 
 Counts = NDArray[np.int64]
 

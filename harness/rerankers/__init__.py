@@ -2,6 +2,7 @@
 
 - `resolve`            a name → a `base.Reranker`: which family it means, and opening it
 - `base`               what every reranker is; all that the rest of the harness knows of families
+- `activations`        what a score is published as
 - `plugin`             rerankers of the user's own
 - `rerank`             candidates → a run: scores every pair that is not stored yet
 - `precision`          scores in double precision → the single precision that is stored and ranked

@@ -2,6 +2,8 @@
 
 - `template`, `templates/`   templates of causal rerankers
 - `prompts`, `truncation`    a pair in token ids, cut to fit
+- `chat`, `pairs`            a model's own chat template as a template; pairs as its tokenizer joins them
+- `saved_form`               which of the two a model's files say, with its prompts
 - `ab_prompt`                the input of BGE's language-model rerankers
 - `list_prompt`, `windows`   several passages in one conversation, and long lists a window at a time
 """

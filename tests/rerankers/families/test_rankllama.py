@@ -174,7 +174,7 @@ def test_each_template_has_its_own_fingerprint(model: Path, tmp_path: Path):
 
 
 def test_an_unknown_template_is_told(model: Path, tmp_path: Path):
-    with pytest.raises(HarnessError, match="pair, rankllama-pair, rankllama"):
+    with pytest.raises(HarnessError, match="pair, saved, rankllama, rankllama-pair"):
         open_llama(model, tmp_path, "rankllamma")
 
 

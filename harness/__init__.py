@@ -11,7 +11,8 @@ One pair of texts, (query, document), flows through five stages, a folder each:
 `evaluate` runs them in order and is the first file to read; `compute` makes one result, `request` says
 what is asked for. Below them: `models` what first stages and rerankers share, `files` what lies on disk,
 `types`, `text` and `errors` the nouns. Above: `verdicts` what several results say together, `leaderboard`
-boards, `interchange` results that travel, `commands` the command line, whose `cli` alone prints.
+boards, `interchange` results that travel, `python` what notebooks and the command line call alike, `commands`
+the command line, whose `cli` alone prints.
 
 For a notebook: `load_results` gives every result below a folder as one pandas DataFrame, `load_result`
 one result with the values of its queries.

@@ -11,8 +11,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..python.asking import open_one_reranker
 from ..types import DocumentText, Finding, QueryText, Status
-from .run import MODEL, add_model_options, open_one_reranker
+from .run import MODEL, add_model_options, running_of
 from .shared import Say, show
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Answer with every finding as it comes; returns 1 if one failed."""
-    return show(check_reranker(open_one_reranker(given, say)), answer)
+    return show(check_reranker(open_one_reranker(given.model, running_of(given), say)), answer)
 
 
 def check_reranker(reranker: Reranker) -> Iterator[Finding]:

@@ -69,7 +69,8 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """List the figures that can be checked, then check them; 1 where one differs, 3 where none can be."""
     from ..data.task import Cards
     from ..files.cache import cache_folder
-    from .run import model_options
+    from ..python.asking import model_options
+    from .run import running_of
 
     checks = checkable(Cards(), given.words, given.max_documents, cache_folder(), say)
     every = sum(map(len, figures().values()))
@@ -82,7 +83,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     if given.list:
         answer(_listed(checks) if given.format == "text" else json.dumps({"checkable": [_entry(c) for c in checks]}))
         return 0
-    found = list(_compared(checks, given, model_options(given), say))
+    found = list(_compared(checks, given, model_options(running_of(given)), say))
     answer(
         _table(found)
         if given.format == "text"

@@ -5,23 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from functools import cache as once
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
+from ..python.asking import Asking, Running, build_request
 from .shared import RESULTS_WRITTEN, Say
 
 if TYPE_CHECKING:
-    from ..engine.options import Options
     from ..evaluate import Outcome
     from ..request import Request
-    from ..rerankers.base import Reranker
     from ..results.means import Mean
     from ..results.published import Compared
     from ..results.result import Result
-    from ..retrievers.retrieve import FirstStage
-    from ..types import Measure, Task
 
     Means = Sequence[tuple[Mean, Sequence[Compared]]]
 
@@ -29,10 +26,9 @@ __all__ = [
     "MODEL",
     "add_model_options",
     "add_options",
-    "build_request",
+    "asking_of",
     "command",
-    "model_options",
-    "open_one_reranker",
+    "running_of",
 ]
 
 
@@ -140,19 +136,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, **how)
 
 
-def model_options(given: argparse.Namespace) -> Options:
-    """The model options, resolved: never `auto` further on."""
-    from ..engine.options import Options, resolve_batch_tokens, resolve_device, resolve_dtype
+def running_of(given: argparse.Namespace) -> Running:
+    """How models are run, out of the options of any verb that loads one."""
+    return Running(**{name.name: vars(given)[name.name] for name in fields(Running)})
 
-    device = resolve_device(given.device)
-    return Options(
-        device=device,
-        dtype=resolve_dtype(given.dtype, device),
-        batch_tokens=resolve_batch_tokens(given.batch_tokens, device),
-        trust_remote_code=given.trust_remote_code,
-        rehash=given.rehash,
-        settings=tuple(given.settings),
-    )
+
+def asking_of(given: argparse.Namespace) -> Asking:
+    """The whole run, out of the completed options."""
+    return Asking(**{name.name: vars(given)[name.name] for name in fields(Asking)})
 
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
@@ -170,7 +161,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         from ..files.cache import cache_folder
 
         use_offline(given.offline, cache_folder())
-    request = build_request(given, say)
+    request = build_request(asking_of(given), say)
     if given.dry_run:
         from .dry_run import dry_run
 
@@ -230,116 +221,3 @@ def _as_json(outcomes: Sequence[Outcome], means: Means) -> str:
     ]
     averages = [{**mean.entry(), "published": [compared.entry() for compared in found]} for mean, found in means]
     return json.dumps({"results": results, "means": averages}, ensure_ascii=False, allow_nan=False)
-
-
-def open_one_reranker(given: argparse.Namespace, say: Say) -> Reranker:
-    """The reranker that `given.model` names. Raises HarnessError where it stands for several."""
-    from ..files.cache import cache_folder
-    from ..rerankers.resolve import open_rerankers
-
-    opened = open_rerankers(given.model, model_options(given), cache_folder(), given.family)
-    if len(opened) > 1:
-        names = ", ".join(reranker.spec.name for reranker in opened)
-        raise HarnessError(f"{given.model} stands for several rerankers ({names}): ask for one")
-    if opened[0].note:
-        say(f"{opened[0].spec.name}: {opened[0].note}")
-    return opened[0]
-
-
-def build_request(given: argparse.Namespace, say: Say) -> Request:
-    """Everything resolved: cards, first stages, rerankers, device. Raises HarnessError for what cannot be."""
-    from ..data.task import Cards, select_languages
-    from ..files.cache import cache_folder
-    from ..request import Request
-    from ..rerankers.resolve import open_rerankers
-
-    cache = cache_folder()
-    options = _with_workers(given, model_options(given), say)
-    tasks = Cards(given.cards).resolve(given.tasks, cache, given.split, given.language)
-    for task in tasks:
-        if task.note:
-            say(f"{task.name}: {task.note}")
-    if given.languages:
-        tasks = select_languages(tasks, given.languages)
-    _lists_are_whole(given, tasks, say)
-    rerankers = [
-        reranker
-        for name in dict.fromkeys(given.reranker)
-        for reranker in open_rerankers(name, options, cache, given.family)
-    ]
-    for reranker in rerankers:
-        if reranker.note:
-            say(f"{reranker.spec.name}: {reranker.note}")
-    return Request(
-        tasks=tasks,
-        first_stages=once(lambda: _first_stages(given, tasks, options, cache, say)),
-        rerankers=rerankers,
-        options=options,
-        results=given.results,
-        cache=cache,
-        replace_given=bool(given.retriever or given.candidates),
-        top_k=given.top_k,
-        limit=given.limit,
-        measures=_measures(given.measures),
-        relevance_level=given.relevance_level,
-        missing_text=given.missing_text,
-        instructions=given.instructions,
-        save_runs=given.save_runs,
-    )
-
-
-def _lists_are_whole(given: argparse.Namespace, tasks: Sequence[Task], say: Say) -> None:
-    """`--top-k` is for what a first stage ranks: a list without scores has no best K.
-
-    Raises HarnessError where nothing is retrieved, so that it would change nothing; says it where something is.
-    """
-    lists = [task.name for task in tasks if task.given_lists]
-    if given.top_k is None or not lists or given.retriever or given.candidates:
-        return
-    names = ", ".join(lists[:3]) + (f" and {len(lists) - 3} more" if len(lists) > 3 else "")
-    if len(lists) == len(tasks):
-        raise HarnessError(
-            f"--top-k {given.top_k}: the candidate lists that {names} brings have no scores, so there is no best "
-            f"{given.top_k} of them. Leave it out and they are taken whole, or name the first stage that ranks: "
-            "--retriever bm25, --candidates run.trec"
-        )
-    say(f"--top-k {given.top_k} cuts what is retrieved; the candidate lists of {names} have no scores and stay whole")
-
-
-def _with_workers(given: argparse.Namespace, options: Options, say: Say) -> Options:
-    """The options with workers, where they are asked for. Raises HarnessError where they cannot be had."""
-    if given.workers is None and given.ray_address is None:
-        return options
-    from dataclasses import replace
-
-    from ..engine.scale_out import Workers
-
-    return replace(options, workers=Workers(given.workers, options.device, address=given.ray_address, report=say))
-
-
-def _first_stages(
-    given: argparse.Namespace, tasks: Sequence[Task], options: Options, cache: Path, say: Say
-) -> Sequence[FirstStage]:
-    from dataclasses import replace
-
-    from ..retrievers.retrieve import fused_stage, open_first_stage, refuse_idle_settings, run_file_stage
-
-    names = given.retriever or ([] if given.candidates else ["bm25"])
-    languages = [next(iter(subset.languages), "und") for task in tasks for subset in task.subsets]
-    refuse_idle_settings(names, given.retriever_set, languages)
-    plain = replace(options, settings=tuple(given.retriever_set))
-    stages = [open_first_stage(name, plain, cache) for name in dict.fromkeys(names)]
-    stages += [run_file_stage(path, cache) for path in dict.fromkeys(given.candidates)]
-    for stage in stages:
-        if stage.note:
-            say(f"{stage.name}: {stage.note}")
-    return [fused_stage(stages)] if given.fuse else stages
-
-
-def _measures(words: Sequence[str]) -> tuple[Measure, ...]:
-    from ..types import Measure
-
-    try:
-        return tuple(dict.fromkeys(Measure.parse(word) for word in words))
-    except ValueError as error:
-        raise HarnessError(str(error)) from None

@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from .run import MODEL, add_model_options, model_options, open_one_reranker
+from ..python.asking import model_options, open_one_reranker
+from .run import MODEL, add_model_options, running_of
 from .shared import Say
 
 __all__ = ["add_options", "command"]
@@ -26,7 +27,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..rerankers.score import read_pairs, score_pairs
 
     pairs = read_pairs(given.file)
-    reranker = open_one_reranker(given, say)
-    for score in score_pairs(reranker, pairs, model_options(given).batch_tokens, say).tolist():
+    reranker = open_one_reranker(given.model, running_of(given), say)
+    for score in score_pairs(reranker, pairs, model_options(running_of(given)).batch_tokens, say).tolist():
         answer(json.dumps({"score": score}))
     return 0

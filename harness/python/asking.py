@@ -1,0 +1,209 @@
+"""What a user asks for, in the words of `run`'s options, and the Request that it comes to.
+
+The command line and `harness.run` both end here, so that the same words mean the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache as once
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import HarnessError
+
+if TYPE_CHECKING:
+    from ..engine.options import Options
+    from ..request import Request
+    from ..rerankers.base import Reranker
+    from ..retrievers.retrieve import FirstStage
+    from ..types import Measure, Task
+
+__all__ = ["Asking", "Running", "build_request", "model_options", "open_one_reranker"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Running:
+    """How models are run, as asked for: `auto` is resolved by `model_options`."""
+
+    family: str | None = None
+    settings: Sequence[tuple[str, str]] = ()
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_tokens: int | None = None
+    trust_remote_code: bool = False
+    rehash: bool = False
+
+
+@dataclass(frozen=True)
+class Asking(Running):
+    """A whole run, as asked for; docs/reference.md says what each option means."""
+
+    tasks: Sequence[str | Task] = ()
+    reranker: Sequence[str | Reranker] = ()
+    """By name, or opened already."""
+    retriever: Sequence[str] = ()
+    candidates: Sequence[Path] = ()
+    retriever_set: Sequence[tuple[str, str]] = ()
+    fuse: bool = False
+    top_k: int | None = None
+    limit: int | None = None
+    languages: Sequence[str] = ()
+    language: str | None = None
+    split: str | None = None
+    measures: Sequence[str] = ()
+    relevance_level: int = 1
+    missing_text: str = "error"
+    instructions: str = "given"
+    results: Path = Path("results")
+    cards: Path | None = None
+    save_runs: Path | None = None
+    workers: int | None = None
+    ray_address: str | None = None
+
+
+def model_options(asked: Running) -> Options:
+    """The model options, resolved: never `auto` further on."""
+    from ..engine.options import Options, resolve_batch_tokens, resolve_device, resolve_dtype
+
+    device = resolve_device(asked.device)
+    return Options(
+        device=device,
+        dtype=resolve_dtype(asked.dtype, device),
+        batch_tokens=resolve_batch_tokens(asked.batch_tokens, device),
+        trust_remote_code=asked.trust_remote_code,
+        rehash=asked.rehash,
+        settings=tuple(asked.settings),
+    )
+
+
+def open_one_reranker(name: str, asked: Running, say: Say) -> Reranker:
+    """The reranker that `name` means. Raises HarnessError where it stands for several."""
+    from ..files.cache import cache_folder
+    from ..rerankers.resolve import open_rerankers
+
+    opened = open_rerankers(name, model_options(asked), cache_folder(), asked.family)
+    if len(opened) > 1:
+        names = ", ".join(reranker.spec.name for reranker in opened)
+        raise HarnessError(f"{name} stands for several rerankers ({names}): ask for one")
+    if opened[0].note:
+        say(f"{opened[0].spec.name}: {opened[0].note}")
+    return opened[0]
+
+
+def build_request(asked: Asking, say: Say) -> Request:
+    """Everything resolved: cards, first stages, rerankers, device. Raises HarnessError for what cannot be."""
+    from ..data.task import select_languages
+    from ..files.cache import cache_folder
+    from ..request import Request
+
+    cache = cache_folder()
+    options = _with_workers(asked, model_options(asked), say)
+    tasks = _tasks(asked, cache)
+    for task in tasks:
+        if task.note:
+            say(f"{task.name}: {task.note}")
+    if asked.languages:
+        tasks = select_languages(tasks, asked.languages)
+    _lists_are_whole(asked, tasks, say)
+    rerankers = _rerankers(asked, options, cache)
+    for reranker in rerankers:
+        if reranker.note:
+            say(f"{reranker.spec.name}: {reranker.note}")
+    return Request(
+        tasks=tasks,
+        first_stages=once(lambda: _first_stages(asked, tasks, options, cache, say)),
+        rerankers=rerankers,
+        options=options,
+        results=asked.results,
+        cache=cache,
+        replace_given=bool(asked.retriever or asked.candidates),
+        top_k=asked.top_k,
+        limit=asked.limit,
+        measures=_measures(asked.measures),
+        relevance_level=asked.relevance_level,
+        missing_text=asked.missing_text,
+        instructions=asked.instructions,
+        save_runs=asked.save_runs,
+    )
+
+
+def _tasks(asked: Asking, cache: Path) -> list[Task]:
+    """Those that are named, in their order, then those that were made in memory."""
+    from ..data.task import Cards
+
+    named = [task for task in asked.tasks if isinstance(task, str)]
+    made = [task for task in asked.tasks if not isinstance(task, str)]
+    if made and not named:
+        return made
+    return Cards(asked.cards).resolve(named, cache, asked.split, asked.language) + made
+
+
+def _rerankers(asked: Asking, options: Options, cache: Path) -> list[Reranker]:
+    from ..rerankers.resolve import open_rerankers
+
+    found: list[Reranker] = []
+    names = set()
+    for word in asked.reranker:
+        if not isinstance(word, str):
+            found.append(word)
+        elif word not in names:
+            names.add(word)
+            found += open_rerankers(word, options, cache, asked.family)
+    return found
+
+
+def _lists_are_whole(asked: Asking, tasks: Sequence[Task], say: Say) -> None:
+    """`--top-k` is for what a first stage ranks: a list without scores has no best K.
+
+    Raises HarnessError where nothing is retrieved, so that it would change nothing; says it where something is.
+    """
+    lists = [task.name for task in tasks if task.given_lists]
+    if asked.top_k is None or not lists or asked.retriever or asked.candidates:
+        return
+    names = ", ".join(lists[:3]) + (f" and {len(lists) - 3} more" if len(lists) > 3 else "")
+    if len(lists) == len(tasks):
+        raise HarnessError(
+            f"--top-k {asked.top_k}: the candidate lists that {names} brings have no scores, so there is no best "
+            f"{asked.top_k} of them. Leave it out and they are taken whole, or name the first stage that ranks: "
+            "--retriever bm25, --candidates run.trec"
+        )
+    say(f"--top-k {asked.top_k} cuts what is retrieved; the candidate lists of {names} have no scores and stay whole")
+
+
+def _with_workers(asked: Asking, options: Options, say: Say) -> Options:
+    """The options with workers, where they are asked for. Raises HarnessError where they cannot be had."""
+    if asked.workers is None and asked.ray_address is None:
+        return options
+    from ..engine.scale_out import Workers
+
+    return replace(options, workers=Workers(asked.workers, options.device, address=asked.ray_address, report=say))
+
+
+def _first_stages(
+    asked: Asking, tasks: Sequence[Task], options: Options, cache: Path, say: Say
+) -> Sequence[FirstStage]:
+    from ..retrievers.retrieve import fused_stage, open_first_stage, refuse_idle_settings, run_file_stage
+
+    names = asked.retriever or ([] if asked.candidates else ["bm25"])
+    languages = [next(iter(subset.languages), "und") for task in tasks for subset in task.subsets]
+    refuse_idle_settings(names, asked.retriever_set, languages)
+    plain = replace(options, settings=tuple(asked.retriever_set))
+    stages = [open_first_stage(name, plain, cache) for name in dict.fromkeys(names)]
+    stages += [run_file_stage(path, cache) for path in dict.fromkeys(asked.candidates)]
+    for stage in stages:
+        if stage.note:
+            say(f"{stage.name}: {stage.note}")
+    return [fused_stage(stages)] if asked.fuse else stages
+
+
+def _measures(words: Sequence[str]) -> tuple[Measure, ...]:
+    from ..types import Measure
+
+    try:
+        return tuple(dict.fromkeys(Measure.parse(word) for word in words))
+    except ValueError as error:
+        raise HarnessError(str(error)) from None

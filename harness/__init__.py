@@ -14,24 +14,46 @@ what is asked for. Below them: `models` what first stages and rerankers share, `
 boards, `interchange` results that travel, `python` what notebooks and the command line call alike, `commands`
 the command line, whose `cli` alone prints.
 
-For a notebook: `load_results` gives every result below a folder as one pandas DataFrame, `load_result`
-one result with the values of its queries.
+In Python, `run` evaluates (tasks by name, or a `Task` in memory; rerankers by name, or an object) and gives
+`Evaluations`; `score` scores pairs; `load_results` gives every result below a folder as one DataFrame,
+`load_result` one result with the values of its queries. Nothing prints; what the user can put right is a
+`HarnessError`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .errors import HarnessError
     from .interchange.frames import load_result, load_results
+    from .python.run import run, score
+    from .python.tasks import Task
+    from .python.views import Evaluation, Evaluations
 
-__all__ = ["load_result", "load_results"]
+__all__ = [
+    "Evaluation", "Evaluations", "HarnessError", "Task", "load_result", "load_results", "run", "score",
+]  # fmt: skip
+
+_PLACES = {
+    "Evaluation": "python.views",
+    "Evaluations": "python.views",
+    "HarnessError": "errors",
+    "Task": "python.tasks",
+    "load_result": "interchange.frames",
+    "load_results": "interchange.frames",
+    "run": "python.run",
+    "score": "python.run",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The functions of `__all__`, imported when they are first asked for: `import harness` itself stays light."""
-    if name in __all__:
-        from .interchange import frames
-
-        return getattr(frames, name)
+    """The names of `__all__`, imported when they are first asked for: `import harness` itself stays light."""
+    if name in _PLACES:
+        return getattr(import_module(f".{_PLACES[name]}", __name__), name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -63,6 +63,7 @@ _SEVERAL: dict[str, Any] = {"action": "append", "default": []}
 _WHAT: dict[str, dict[str, Any]] = {
     "tasks": {"nargs": "*", "default": (), "metavar": "TASK", "help": "tasks, suites, folders in BEIR's layout, hub data sets (ORG/NAME), tasks of mteb"},
     "--reranker": {**_SEVERAL, "metavar": "NAME", "help": f"{MODEL}; several may be given; none runs the first stage alone"},
+    "--name": {"metavar": "LABEL", "help": "what tables, boards and the results' folder call the reranker, where one is given"},
     "--retriever": {**_SEVERAL, "metavar": "NAME", "help": "first stage: bm25 (the default) or a sentence-transformers model; several may be given"},
     "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a TREC run, plain or .gz"},
     "--retriever-set": {**_SEVERAL, "type": setting, "metavar": "KEY=VALUE", "help": "a setting of a first stage: recipe=e5-mistral of a dense one, analyzer=jieba of bm25"},
@@ -143,7 +144,7 @@ def running_of(given: argparse.Namespace) -> Running:
 
 def asking_of(given: argparse.Namespace) -> Asking:
     """The whole run, out of the completed options."""
-    return Asking(**{name.name: vars(given)[name.name] for name in fields(Asking)})
+    return Asking(**{name.name: vars(given)[name.name] for name in fields(Asking) if name.name in vars(given)})
 
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:

@@ -27,7 +27,8 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..rerankers.score import read_pairs, score_pairs
 
     pairs = read_pairs(given.file)
-    reranker = open_one_reranker(given.model, running_of(given), say)
-    for score in score_pairs(reranker, pairs, model_options(running_of(given)).batch_tokens, say).tolist():
+    asked = running_of(given)
+    reranker = open_one_reranker(given.model, asked, say)
+    for score in score_pairs(reranker, pairs, model_options(asked).batch_tokens, say).tolist():
         answer(json.dumps({"score": score}))
     return 0

@@ -1,20 +1,39 @@
 """Progress of a long stage: one bar on a terminal, a plain line every 30 seconds elsewhere.
 
-Always on stderr: stdout belongs to the answer.
+Always on stderr: stdout belongs to the answer. `shown_by` gives the bar to a notebook's tqdm, or to nobody.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from itertools import pairwise
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
-__all__ = ["Pace", "Progress"]
+__all__ = ["Pace", "Progress", "shown_by"]
 
 _LINE_EVERY = 30.0
 _BAR_EVERY = 0.2
+
+
+_bars: ContextVar[Callable[..., Any] | bool | None] = ContextVar("bars", default=True)
+"""What makes bars: True for our own, None for none, else a class as tqdm."""
+
+
+@contextlib.contextmanager
+def shown_by(bars: Callable[..., Any] | None) -> Iterator[None]:
+    """Inside, progress is shown by `bars(total=, initial=, desc=, unit=)` with `update(n)` and `close()`, as tqdm has it.
+
+    None shows nothing.
+    """
+    token = _bars.set(bars)
+    try:
+        yield
+    finally:
+        _bars.reset(token)
 
 
 class Pace(NamedTuple):
@@ -62,6 +81,9 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._started = self._shown = clock()
         self._done = self._tokens = 0
+        bars = _bars.get()
+        self._silent = bars is not True
+        self._bar = bars(total=total, initial=stored, desc=title, unit=f" {unit}") if callable(bars) else None
         self._ends: list[float] = []
         self._first = (0, 0)
 
@@ -73,7 +95,9 @@ class Progress:
         if not self._ends:
             self._first = (done, tokens)
         self._ends.append(now)
-        if now - self._shown >= (_BAR_EVERY if self._terminal else _LINE_EVERY):
+        if self._bar is not None:
+            self._bar.update(done)
+        if not self._silent and now - self._shown >= (_BAR_EVERY if self._terminal else _LINE_EVERY):
             self._shown = now
             self._show(now)
 
@@ -85,7 +109,9 @@ class Progress:
 
     def finish(self) -> None:
         """Clear the bar; the tables that follow say what was done."""
-        if self._terminal:
+        if self._bar is not None:
+            self._bar.close()
+        if self._terminal and not self._silent:
             self._stream.write("\r\033[K")
             self._stream.flush()
 

@@ -1,4 +1,8 @@
-"""The Python interface: what a notebook or a training loop calls, and what the verbs of the command line call too.
+"""The Python interface: what a notebook or a training loop calls, and what the command line calls too.
 
-`asking` turns what is asked for, in plain words, into a Request; nothing here prints.
+- `run`         `harness.run` and `score`
+- `asking`      what is asked for, in plain words → a Request
+- `tasks`       a collection in memory as a task
+- `rerankers`   a function, an object or a model in memory as a reranker
+- `views`       results as a notebook shows them; `tables` what they are made of
 """

@@ -45,6 +45,10 @@ class Asking(Running):
     tasks: Sequence[str | Task] = ()
     reranker: Sequence[str | Reranker] = ()
     """By name, or opened already."""
+    name: str | None = None
+    """What tables, boards and the results' folder call it; for one reranker."""
+    stages: Sequence[FirstStage] = ()
+    """First stages opened already, instead of those by name."""
     retriever: Sequence[str] = ()
     candidates: Sequence[Path] = ()
     retriever_set: Sequence[tuple[str, str]] = ()
@@ -120,7 +124,7 @@ def build_request(asked: Asking, say: Say) -> Request:
         options=options,
         results=asked.results,
         cache=cache,
-        replace_given=bool(asked.retriever or asked.candidates),
+        replace_given=bool(asked.retriever or asked.candidates or asked.stages),
         top_k=asked.top_k,
         limit=asked.limit,
         measures=_measures(asked.measures),
@@ -146,14 +150,19 @@ def _rerankers(asked: Asking, options: Options, cache: Path) -> list[Reranker]:
     from ..rerankers.resolve import open_rerankers
 
     found: list[Reranker] = []
-    names = set()
+    seen = set()
     for word in asked.reranker:
         if not isinstance(word, str):
             found.append(word)
-        elif word not in names:
-            names.add(word)
+        elif word not in seen:
+            seen.add(word)
             found += open_rerankers(word, options, cache, asked.family)
-    return found
+    if asked.name is None:
+        return found
+    if len(found) != 1:
+        names = ", ".join(reranker.spec.name for reranker in found) or "none"
+        raise HarnessError(f"--name {asked.name} is for one reranker, and here are {len(found)}: {names}")
+    return [replace(found[0], spec=replace(found[0].spec, name=asked.name))]
 
 
 def _lists_are_whole(asked: Asking, tasks: Sequence[Task], say: Say) -> None:
@@ -162,7 +171,7 @@ def _lists_are_whole(asked: Asking, tasks: Sequence[Task], say: Say) -> None:
     Raises HarnessError where nothing is retrieved, so that it would change nothing; says it where something is.
     """
     lists = [task.name for task in tasks if task.given_lists]
-    if asked.top_k is None or not lists or asked.retriever or asked.candidates:
+    if asked.top_k is None or not lists or asked.retriever or asked.candidates or asked.stages:
         return
     names = ", ".join(lists[:3]) + (f" and {len(lists) - 3} more" if len(lists) > 3 else "")
     if len(lists) == len(tasks):
@@ -188,6 +197,8 @@ def _first_stages(
 ) -> Sequence[FirstStage]:
     from ..retrievers.retrieve import fused_stage, open_first_stage, refuse_idle_settings, run_file_stage
 
+    if asked.stages:
+        return asked.stages
     names = asked.retriever or ([] if asked.candidates else ["bm25"])
     languages = [next(iter(subset.languages), "und") for task in tasks for subset in task.subsets]
     refuse_idle_settings(names, asked.retriever_set, languages)

@@ -23,7 +23,7 @@ from ..files.cache import file_digest, write_atomically, writing
 from ..files.digest import Digest, digest_of, digest_of_settings
 from ..types import Candidates, Run, Subset, Task, cut, ranked
 
-__all__ = ["FirstStage", "candidates_of", "known_digest", "open_first_stage", "refuse_idle_settings"]
+__all__ = ["FirstStage", "candidates_of", "known_digest", "memory_stage", "open_first_stage", "refuse_idle_settings"]
 
 BM25 = "bm25"
 GIVEN = "given"
@@ -162,6 +162,11 @@ def _refuse_lists_without_order(run: Run, path: Path, k: int) -> None:
                 f'{path}: the {len(scores)} documents of query "{query_id}" have one and the same score, so there is no '
                 f"best {k} of them (the rank column is not read): write the scores, or a --top-k that takes them all"
             )
+
+
+def memory_stage(run: Run, name: str) -> FirstStage:
+    """A ranking that is in memory; its digest is that of its ids and float32 scores."""
+    return FirstStage(name, (("run", digest_of_run(run)),), lambda *_: run)
 
 
 def given_stage() -> FirstStage:

@@ -1,0 +1,182 @@
+"""`harness.run`, `score` and `check`: what the verbs of these names do, for a notebook. Nothing here prints.
+
+Every function raises HarnessError for what the user can put right, and nothing else of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from ..engine.progress import shown_by
+from ..errors import HarnessError, did_you_mean
+from .asking import Asking, Running, build_request, model_options, open_one_reranker
+from .rerankers import as_reranker
+from .tasks import Task, made
+from .views import Evaluation, Evaluations
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+__all__ = ["Options", "run", "score"]
+
+
+class Options(TypedDict, total=False):
+    """The other options of the verb `run`, by the names that they have there; docs/reference.md says what each means."""
+
+    results: str | Path
+    candidates: str | Path | Sequence[str | Path]
+    measures: str | Sequence[str]
+    retriever_settings: Mapping[str, object]
+    """Those of --retriever-set."""
+    fuse: bool
+    limit: int
+    languages: Sequence[str]
+    language: str
+    split: str
+    relevance_level: int
+    missing_text: str
+    instructions: str
+    cards: Path
+    """A folder with cards of your own, --tasks there."""
+    save_runs: Path
+    family: str
+    device: str
+    dtype: str
+    batch_tokens: int
+    trust_remote_code: bool
+    rehash: bool
+    workers: int
+    ray_address: str
+
+
+Bars = bool | Callable[..., Any] | None
+"""True: tqdm where it is installed. False or None: nothing. Else a class that is used as tqdm's."""
+
+
+def run(
+    tasks: Any,
+    reranker: Any = None,
+    retriever: str | Sequence[str] | None = None,
+    top_k: int | None = None,
+    *,
+    name: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    progress: Bars = False,
+    **more: Unpack[Options],
+) -> Evaluations:
+    """Evaluate rerankers on tasks, as the verb `run` does; results that exist are read, not computed.
+
+    `tasks`: a name of a task or suite, a folder, a hub data set, a `harness.Task`, or a list of these.
+    `reranker`: a name as on the command line, a function `(query, documents) → scores`, an object with
+    `predict`, `compute_score` or `rank` (sentence-transformers' CrossEncoder, FlagEmbedding's, the
+    rerankers library's), or a list of these; None runs the first stage alone. `name` is what the
+    tables call it, where one reranker is given. `settings` are those of --set. `progress`: True, or a
+    class like tqdm. `more`: see `Options`.
+    """
+    from ..evaluate import evaluate
+
+    asked = Asking(
+        reranker=[one if isinstance(one, str) else as_reranker(one) for one in _several(reranker)],
+        name=name,
+        retriever=_words(retriever),
+        top_k=top_k,
+        settings=_settings(settings),
+        **_asked(more),
+    )
+    found: list[Evaluation] = []
+    notes = _Notes()
+    with _quietly(progress):
+        for part in _parts(asked, _several(tasks)):
+            request = build_request(part, notes)
+            found += [Evaluation(each.result, each.path, each.reused) for each in evaluate(request, notes)]
+    return Evaluations(found, notes)
+
+
+def score(
+    reranker: Any,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    settings: Mapping[str, object] | None = None,
+    **more: Any,
+) -> NDArray[np.float32]:
+    """The published score of each (query, document) pair, float32, shape (n,): what the verb `score` prints."""
+    from ..rerankers.score import score_pairs
+    from ..types import DocumentText, QueryText
+
+    asked = Running(**more, settings=_settings(settings))
+    with _quietly(progress=False):
+        opened = open_one_reranker(reranker, asked, _Notes()) if isinstance(reranker, str) else as_reranker(reranker)
+        texts = [(QueryText(query), DocumentText("", document)) for query, document in pairs]
+        return score_pairs(opened, texts, model_options(asked).batch_tokens)
+
+
+class _Notes(list[str]):
+    """What a verb would say on stderr: kept, and logged under the name `harness`, which is silent unless asked."""
+
+    def __call__(self, line: str) -> None:
+        self.append(line)
+        logging.getLogger("harness").info(line)
+
+
+def _parts(asked: Asking, tasks: Sequence[Any]) -> Iterator[Asking]:
+    """The run in parts: a task that brings scored candidates is one of its own, over them."""
+    from ..retrievers.retrieve import memory_stage
+
+    plain: list[Any] = []
+    for task in tasks:
+        if not isinstance(task, Task):
+            plain.append(str(task) if isinstance(task, Path) else task)
+        elif task.run is None:
+            plain.append(made(task))
+        else:
+            stage = memory_stage(task.run, f"{task.name} candidates")
+            yield replace(asked, tasks=[made(task)], retriever=[], candidates=[], stages=[stage])
+    if plain or not tasks:
+        yield replace(asked, tasks=plain)
+
+
+@contextlib.contextmanager
+def _quietly(progress: Bars) -> Iterator[None]:
+    if progress is True:
+        from tqdm.auto import tqdm
+
+        progress = tqdm
+    with shown_by(progress if callable(progress) else None):
+        yield
+
+
+def _several(given: Any) -> list[Any]:
+    """One thing or several; a (model, tokenizer) pair is one, and so is a mapping or a DataFrame."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | set | frozenset) else [given]
+
+
+def _words(given: str | Sequence[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else list(given or ())
+
+
+def _asked(more: Options) -> dict[str, Any]:
+    """The options as `Asking` takes them. Raises HarnessError for one that there is none of."""
+    for word in more:
+        if word not in Options.__annotations__:
+            raise HarnessError(f'there is no option "{word}".{did_you_mean(word, Options.__annotations__)}')
+    found: dict[str, Any] = dict(more)
+    if "results" in found:
+        found["results"] = Path(found["results"])
+    if "retriever_settings" in found:
+        found["retriever_set"] = _settings(found.pop("retriever_settings"))
+    found["candidates"] = [Path(one) for one in _several(found.get("candidates"))]
+    found["measures"] = _words(found.get("measures"))
+    return found
+
+
+def _settings(given: Mapping[str, object] | None) -> tuple[tuple[str, str], ...]:
+    return tuple((key, str(value)) for key, value in (given or {}).items())

@@ -86,6 +86,8 @@ def diagnose_reranked(
     }
     if reranker.spec.context == "pair" and candidates.scored:
         found["depth_curve"] = depth_curve(candidates.run, run, qrels, collection)
+    if reranked.tallies is not None:
+        found["answers"] = reranked.tallies
     if collection.qrel_diff is not None:
         found["instruction_blind"] = instruction_blind(run, collection)
     return found | tokens_of_language(reranker.load(), candidates.run, collection, subset)

@@ -102,6 +102,9 @@ class PairModel(Protocol):
 class ListModel(Protocol):
     """A model that sees one query's documents together, in first-stage order."""
 
+    # A family may also have `tallied`, names, and after each `score_list` `tallies`, a count for each name: they are
+    # stored with the list's scores, and their sums stand in the result.
+
     def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.floating]:
         """One score a document, in their order; higher is better. Float32, or float64 as in `Prepared.score`."""
         ...

@@ -25,7 +25,7 @@ from ..files.digest import Digest, digest_of
 from ..types import LARGEST_FLOAT32, Candidates, DocumentText, QueryText, Run, ranked
 from .base import Reranker, RerankerSpec
 from .precision import as_single, beyond_single, made_equal, places_below
-from .worker import Answer, Scorer, Texts, columns, list_scores
+from .worker import Answer, Scorer, Texts, columns, list_scores, tallied_by
 
 if TYPE_CHECKING:
     from ..engine.scale_out import Workers
@@ -58,6 +58,8 @@ class Reranked:
     seconds: float
     spent: str | None
     """The store's key of scores that may resume this run and serve no other; forget it when the result is safe."""
+    tallies: dict[str, int] | None = None
+    """What a list model counted while it scored (a listwise one its answers), summed over the queries."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class _Scored:
     pace: Pace
     doubles: NDArray[np.float64]
     """The scores as the model gave them, shape (pairs,); NaN where one was stored."""
+    tallies: dict[str, int] | None = None
 
 
 def rerank(
@@ -130,6 +133,7 @@ def rerank(
         pace=found.pace,
         seconds=time.monotonic() - started,
         spent=None if reranker.spec.declared else found.key,
+        tallies=found.tallies,
     )
 
 
@@ -268,10 +272,16 @@ def _query_by_query(
     missing = np.isnan(scores)
     doubles = np.full(len(scores), np.nan)
     progress = Progress(reranker.spec.name, len(scores), stored := int((~missing).sum()))
+    firsts = np.array([span[0] for span in request.spans() if len(span)], np.int64)
+    names = tallied_by(reranker.load())
 
     def commit(rows: Rows, values: NDArray[Any], others: Sequence[str]) -> None:
         _refuse_not_finite(values, rows, request, reranker)
         doubles[rows], values = values[:, 0], as_single(values)
+        # Before the scores: a list whose scores are kept has its tallies too.
+        for name, column in zip(others, values.T[1:], strict=True):
+            at = np.flatnonzero(np.isin(rows, firsts))
+            store.add(digest_of(key, name), keys, documents, request.pairs[rows[at]], column[at])
         store.add(key, keys, documents, request.pairs[rows], values[:, 0])
         scores[rows] = values[:, 0]
         progress.advance(len(rows))
@@ -281,10 +291,12 @@ def _query_by_query(
         _on_workers(options.workers, reranker, request, todo, np.ones(len(scores), bool), commit)
     else:
         for rows in todo:
-            commit(rows, list_scores(reranker, request.texts, rows), ())
+            commit(rows, list_scores(reranker, request.texts, rows), names)
     progress.finish()
     nothing = np.zeros(len(scores), np.int64)
-    return _Scored(scores, stored, key, nothing, nothing, progress.pace(), doubles)
+    counted = {name: store.known(digest_of(key, name), keys, documents, request.pairs[firsts]) for name in names}
+    tallies = {name: int(np.nansum(found)) for name, found in counted.items()}
+    return _Scored(scores, stored, key, nothing, nothing, progress.pace(), doubles, tallies or None)
 
 
 def store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, plan: Sequence[Rows] | None) -> str:

@@ -21,7 +21,7 @@ from .base import Prepared, Reranker
 from .origin import Origin
 from .resolve import open_origin
 
-__all__ = ["Answer", "Scorer", "Texts", "columns", "list_scores"]
+__all__ = ["Answer", "Scorer", "Texts", "columns", "list_scores", "tallied_by"]
 
 
 class Answer(NamedTuple):
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     values: NDArray[np.floating]
     """Shape (rows, columns): see `columns`."""
     others: tuple[str, ...]
-    """The fingerprints that the columns after the first belong to."""
+    """The fingerprints that the columns after the first belong to; of a list model the names of its tallies."""
     newly_initialised: tuple[str, ...]
     """Weights that a plug-in's model lacked, as far as was noticed."""
 
@@ -61,7 +61,9 @@ class Scorer:
 def _answers(reranker: Reranker, texts: Texts) -> Callable[[Rows], Answer]:
     model = reranker.load()
     if not hasattr(model, "prepare"):
-        return lambda rows: Answer(list_scores(reranker, texts, rows), (), tuple(reranker.newly_initialised))
+        return lambda rows: Answer(
+            list_scores(reranker, texts, rows), tallied_by(model), tuple(reranker.newly_initialised)
+        )
     prepared: Prepared = model.prepare(*texts)
     parts = 1
 
@@ -84,11 +86,22 @@ def columns(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.fl
     return _stacked([own, *prepared.also.values()], rows, reranker)
 
 
+def tallied_by(model: Any) -> tuple[str, ...]:
+    """The names of what a list model counts while it scores; mostly none."""
+    names: tuple[str, ...] = getattr(model, "tallied", ())
+    return names
+
+
 def list_scores(reranker: Reranker, texts: Texts, rows: Rows) -> NDArray[np.floating]:
-    """Shape (rows, 1): the scores of one query's rows, asked for together. Raises HarnessError as `columns` does."""
+    """Shape (rows, columns): the scores of one query's rows, asked for together, then each tally of the model's in every row.
+
+    Raises HarnessError as `columns` does.
+    """
     queries, documents, pairs = texts
-    query = queries[pairs[rows[0], 0]]
-    return _stacked([reranker.load().score_list(query, [documents[at] for at in pairs[rows, 1]])], rows, reranker)
+    model, query = reranker.load(), queries[pairs[rows[0], 0]]
+    scores = model.score_list(query, [documents[at] for at in pairs[rows, 1]])
+    tallies = [np.full(len(rows), model.tallies[name], np.float32) for name in tallied_by(model)]
+    return _stacked([scores, *tallies], rows, reranker)
 
 
 def _stacked(found: Sequence[Any], rows: Rows, reranker: Reranker) -> NDArray[np.floating]:

@@ -182,6 +182,17 @@ def _judged_without_text(result: Result) -> str | None:
     return f"{count} judgements are of documents that the corpus lacks" if count else None
 
 
+def _answers(result: Result) -> str | None:
+    seen = result.diagnostics.get("answers") or {}
+    counts = {kind: seen.get(kind) or 0 for kind in ("malformed", "partial", "empty")}
+    asked, wrong = seen.get("answers") or 0, sum(counts.values())
+    if not asked or wrong / asked <= 0.01:
+        return None
+    cut = f"; {seen['cut']} were stopped at max_new_tokens" if seen.get("cut") else ""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return f"{wrong / asked:.1%} of the {asked} rankings that the model wrote are not whole: {kinds}{cut}"
+
+
 def _made_equal(result: Result) -> str | None:
     count = result.diagnostics.get("made_equal")
     return (
@@ -207,6 +218,7 @@ _RULES: Mapping[str, Rule] = {
     "RH015": _worse,
     "RH016": _reversed,
     "RH017": _judged_without_text,
+    "RH018": _answers,
     "RH030": _made_equal,
 }
 

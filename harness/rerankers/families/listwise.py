@@ -1,7 +1,8 @@
 """Listwise rerankers: RankZephyr, RankGPT's prompt, and any chat model that writes `[2] > [1]`.
 
 A window of 20 candidates moves from the end of the list to its front by 10; for each the model
-generates an order, greedily. The score of a document is n minus its final place, so n … 1. Sources:
+generates an order, greedily. The score of a document is n minus its final place, so n … 1. Answers that
+name some passages only, or none, change little or nothing: they are counted in every result. Sources:
 RankGPT (arXiv 2304.09542), RankZephyr (arXiv 2312.02724), castorini/rank_llm.
 """
 
@@ -26,13 +27,14 @@ from ...models.tokenization import load_tokenizer, token_limit
 from ...text import join_query
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec
+from ..prompts.list_answer import inside_thinking, is_thinking_mark, read_answer
 from ..prompts.list_prompt import ListTemplate, first_words, passage_text, read_list_templates
-from ..prompts.windows import read_permutation, sort_by_windows
+from ..prompts.windows import sort_by_windows
 
 __all__ = ["FAMILY", "ListRule", "Listwise", "open_family"]
 
 FAMILY = "listwise"
-VERSION = 1
+VERSION = 2
 _JOIN = "Title: title Content: text, query space instruction; 1"
 _USUAL_CONTEXT = 4096
 """RankLLM's limit of prompt and answer together."""
@@ -94,24 +96,35 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
 class Listwise:
     """A loaded tokenizer with its chat template, and weights that are loaded at the first window."""
 
+    tallied = ("answers", "partial", "malformed", "empty", "cut")
+    """What `tallies` counts: answers, those of each kind of `ListAnswer`, and those stopped at max_new_tokens."""
+
     def __init__(self, source: ModelSource, options: Options, template: ListTemplate, rule: ListRule) -> None:
         self.source, self.options, self.template, self.rule = source, options, template, rule
         self.folder = snapshot(source)
         self.tokenizer = load_tokenizer(self.folder, source.config)
         self._chat = self._load_chat()
+        self.tallies: dict[str, int] = {}
         self._model: Any = None
 
     def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float32]:
-        """N … 1 by final place, shape (n,), in the order of `documents`."""
+        """N … 1 by final place, shape (n,), in the order of `documents`; `tallies` then says how they were asked for."""
         question, passages = join_query(query), [passage_text(document) for document in documents]
+        tallies = dict.fromkeys(self.tallied, 0)
 
         def permute(seen: Sequence[int]) -> list[int]:
             prompt, room = self.prompt(question, [passages[place] for place in seen])
-            return read_permutation(self.generate(prompt, room), len(seen))
+            text, cut = self.generate(prompt, room)
+            answer = read_answer(text, len(seen), cut=cut)
+            for name in ("answers", answer.kind, *(("cut",) if cut else ())):
+                if name in tallies:
+                    tallies[name] += 1
+            return answer.order
 
         order = sort_by_windows(len(documents), self.rule.window, self.rule.stride, permute)
         scores = np.empty(len(documents), np.float32)
         scores[order] = np.arange(len(documents), 0, -1, dtype=np.float32)
+        self.tallies = tallies
         return scores
 
     def prompt(self, question: str, passages: Sequence[str]) -> tuple[list[int], int]:
@@ -134,15 +147,31 @@ class Listwise:
             f"max_length={self.rule.max_length} tokens; take a smaller window"
         )
 
-    def generate(self, ids: Sequence[int], room: int) -> str:
-        """What the model writes after `ids`, greedily, in at most `room` tokens."""
+    def generate(self, ids: Sequence[int], room: int) -> tuple[str, bool]:
+        """What the model writes after `ids`, greedily, in at most `room` tokens, and whether it was stopped there.
+
+        A thought that the prompt itself opens is a part of the text.
+        """
         import torch
 
         prompt = torch.tensor([list(ids)], device=self.options.device)
         with torch.inference_mode():
-            written = self.model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=room)
-        answer: str = self.tokenizer.backend.decode(written[0, len(ids) :].tolist(), skip_special_tokens=True)
-        return answer
+            found = self.model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=room)
+        written: list[int] = found[0, len(ids) :].tolist()
+        ends = self.model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        cut = len(written) >= room and not set(written[-1:]) & set(ends)
+        opened = inside_thinking(self.tokenizer.backend.decode(list(ids), skip_special_tokens=False))
+        return ("<think>" if opened else "") + self._visible(written), cut
+
+    def _visible(self, ids: Sequence[int]) -> str:
+        """The text of `ids` without special tokens, other than those that open and close a thought."""
+        backend = self.tokenizer.backend
+        text: str = backend.decode(list(ids), skip_special_tokens=False)
+        for token in backend.get_added_tokens_decoder().values():
+            if token.special and not is_thinking_mark(token.content):
+                text = text.replace(token.content, " ")
+        return text
 
     @property
     def model(self) -> Any:

@@ -6,4 +6,5 @@
 - `saved_form`               which of the two a model's files say, with its prompts
 - `ab_prompt`                the input of BGE's language-model rerankers
 - `list_prompt`, `windows`   several passages in one conversation, and long lists a window at a time
+- `list_answer`              the order that a model writes, read
 """

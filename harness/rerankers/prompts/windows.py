@@ -8,13 +8,11 @@ length and stride do not fit; RankGPT's own code leaves them out there.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Sequence
 
-__all__ = ["read_permutation", "sort_by_windows", "window_bounds"]
+from .list_answer import read_answer
 
-_BRACKETS = str.maketrans("［］【】〔〕", "[][][]")
+__all__ = ["read_permutation", "sort_by_windows", "window_bounds"]
 
 
 def window_bounds(count: int, window: int, stride: int) -> list[tuple[int, int]]:
@@ -44,16 +42,5 @@ def sort_by_windows(
 
 
 def read_permutation(text: str, count: int) -> list[int]:
-    """The order that `text` writes as `[2] > [1] > …`: all places 0 … count − 1, best first.
-
-    Numbers in brackets count; where there are none, every number does. Those out of range and
-    repetitions are dropped, what is missing follows in its present order, and what a model thinks
-    aloud (up to `</think>`) is not read. Digits may be of any kind (`［３］`, `[③]`).
-    """
-    answer = text.rpartition("</think>")[2].translate(_BRACKETS)
-    plain = "".join(str(unicodedata.digit(sign)) if sign.isdigit() else sign for sign in answer)
-    numbers = re.findall(r"\[\s*([0-9]+)\s*\]", plain) or re.findall(r"[0-9]+", plain)
-    # A number of thousands of digits is out of range too, and int() would refuse it.
-    named = (int(number) - 1 for number in numbers if len(number) < 10)
-    order = dict.fromkeys(place for place in named if 0 <= place < count)
-    return [*order, *(place for place in range(count) if place not in order)]
+    """The order that `text` writes as `[2] > [1] > …`: all places 0 … count − 1, best first; see `list_answer`."""
+    return read_answer(text, count).order

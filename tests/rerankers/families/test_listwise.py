@@ -175,16 +175,23 @@ TEMPLATE = (
 PIECES = ["<unk>", "<s>", "</s>", *(f"[{number}]" for number in range(1, 21)), ">", "<user>", "<assistant>", "<system>"]
 
 
-def write_model(folder: Path, template: str | None = TEMPLATE, positions: int = 2048) -> Path:
-    """A random Llama whose words are mostly identifiers, so that what it writes is an order of a kind."""
+def write_model(
+    folder: Path, template: str | None = TEMPLATE, positions: int = 2048, always: str | None = None
+) -> Path:
+    """A random Llama whose words are mostly identifiers, so that what it writes is an order of a kind; `always` is
+    the one word that it writes, again and again.
+    """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    words = [*PIECES, *"one two three four amber birch cedar delta passages rank query".split()]  # noqa: SIM905
+    others = ["one", "two", "three", "four", "amber", "birch", "cedar", "delta", "passages", "rank", "query"]
+    words = list(dict.fromkeys([*([always] if always else []), *PIECES, *others]))
+    silent = [place for place, word in enumerate(words) if not word.startswith("[")]
     backend = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, "<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    begin = words.index("<s>")
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
     backend.add_special_tokens(["<unk>", "<s>", "</s>"])
     torch.manual_seed(3)
     config = LlamaConfig(
@@ -196,8 +203,12 @@ def write_model(folder: Path, template: str | None = TEMPLATE, positions: int = 
         num_key_value_heads=4,
         max_position_embeddings=positions,
         initializer_range=0.6,
+        bos_token_id=begin,
     )
     model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        # Where all words are alike the first is written.
+        model.lm_head.weight[slice(None) if always else silent] = 0.0
     # The settings of a chat model: they must not make the answers random.
     model.generation_config.update(do_sample=True, temperature=1.5, repetition_penalty=1.3, eos_token_id=2)
     model.save_pretrained(folder)
@@ -298,6 +309,48 @@ def test_a_run_adds_none_and_drops_none(tiny: Path, collection_folder: Path, cli
     }
     for scores in after.values():
         assert sorted(scores.values()) == list(range(1, len(scores) + 1))
+
+
+# -- answers that are no ranking
+
+
+@pytest.mark.parametrize(
+    ("always", "kind"), [("sorry", "malformed"), ("<think>", "empty"), ("[2]", "malformed"), ("<pad>", "malformed")]
+)
+def test_answers_are_counted_and_the_count_survives_in_the_store(
+    always: str, kind: str, collection_folder: Path, cli: Cli, tmp_path: Path
+):
+    folder = write_model(tmp_path / "model", always=always)
+    words = ("run", collection_folder, "--reranker", folder, "--family", "listwise", "--set", "window=4", "--set",
+             "stride=2", "--top-k", "6", "--format", "json")  # fmt: skip
+    answer = cli(*words)
+    assert answer.code == 0, answer.err
+    (found,) = answer.results()
+    asked = found["diagnostics"]["answers"]["answers"]
+    assert asked == 6 * 2
+    counts = {"answers": asked, "partial": 0, "malformed": 0, "empty": 0, "cut": asked, kind: asked}
+    assert found["diagnostics"]["answers"] == counts
+    (said,) = [each["what"] for each in found["diagnostics"]["cautions"] if each["code"] == "RH018"]
+    assert (
+        said
+        == f"100.0% of the 12 rankings that the model wrote are not whole: 12 {kind}; 12 were stopped at max_new_tokens"
+    )
+    again = cli(*words, "--results", "elsewhere")
+    assert again.results()[0]["diagnostics"]["answers"] == counts
+    assert again.results()[0]["performance"]["pairs_scored"] == 0
+
+
+def test_a_thought_that_the_prompt_opens_is_no_answer(tmp_path: Path):
+    opening = TEMPLATE.replace("<assistant>{% endif", "<assistant><think>{% endif")
+    for template, kind in ((TEMPLATE, "malformed"), (opening, "empty")):
+        folder = write_model(tmp_path / kind, template, always="[2]")
+        tokenizer = json.loads((folder / "tokenizer.json").read_text())
+        vocabulary = tokenizer["model"]["vocab"]
+        vocabulary["<assistant><think>"] = vocabulary.pop("two")
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+        model = open_listwise(folder, tmp_path / "cache").load()
+        model.score_list(QueryText("amber"), documents(5))
+        assert model.tallies[kind] == model.tallies["answers"] == 1
 
 
 # -- settings

@@ -26,7 +26,7 @@ demo: $(VENV)/.ready
 	$(BIN)/rerank-harness demo --results build/demo
 
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --durations=20
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=20
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -m slow

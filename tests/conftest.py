@@ -16,6 +16,18 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).resolve().parent / "assets"
 
 
+LONG = (
+    "test_damage.py", "test_kill.py", "test_scale_out.py", "test_scifact.py", "test_encoders.py", "test_hub.py", "test_wheel.py",
+    "test_offline.py", "test_page.py", "test_store.py", "test_suites.py", "test_every_card.py", "test_causal.py",
+)  # fmt: skip
+"""Files of long tests: first in line, so that no process is left alone with one of them at the end."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of shared data: real data sets, tiny models, goldens; skips where it is absent."""

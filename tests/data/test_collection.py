@@ -270,7 +270,7 @@ def test_the_fingerprint_of_a_prepared_collection_is_known_without_heavy_imports
     assert prepared_fingerprint(task, dataclasses.replace(subset, documents=5), cache) is None
     assert prepared_fingerprint(task, dataclasses.replace(subset, split="dev"), cache) is None
     code = (
-        "import sys; from pathlib import Path; from harness.types import *; from harness import collection\n"
+        "import sys; from pathlib import Path; from harness.types import *; from harness.data import collection\n"
         f"subset = Subset('default', 'test', ('eng-Latn',)); task = Task('Small', {task.path!r}, {task.revision!r}, (subset,), (), folder=True)\n"
         f"print(collection.prepared_fingerprint(task, subset, Path({str(cache)!r})))\n"
         "print([name for name in ('pyarrow', 'numpy', 'huggingface_hub', 'yaml') if name in sys.modules])"

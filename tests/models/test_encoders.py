@@ -243,9 +243,11 @@ def test_an_encoding_killed_in_the_middle_goes_on_where_it_was_and_ends_the_same
     process = encode_in_a_process(tmp_path / "model", tmp_path / "killed")
     process.stdout.readline()
     while not list((tmp_path / "killed").glob("embeddings/*.vectors")):
+        assert process.poll() is None
         time.sleep(0.01)
     (file,) = (tmp_path / "killed").glob("embeddings/*.vectors")
     while file.stat().st_size < 60 * 128:
+        assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()

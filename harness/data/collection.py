@@ -23,6 +23,7 @@ from ..files.digest import Digest, digest_of
 from ..types import DocumentText, Qrels, QueryText, Subset, Task
 from .corpus import Corpus
 from .dataset import write_collection
+from .forms import refuse_other_forms
 from .layout import Listing
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
     "prepared_fingerprint",
 ]
 
-LOADER_RULE = "rows by doc_id; 1"
+LOADER_RULE = "rows by doc_id; 2"
 """Part of every key: changed whenever the same files would be read into something else."""
 
 _CARD = "README.md"
@@ -67,6 +68,8 @@ class Collection:
     """FollowIR: base query_id → documents whose relevance the changed instruction takes away."""
     judged_without_text: int
     """Judged (query, document) pairs whose document is not in the corpus."""
+    unread: tuple[str, ...] = ()
+    """`qrels: weight` for each column of the files that nobody here reads and that may mean something."""
 
     def bare(self) -> Collection:
         """The collection with its queries' instructions taken away; its fingerprint is another."""
@@ -84,6 +87,14 @@ class Collection:
     def doc_ids_at(self, rows: Sequence[int]) -> list[str]:
         """The doc_ids of these rows (0-based), in the order of `rows`."""
         return self._corpus.doc_ids_at(rows)
+
+    def known(self, doc_ids: Iterable[str]) -> set[str]:
+        """Those of `doc_ids` that the corpus has. One pass over all ids: ask for many at once."""
+        return self._corpus.known(doc_ids)
+
+    def refuse_other_forms(self, doc_ids: Iterable[str], what: str) -> None:
+        """Raises HarnessError where one of `doc_ids`, none of which the corpus has, is there in another form."""
+        refuse_other_forms(doc_ids, self._corpus.iterate_ids(), what, "the corpus")
 
     def documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
         """doc_id → text for those of `doc_ids` that the corpus has. One pass over all ids: ask for many at once."""
@@ -225,6 +236,7 @@ def _opened(place: Path) -> Collection:
         excluded={query_id: set(doc_ids) for query_id, doc_ids in judged["excluded"].items()},
         qrel_diff=judged["qrel_diff"],
         judged_without_text=manifest["judged_without_text"],
+        unread=tuple(manifest["unread"]),
     )
 
 

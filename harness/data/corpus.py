@@ -74,6 +74,11 @@ class Corpus:
         """Those of `doc_ids` that there are."""
         return {doc_id for (doc_id,) in self.take(self._rows_of(doc_ids), ["id"])}
 
+    def iterate_ids(self) -> Iterator[str]:
+        """Every doc_id in the order of rows, a batch at a time."""
+        for batch in self._batches:
+            yield from batch.column("id").to_pylist()
+
     def iterate_texts(self) -> Iterator[DocumentText]:
         """Every document's text in the order of rows, a batch at a time."""
         for batch in self._batches:
@@ -111,17 +116,17 @@ class Corpus:
         return found
 
 
-def write_corpus(target: Path, sources: Sequence[Path]) -> tuple[int, str]:
+def write_corpus(target: Path, sources: Sequence[Path], unread: set[str] | None = None) -> tuple[int, str]:
     """Reads the files and writes the Arrow file; how many documents, and a digest of all of them.
 
     Streams, once in file order and once in the order of ids, so that memory holds a batch and some
-    20 bytes a document. Raises HarnessError for what `read_corpus` refuses and an id that stands twice.
+    20 bytes a document. Columns that are not read go into `unread`. Raises HarnessError for what `read_corpus` refuses and an id that stands twice.
     """
     import numpy as np
     from pyarrow import compute
 
     unsorted = target.with_name(f"{target.name}.unsorted")
-    characters = _write(unsorted, _batches(sources))
+    characters = _write(unsorted, _batches(sources, unread))
     corpus = Corpus(unsorted)
     order = compute.sort_indices(corpus.doc_ids()).to_numpy()
     step = min(_BATCH_ROWS, max(1, _BATCH_CHARACTERS * len(order) // max(1, characters)))
@@ -161,10 +166,10 @@ def _write(target: Path, batches: Iterable[Values]) -> int:
     return characters
 
 
-def _batches(sources: Sequence[Path]) -> Iterator[Values]:
+def _batches(sources: Sequence[Path], unread: set[str] | None) -> Iterator[Values]:
     batch: Values = []
     characters = 0
-    for _, doc_id, (title, text) in read_corpus(sources):
+    for _, doc_id, (title, text) in read_corpus(sources, unread):
         batch.append((doc_id, title, text))
         characters += len(title) + len(text)
         if len(batch) >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:

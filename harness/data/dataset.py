@@ -6,6 +6,8 @@ Everything is checked on the way: what a collection holds has been read strictly
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,21 +17,34 @@ from ..files.cache import write_atomically
 from ..files.digest import Digest
 from ..types import Qrels
 from .corpus import Corpus, write_corpus
-from .formats import read_examples, read_instructions, read_lists, read_qrels, read_queries
+from .formats import EXCLUDED, read_examples, read_instructions, read_lists, read_qrels, read_queries
+from .forms import refuse_other_forms
 
 __all__ = ["write_collection"]
+
+
+Unread = defaultdict[str, set[str]]
+"""part → columns that its files have, and that nobody here reads."""
+
+_ASIDE = {"reasoning", "gold_answer", "gold_ids", "gold_ids_long", "metadata", "iteration", "__index_level_0__"}
+"""Columns that are known, and move no number."""
+_TEXTS = ("corpus", "queries")
+_TELLING = re.compile(r"exclud|negative|candidate|ranked|\bgains?\b", re.IGNORECASE)
+"""What the name of a column beside a text would have to do with candidates or judgements."""
 
 
 def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: str) -> None:
     """Reads the parts (`layout.Layout` names them) and writes a collection; the manifest comes last.
 
     Raises HarnessError for whatever the readers refuse, a document that stands twice, qrels that
-    name an unknown query, a judged query without its instruction, and given documents that the
-    corpus lacks.
+    name an unknown query, a judged query without its instruction, given documents that the corpus
+    lacks, an id that one part writes in another form than the other, and a corpus without any of
+    the relevant documents.
     """
-    judged = _read_judged(paths, source)
+    unread: Unread = defaultdict(set)
+    judged = _read_judged(paths, source, unread)
     corpus = folder / "corpus.arrow"
-    size, corpus_digest = write_corpus(corpus, paths["corpus"])
+    size, corpus_digest = write_corpus(corpus, paths["corpus"], unread["corpus"])
     missing = _count_missing(Corpus(corpus), judged, source)
     write_atomically(folder / "judged.json", json.dumps(judged, ensure_ascii=False))
     manifest = {
@@ -39,46 +54,74 @@ def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: 
         "queries": len(judged["queries"]),
         "judgements": sum(map(len, judged["qrels"].values())),
         "judged_without_text": missing,
+        "unread": _worth_saying(unread),
         "sizes": {name: (folder / name).stat().st_size for name in ("corpus.arrow", "judged.json")},
     }
     write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
 
 
+def _worth_saying(unread: Mapping[str, set[str]]) -> list[str]:
+    """`qrels: weight` for each column that may mean something: any in judgements and lists, a telling name beside a text."""
+    return [
+        f"{part}: {name}"
+        for part in sorted(unread)
+        for name in sorted(unread[part] - _ASIDE)
+        if part not in _TEXTS or _TELLING.search(name)
+    ]
+
+
 # -- queries, qrels and lists
 
 
-def _read_judged(paths: Mapping[str, Sequence[Path]], source: str) -> dict[str, Any]:
+def _read_judged(paths: Mapping[str, Sequence[Path]], source: str, unread: Unread) -> dict[str, Any]:
     """All but the corpus, of the judged queries alone."""
     for part, gold in (("examples", "gold_ids"), ("examples_long", "gold_ids_long")):
         if paths.get(part):
-            asked, judgements, excluded = read_examples(paths[part], gold)
+            asked, judgements, excluded = read_examples(paths[part], gold, unread[part])
             return {"queries": asked, "qrels": judgements, "given": None, "excluded": excluded, "qrel_diff": None}
-    qrels = read_qrels(paths["qrels"])
-    queries = read_queries(paths["queries"])
+    qrels = read_qrels(paths["qrels"], unread["qrels"])
+    queries = read_queries(paths["queries"], unread["queries"])
     if unknown := [query_id for query_id in qrels if query_id not in queries]:
+        refuse_other_forms(unknown, queries, f"{source}: the qrels judge query", "the queries' file")
         raise HarnessError(
             f'{source}: the qrels judge query "{unknown[0]}"{_and_more(unknown)}, which the queries do not have: '
             "every judged query needs its text"
         )
     texts = {query_id: queries[query_id] for query_id in qrels}
     if paths.get("instruction"):
-        instructions = read_instructions(paths["instruction"])
+        instructions = read_instructions(paths["instruction"], unread["instruction"])
         if without := [query_id for query_id in texts if query_id not in instructions]:
+            refuse_other_forms(without, instructions, f"{source}: there is query", "the instructions' file")
             raise HarnessError(
                 f'{source}: query "{without[0]}"{_and_more(without)} has no instruction, and the data set has '
                 "instructions: every judged query needs one"
             )
         texts = {query_id: query._replace(instruction=instructions[query_id]) for query_id, query in texts.items()}
-    qrel_diff = read_lists(paths["qrel_diff"]) if paths.get("qrel_diff") else None
+    qrel_diff = read_lists(paths["qrel_diff"], unread=unread["qrel_diff"]) if paths.get("qrel_diff") else None
     if qrel_diff is not None:
         _require_twins(qrels, qrel_diff, source)
+    excluded = _lists_of("excluded", ("corpus-ids", *EXCLUDED), paths, queries, unread, source) or {}
+    given = _lists_of("top_ranked", ("corpus-ids",), paths, queries, unread, source)
     return {
         "queries": texts,
         "qrels": qrels,
-        "given": _lists_of(paths.get("top_ranked"), qrels),
-        "excluded": _lists_of(paths.get("excluded"), qrels) or {},
+        "given": None if given is None else {query_id: given[query_id] for query_id in qrels if query_id in given},
+        "excluded": {query_id: excluded[query_id] for query_id in qrels if query_id in excluded},
         "qrel_diff": qrel_diff,
     }
+
+
+def _lists_of(
+    part: str, names: Sequence[str], paths: Mapping[str, Sequence[Path]],
+    queries: Mapping[str, Any], unread: Unread, source: str,
+) -> dict[str, list[str]] | None:  # fmt: skip
+    """The lists of a part; None where the data set has no such part."""
+    if not paths.get(part):
+        return None
+    lists = read_lists(paths[part], names, unread[part])
+    strangers = [query_id for query_id in lists if query_id not in queries]
+    refuse_other_forms(strangers, queries, f"{source}: its {part} has a list of query", "the queries' file")
+    return lists
 
 
 def _require_twins(qrels: Qrels, qrel_diff: Mapping[str, Sequence[str]], source: str) -> None:
@@ -98,13 +141,6 @@ def _require_twins(qrels: Qrels, qrel_diff: Mapping[str, Sequence[str]], source:
                 )
 
 
-def _lists_of(paths: Sequence[Path] | None, qrels: Qrels) -> dict[str, list[str]] | None:
-    if not paths:
-        return None
-    lists = read_lists(paths)
-    return {query_id: lists[query_id] for query_id in qrels if query_id in lists}
-
-
 def _and_more(names: Sequence[str]) -> str:
     return f" and {len(names) - 1:,} more" if len(names) > 1 else ""
 
@@ -112,18 +148,37 @@ def _and_more(names: Sequence[str]) -> str:
 def _count_missing(corpus: Corpus, judged: Mapping[str, Any], source: str) -> int:
     """Judged pairs without a document: normal where pools are deeper than the corpus (TREC DL).
 
-    A given candidate without a document could never be scored, so that is an error.
+    A given candidate without a document could never be scored, so that is an error; so are ids in
+    another form than the corpus has, and a corpus without any relevant document.
     """
-    named = {doc_id for documents in judged["qrels"].values() for doc_id in documents}
-    named.update(doc_id for doc_ids in (judged["given"] or {}).values() for doc_id in doc_ids)
-    there = corpus.known(named)
-    for query_id, doc_ids in (judged["given"] or {}).items():
+    qrels, given = judged["qrels"], judged["given"] or {}
+    listed = {
+        "the qrels judge document": {doc_id for documents in qrels.values() for doc_id in documents},
+        "its top_ranked names document": _of_lists(given),
+        "its exclusions name document": _of_lists(judged["excluded"]),
+        "its qrel_diff names document": _of_lists(judged["qrel_diff"] or {}),
+    }
+    there = corpus.known(set().union(*listed.values()))
+    for what, named in listed.items():
+        if lost := sorted(named - there):
+            refuse_other_forms(lost, corpus.iterate_ids(), f"{source}: {what}", "the corpus")
+    for query_id, doc_ids in given.items():
         if lost := [doc_id for doc_id in doc_ids if doc_id not in there]:
             raise HarnessError(
                 f'{source}: the list of query "{query_id}" names document "{lost[0]}"{_and_more(lost)}, which the '
                 "corpus does not have: every candidate needs its text"
             )
-    return sum(doc_id not in there for documents in judged["qrels"].values() for doc_id in documents)
+    relevant = [doc_id for documents in qrels.values() for doc_id, relevance in documents.items() if relevance > 0]
+    if relevant and not there.intersection(relevant):
+        raise HarnessError(
+            f'{source}: the corpus has none of the relevant documents (such as "{relevant[0]}"{_and_more(relevant)}): '
+            "is it the corpus of another data set?"
+        )
+    return sum(doc_id not in there for documents in qrels.values() for doc_id in documents)
+
+
+def _of_lists(lists: Mapping[str, Sequence[str]]) -> set[str]:
+    return {doc_id for doc_ids in lists.values() for doc_id in doc_ids}
 
 
 # -- the fingerprint

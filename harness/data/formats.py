@@ -9,7 +9,7 @@ import gzip
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import HarnessError
@@ -28,9 +28,11 @@ from .rows import (
     read_rows,
     shown,
     string,
+    there,
 )
 
 __all__ = [
+    "EXCLUDED",
     "read_corpus",
     "read_examples",
     "read_instructions",
@@ -47,9 +49,16 @@ _TEXT = ("text", "content")
 _QUERY_ID = ("query-id",)
 _DOC_ID = ("corpus-id",)
 _NOTHING = "N/A"
+EXCLUDED = ("excluded_ids", "excluded-ids", "excluded-corpus-ids", "excluded_corpus_ids", "negative_ids")
+"""What data sets call the documents that must not be candidates of a query."""
+_GAINS = {"gold_ids": ("gains", "gain"), "gold_ids_long": ("gains_long", "gain_long")}
+"""What data sets call the grades that stand beside their relevant documents, in the same order."""
+_GRADE = ("score", "gain")
 _BEIR_HEADER = [b"query-id", b"corpus-id", b"score"]
 _WHITE = re.compile(r"[ \t\n\r\f\v]")
 _WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
+_LARGEST_GRADE = 2**31 - 1
+_GRADES = "write grades, as 35 for 0.35 (nDCG is the same for any multiple of them)"
 # float() takes 1_000 and Ⅷ-like digits too; a run file has neither.
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
@@ -63,59 +72,67 @@ def _once(seen: dict[str, Place], key: str, place: Place, what: str) -> None:
 # -- corpus, queries and what belongs to them
 
 
-def read_corpus(paths: Iterable[Path]) -> Iterator[tuple[Place, str, DocumentText]]:
+def read_corpus(paths: Iterable[Path], unread: set[str] | None = None) -> Iterator[tuple[Place, str, DocumentText]]:
     """Place, doc_id and text of each document, in file order.
 
     Rows have `_id` or `id`, `text` (BRIGHT's have `content`), and `title`, which may be missing or
     null. Streams, so it does not see an id that stands twice: the caller must.
     """
-    for row in read_rows(paths, [*_ID, "title", *_TEXT]):
+    for row in read_rows(paths, [*_ID, "title", *_TEXT], unread):
         text = string(row, _TEXT[1] if _TEXT[1] in row.value and _TEXT[0] not in row.value else _TEXT[0])
         yield row.place, identifier(row, _ID), DocumentText(optional_string(row, "title"), text)
 
 
-def read_queries(paths: Iterable[Path]) -> dict[str, QueryText]:
+def read_queries(paths: Iterable[Path], unread: set[str] | None = None) -> dict[str, QueryText]:
     """query_id → text and instruction; rows have `_id` or `id`, `text`, and may have `instruction`.
 
     Raises HarnessError for a row without them, of other types, or with an id seen before.
     """
     queries: dict[str, QueryText] = {}
     seen: dict[str, Place] = {}
-    for row in read_rows(paths, [*_ID, "text", "instruction"]):
+    for row in read_rows(paths, [*_ID, "text", "instruction"], unread):
         query_id = identifier(row, _ID)
         _once(seen, query_id, row.place, "query")
         queries[query_id] = QueryText(string(row, "text"), optional_string(row, "instruction"))
     return queries
 
 
-def read_instructions(paths: Iterable[Path]) -> dict[str, str]:
+def read_instructions(paths: Iterable[Path], unread: set[str] | None = None) -> dict[str, str]:
     """query_id → instruction; rows have `query-id` and `instruction`."""
     instructions: dict[str, str] = {}
     seen: dict[str, Place] = {}
-    for row in read_rows(paths, [*_QUERY_ID, "instruction"]):
+    for row in read_rows(paths, [*_QUERY_ID, "instruction"], unread):
         query_id = identifier(row, _QUERY_ID)
         _once(seen, query_id, row.place, "the instruction of query")
         instructions[query_id] = string(row, "instruction")
     return instructions
 
 
-def read_lists(paths: Iterable[Path]) -> dict[str, list[str]]:
-    """query_id → doc_ids in file order; rows have `query-id` and the list `corpus-ids`.
+def read_lists(
+    paths: Iterable[Path], names: Sequence[str] = ("corpus-ids",), unread: set[str] | None = None
+) -> dict[str, list[str]]:
+    """query_id → doc_ids in file order; rows have `query-id` and a list under one of `names`.
 
     The shape of top_ranked, qrel_diff and excluded. Raises HarnessError for a query that stands
     twice and for a list that names a document twice.
     """
     lists: dict[str, list[str]] = {}
     seen: dict[str, Place] = {}
-    for row in read_rows(paths, [*_QUERY_ID, "corpus-ids"]):
+    for row in read_rows(paths, [*_QUERY_ID, *names], unread):
         query_id = identifier(row, _QUERY_ID)
         _once(seen, query_id, row.place, "the list of query")
-        doc_ids = _identifiers(row, "corpus-ids")
-        if len(set(doc_ids)) < len(doc_ids):
-            twice = next(doc_id for doc_id in doc_ids if doc_ids.count(doc_id) > 1)
-            raise HarnessError(f'{row.place}: the list of query "{query_id}" names document "{twice}" twice')
+        there = [name for name in names if row.value.get(name) is not None] or names[:1]
+        doc_ids = list(dict.fromkeys(doc_id for name in there for doc_id in _distinct(row, name, query_id)))
         lists[query_id] = doc_ids
     return lists
+
+
+def _distinct(row: Row, name: str, query_id: str) -> list[str]:
+    doc_ids = _identifiers(row, name)
+    if len(set(doc_ids)) < len(doc_ids):
+        twice = next(doc_id for doc_id in doc_ids if doc_ids.count(doc_id) > 1)
+        raise HarnessError(f'{row.place}: the list of query "{query_id}" names document "{twice}" twice')
+    return doc_ids
 
 
 def _identifiers(row: Row, name: str) -> list[str]:
@@ -125,36 +142,49 @@ def _identifiers(row: Row, name: str) -> list[str]:
     return [identifier(Row(row.place, {name: doc_id}), (name,)) for doc_id in value]
 
 
-def read_examples(paths: Iterable[Path], gold: str) -> tuple[dict[str, QueryText], Qrels, dict[str, list[str]]]:
+def read_examples(
+    paths: Iterable[Path], gold: str, unread: set[str] | None = None
+) -> tuple[dict[str, QueryText], Qrels, dict[str, list[str]]]:
     """BRIGHT's rows as queries, qrels and excluded documents.
 
     A row has `id`, `query`, the relevant documents in the column `gold` (`gold_ids`, or `gold_ids_long`
-    where the corpus is long_documents) and `excluded_ids`, which must not be candidates; its authors
-    write `N/A` where there are none. A query without relevant documents is not judged.
+    where the corpus is long_documents) and `excluded_ids` or another of EXCLUDED, which must not be
+    candidates; its authors write `N/A` where there are none. A query without relevant documents is not judged.
     """
     queries: dict[str, QueryText] = {}
     qrels: Qrels = {}
     excluded: dict[str, list[str]] = {}
     seen: dict[str, Place] = {}
-    for row in read_rows(paths, [*_ID, "query", gold, "excluded_ids"]):
+    for row in read_rows(paths, [*_ID, "query", gold, *_GAINS[gold], *EXCLUDED], unread):
         query_id = identifier(row, _ID)
         _once(seen, query_id, row.place, "query")
-        relevant = [doc_id for doc_id in _identifiers(row, gold) if doc_id != _NOTHING]
+        relevant = _graded(row, gold)
         if not relevant:
             continue
         queries[query_id] = QueryText(string(row, "query"))
-        qrels[query_id] = dict.fromkeys(relevant, 1)
-        refused = _identifiers(row, "excluded_ids") if row.value.get("excluded_ids") is not None else []
+        qrels[query_id] = relevant
+        refused = [doc_id for name in EXCLUDED if row.value.get(name) is not None for doc_id in _identifiers(row, name)]
         excluded[query_id] = [doc_id for doc_id in dict.fromkeys(refused) if doc_id != _NOTHING]
     if not qrels:
         raise HarnessError(f"{[str(path) for path in paths]}: no query has a relevant document in {gold}")
     return queries, qrels, {query_id: doc_ids for query_id, doc_ids in excluded.items() if doc_ids}
 
 
+def _graded(row: Row, gold: str) -> dict[str, int]:
+    """The relevant documents with their grades: 1 each, unless the row has a list of grades in the same order."""
+    doc_ids = _identifiers(row, gold)
+    column = next((name for name in _GAINS[gold] if row.value.get(name) is not None), None)
+    gains = [1] * len(doc_ids) if column is None else row.value[column]
+    if not isinstance(gains, list) or len(gains) != len(doc_ids):
+        raise HarnessError(f'{row.place}: "{column}" is {shown(gains)}, where a grade for each of {gold} is needed')
+    graded = [(doc_id, _grade(gain, column or gold, row.place)) for doc_id, gain in zip(doc_ids, gains, strict=True)]
+    return {doc_id: grade for doc_id, grade in graded if doc_id != _NOTHING}
+
+
 # -- qrels
 
 
-def read_qrels(paths: Iterable[Path]) -> Qrels:
+def read_qrels(paths: Iterable[Path], unread: set[str] | None = None) -> Qrels:
     """query_id → doc_id → relevance.
 
     Reads BEIR's TSV (header query-id, corpus-id, score), TREC qrels (query_id, iteration, doc_id,
@@ -166,7 +196,7 @@ def read_qrels(paths: Iterable[Path]) -> Qrels:
     places: dict[tuple[str, str], Place] = {}
     path = None
     for path in paths:
-        for place, query_id, doc_id, relevance in _judgements(path):
+        for place, query_id, doc_id, relevance in _judgements(path, unread):
             first = places.setdefault((query_id, doc_id), place)
             known = qrels.setdefault(query_id, {}).setdefault(doc_id, relevance)
             if known != relevance:
@@ -179,19 +209,39 @@ def read_qrels(paths: Iterable[Path]) -> Qrels:
     return qrels
 
 
-def _judgements(path: Path) -> Iterator[tuple[Place, str, str, int]]:
+def _judgements(path: Path, unread: set[str] | None) -> Iterator[tuple[Place, str, str, int]]:
     if kind_of(path) not in (*JSON_LINES, ".parquet"):
         yield from _judgement_lines(path)
         return
-    for row in read_rows([path], [*_QUERY_ID, *_DOC_ID, "score"]):
+    for row in read_rows([path], [*_QUERY_ID, *_DOC_ID, *_GRADE], unread):
         yield row.place, identifier(row, _QUERY_ID), identifier(row, _DOC_ID), _relevance(row)
 
 
 def _relevance(row: Row) -> int:
-    value = row.value.get("score")
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-        raise HarnessError(f'{row.place}: "score" is {shown(value)}, where relevance is a whole number')
-    return int(value)
+    names = [name for name in _GRADE if row.value.get(name) is not None]
+    if not names:
+        raise HarnessError(f'{row.place} has no "score"{there(row)}, which is the relevance')
+    grades = {_grade(row.value[name], name, row.place) for name in names}
+    if len(grades) > 1:
+        raise HarnessError(f'{row.place}: "score" and "gain" differ, and one of them is the relevance: leave one out')
+    return grades.pop()
+
+
+def _grade(value: object, name: str, place: Place) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise HarnessError(f'{place}: "{name}" is {shown(value)}, where relevance is a whole number')
+    if value != value // 1:
+        raise HarnessError(f'{place}: "{name}" is {shown(value)}, where relevance is a whole number: {_GRADES}')
+    return _within(int(value), shown(value), place)
+
+
+def _within(relevance: int, written: str, place: Place) -> int:
+    if abs(relevance) > _LARGEST_GRADE:
+        raise HarnessError(
+            f"{place}: relevance {written} is beyond {_LARGEST_GRADE:,}, the largest grade that is read: is it an id or a "
+            "score? Grades are small numbers, as 0, 1, 2, 3"
+        )
+    return relevance
 
 
 def _judgement_lines(path: Path) -> Iterator[tuple[Place, str, str, int]]:
@@ -216,8 +266,11 @@ def _judgement_lines(path: Path) -> Iterator[tuple[Place, str, str, int]]:
         if not query_id or not doc_id:
             raise HarnessError(f"{place} has an empty id")
         if not _WHOLE.fullmatch(relevance.strip()):
-            raise HarnessError(f'{place}: "{relevance}" is no relevance, which is a whole number')
-        yield place, query_id, doc_id, int(relevance.strip().partition(".")[0])
+            way = f": {_GRADES}" if _NUMBER.fullmatch(columns[-1].strip()) else ""
+            raise HarnessError(f'{place}: "{relevance}" is no relevance, which is a whole number{way}')
+        # Python refuses to read thousands of digits.
+        whole = int(relevance.strip().partition(".")[0][:400])
+        yield place, query_id, doc_id, _within(whole, shown(relevance), place)
 
 
 # -- runs

@@ -257,7 +257,16 @@ def _texts(dataset: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iter
 def _judgements(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[dict[str, object]]:
     for query_id, judged in qrels.items():
         for doc_id, relevance in judged.items():
-            yield {"query-id": str(query_id), "corpus-id": str(doc_id), "score": int(relevance)}
+            yield {
+                "query-id": str(query_id),
+                "corpus-id": str(doc_id),
+                "score": _plain(relevance),
+            }
+
+
+def _plain(relevance: Any) -> Any:
+    """Python's own number for one of numpy's, as it is: what is no whole number is refused where it is read."""
+    return relevance.item() if hasattr(relevance, "item") else relevance
 
 
 def _lines(path: Path, rows: Iterable[Mapping[str, object]]) -> list[Path]:

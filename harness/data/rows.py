@@ -28,6 +28,7 @@ __all__ = [
     "read_rows",
     "shown",
     "string",
+    "there",
 ]
 
 JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -50,18 +51,22 @@ class Row(NamedTuple):
     value: dict[str, Any]
 
 
-def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[Row]:
+def read_rows(paths: Iterable[Path], columns: Sequence[str], unread: set[str] | None = None) -> Iterator[Row]:
     """The rows of JSON lines and parquet files, one file after the other.
 
     `columns` names those worth reading; a parquet file's other columns are left alone, and JSON
-    objects are given whole. Raises HarnessError for a file of another kind, for what `read_jsonl`
+    objects are given whole. The names of other columns go into `unread`, where it is given. Raises HarnessError for a file of another kind, for what `read_jsonl`
     raises, and where all the files together hold no row.
     """
     path, empty = None, True
     for path in paths:
-        reader = _read_parquet(path, columns) if kind_of(path) == ".parquet" else _read_json_lines(path)
-        for row in reader:
+        packed = kind_of(path) == ".parquet"
+        if packed and unread is not None:
+            unread |= set(_parquet_columns(path)) - set(columns)
+        for row in _read_parquet(path, columns) if packed else _read_json_lines(path):
             empty = False
+            if not packed and unread is not None:
+                unread |= row.value.keys() - columns
             yield row
     if empty:
         raise HarnessError(f"{path} is empty: at least one row is needed")
@@ -156,6 +161,16 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         raise HarnessError(f"{path} is not a readable parquet file: {error}") from error
 
 
+def _parquet_columns(path: Path) -> list[str]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return list(parquet.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return []  # reading the rows says what is wrong
+
+
 def identifier(row: Row, names: Sequence[str]) -> str:
     """An id as a string; whole numbers become their digits."""
     for name in names:
@@ -167,13 +182,13 @@ def identifier(row: Row, names: Sequence[str]) -> str:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         raise HarnessError(f'{row.place}: "{name}" is {shown(value)}, where an id is a string or a whole number')
-    raise HarnessError(f"{row.place} has no {_named(names)}{_there(row)}")
+    raise HarnessError(f"{row.place} has no {_named(names)}{there(row)}")
 
 
 def string(row: Row, name: str) -> str:
     """The string under `name`. Raises HarnessError, naming the place, where there is none."""
     if name not in row.value:
-        raise HarnessError(f'{row.place} has no "{name}"{_there(row)}')
+        raise HarnessError(f'{row.place} has no "{name}"{there(row)}')
     value = row.value[name]
     if not isinstance(value, str):
         raise HarnessError(f'{row.place}: "{name}" is {shown(value)}, where a string is needed')
@@ -195,5 +210,6 @@ def _named(names: Sequence[str]) -> str:
     return " or ".join(f'"{name}"' for name in names)
 
 
-def _there(row: Row) -> str:
+def there(row: Row) -> str:
+    """The names that the row has, for an error; a parquet file's are those that were asked for."""
     return f" (it has {', '.join(map(repr, row.value))})" if row.value else ""

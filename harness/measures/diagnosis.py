@@ -47,6 +47,8 @@ def diagnose(
         "constant_queries": constant_queries(run) if candidates.scored else None,
         "identical_ids": sum(query_id in scores for query_id, scores in run.items()),
         "judged_without_text": collection.judged_without_text,
+        "judged_to_none": _judged_to_none(qrels, collection),
+        "unread": list(collection.unread),
         "languages": list(subset.languages),
     }
     if "analyzer" in dict(stage.settings):
@@ -58,6 +60,15 @@ def diagnose(
 
 def _made_equal(run: Run) -> int:
     return made_equal(np.fromiter(scores.values(), np.float64, len(scores)) for scores in run.values())
+
+
+def _judged_to_none(qrels: Qrels, collection: Collection) -> int:
+    """Queries whose relevant documents are all missing from the corpus: no system can have more than 0 there."""
+    if not collection.judged_without_text:
+        return 0
+    relevant = {q: [doc_id for doc_id, grade in judged.items() if grade > 0] for q, judged in qrels.items()}
+    there = collection.known({doc_id for doc_ids in relevant.values() for doc_id in doc_ids})
+    return sum(bool(doc_ids) and there.isdisjoint(doc_ids) for doc_ids in relevant.values())
 
 
 def digest_of_documents(run: Run) -> str:

@@ -5,17 +5,23 @@ value 0. The ranking is ours (`types.ranked`): the evaluator sees only the place
 so neither its tie rule nor its precision can move a number. A score that is NaN or infinite is an
 error that names the pair.
 
-The formulas are those of trec_eval, computed by pytrec_eval; Judged@k is our own.
+The formulas are those of trec_eval, computed by pytrec_eval; Judged@k is our own, and so is nDCG where
+grades are so large that trec_eval's table of levels is no way to count them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from ..errors import HarnessError
 from ..types import LARGEST_FLOAT32, Measure, Measurement, Qrels, Run, ranked
 
 __all__ = ["measure_run", "missing_queries", "oracle", "require_finite", "require_grade", "tie_rate"]
+
+_MOST_LEVELS = 10_000
+"""trec_eval keeps a counter for each grade from 0 up: grades in the millions take seconds, beyond that it gives 0."""
 
 _WHOLE = {"nDCG": "ndcg", "MAP": "map", "RR": "recip_rank"}
 _CUT = {"nDCG": "ndcg_cut", "MAP": "map_cut", "R": "recall", "P": "P", "Success": "success"}
@@ -46,8 +52,8 @@ def measure_run(
         raise HarnessError("the qrels hold no judgement: a measure needs at least one judged query")
     require_finite(run)
     rankings = {query_id: ranked(run.get(query_id, {})) for query_id in judged}
-    names = {_trec_name(measure) for measure in measures if measure.name != "Judged"}
-    found = _evaluate(rankings, judged, names, relevance_level) if names else {}
+    names = {_trec_name(measure): measure for measure in measures if measure.name != "Judged"}
+    found = _evaluated(rankings, judged, names, relevance_level) if names else {}
     return {measure: Measurement(measure, _values(measure, found, rankings, judged)) for measure in measures}
 
 
@@ -66,15 +72,21 @@ def missing_queries(run: Run, qrels: Qrels) -> list[str]:
 
 
 def oracle(run: Run, qrels: Qrels) -> Run:
-    """The best order of the same candidates: each document's score is its relevance, 0 if unjudged.
+    """The best order of the same candidates: by relevance, 0 if unjudged.
+
+    A document's score is the place of its relevance among those of its query, so that single
+    precision, in which rankings are made, holds every one.
 
     No other order of these candidates has a higher value of any measure of `measure_run` but
     Judged@k. What the first stage missed stays missed: the oracle is a reranker's ceiling.
     """
-    return {
-        query_id: {doc_id: float(qrels.get(query_id, {}).get(doc_id, 0)) for doc_id in scores}
-        for query_id, scores in run.items()
-    }
+    best: Run = {}
+    for query_id, scores in run.items():
+        judged = qrels.get(query_id, {})
+        grades = {doc_id: judged.get(doc_id, 0) for doc_id in scores}
+        places = {grade: float(place) for place, grade in enumerate(sorted(set(grades.values())))}
+        best[query_id] = {doc_id: places[grade] for doc_id, grade in grades.items()}
+    return best
 
 
 def tie_rate(run: Run) -> float:
@@ -117,8 +129,40 @@ def _trec_name(measure: Measure) -> str:
     return known[measure.name] + cutoff
 
 
+def _evaluated(
+    rankings: Mapping[str, Sequence[str]], judged: Qrels, names: Mapping[str, Measure], relevance_level: int
+) -> dict[str, dict[str, float]]:
+    """trec_eval's name → query_id → value, whatever the size of the grades."""
+    if max(relevance for judgements in judged.values() for relevance in judgements.values()) <= _MOST_LEVELS:
+        return _evaluate(rankings, judged, set(names), relevance_level)
+    binary = {
+        query_id: {doc_id: int(relevance >= relevance_level) for doc_id, relevance in judgements.items()}
+        for query_id, judgements in judged.items()
+    }
+    graded = {name: measure.cutoff for name, measure in names.items() if measure.name == "nDCG"}
+    found = _evaluate(rankings, binary, rest, 1) if (rest := names.keys() - graded) else {}
+    return found | {
+        name: {query_id: _ndcg(ranking, judged[query_id], cutoff) for query_id, ranking in rankings.items()}
+        for name, cutoff in graded.items()
+    }
+
+
+def _ndcg(ranking: Sequence[str], judgements: Mapping[str, int], cutoff: int | None) -> float:
+    """nDCG as trec_eval's m_ndcg.c has it: Σ grade / log2(rank + 1), over that of the best order; grades below 0 gain 0."""
+    best = sorted((relevance for relevance in judgements.values() if relevance > 0), reverse=True)
+    ideal = _discounted(best[:cutoff])
+    return _discounted([max(0, judgements.get(doc_id, 0)) for doc_id in ranking[:cutoff]]) / ideal if ideal else 0.0
+
+
+def _discounted(gains: Sequence[int]) -> float:
+    total = 0.0
+    for rank, gain in enumerate(gains, 1):
+        total += gain / math.log2(rank + 1)
+    return total
+
+
 def _evaluate(
-    rankings: Mapping[str, Sequence[str]], judged: Qrels, names: set[str], relevance_level: int
+    rankings: Mapping[str, Sequence[str]], judged: Qrels, names: AbstractSet[str], relevance_level: int
 ) -> dict[str, dict[str, float]]:
     """trec_eval's name → query_id → value.
 
@@ -134,7 +178,7 @@ def _evaluate(
     }
     evaluator = pytrec_eval.RelevanceEvaluator(
         {str(i): _judged_places(rankings[query_id], judged[query_id], places) for i, query_id in enumerate(judged)},
-        names,
+        set(names),
         relevance_level=relevance_level,
     )
     found = evaluator.evaluate(

@@ -179,7 +179,14 @@ def _reversed(result: Result) -> str | None:
 
 def _judged_without_text(result: Result) -> str | None:
     count = result.diagnostics.get("judged_without_text")
-    return f"{count} judgements are of documents that the corpus lacks" if count else None
+    none = result.diagnostics.get("judged_to_none")
+    lost = f"; {none} of {result.queries} queries have no relevant document left and count as 0" if none else ""
+    return f"{count} judgements are of documents that the corpus lacks{lost}" if count else None
+
+
+def _unread(result: Result) -> str | None:
+    names = result.diagnostics.get("unread")
+    return f"columns of the data were not read: {'; '.join(names)}" if names else None
 
 
 def _answers(result: Result) -> str | None:
@@ -220,6 +227,7 @@ _RULES: Mapping[str, Rule] = {
     "RH017": _judged_without_text,
     "RH018": _answers,
     "RH030": _made_equal,
+    "RH031": _unread,
 }
 
 CODES = tuple(_RULES)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..data.collection import Collection
 from ..data.formats import read_run
+from ..data.forms import refuse_other_forms
 from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
 from ..files.cache import file_digest, write_atomically, writing
@@ -147,7 +148,12 @@ def run_file_stage(path: Path, cache: Path) -> FirstStage:
     name = path.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".run").removesuffix(".txt")
 
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
-        run = _of_this_task(read_run(path), collection, path, task)
+        whole = read_run(path)
+        lacking = collection.queries.keys() - whole
+        refuse_other_forms(lacking, whole, f"--candidates {path}: {task.name} has query", "the file")
+        run = _of_this_task(whole, collection, path, task)
+        named = {doc_id for scores in run.values() for doc_id in scores}
+        collection.refuse_other_forms(sorted(named - collection.known(named)), f"--candidates {path} names document")
         _refuse_lists_without_order(run, path, k)
         return run
 

@@ -99,6 +99,8 @@ def diagnose_reranked(
         found["depth_curve"] = depth_curve(candidates.run, run, qrels, collection)
     if reranked.tallies is not None:
         found["answers"] = reranked.tallies
+    if reranked.special is not None:
+        found["special_tokens"] = reranked.special
     if collection.qrel_diff is not None:
         found["instruction_blind"] = instruction_blind(run, collection)
     return found | tokens_of_language(reranker.load(), candidates.run, collection, subset)

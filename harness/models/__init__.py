@@ -2,7 +2,7 @@
 
 - `source`                       a model by name, folder or package: its files, revision, configuration
 - `settings`                     `--set key=value`
-- `tokenization`, `spiece`       tokenizers
+- `tokenization`, `spiece`       tokenizers; `special_tokens` texts that hold their special tokens
 - `loading`, `checkpoint`        weights, by transformers and by ourselves; `noticing` what was newly initialised
 - `adapters`                     LoRA
 - `cross_encoder`                what a reranker's files say, as sentence-transformers publishes one

@@ -22,6 +22,8 @@ from ..engine.progress import Pace, Progress
 from ..engine.store import ScoreStore, document_digest, query_digest
 from ..errors import HarnessError
 from ..files.digest import Digest, digest_of
+from ..models.special_tokens import texts_with_special_tokens
+from ..text import join_document, join_query
 from ..types import LARGEST_FLOAT32, Candidates, DocumentText, QueryText, Run, ranked
 from .base import Reranker, RerankerSpec
 from .precision import as_single, beyond_single, made_equal, places_below
@@ -60,6 +62,8 @@ class Reranked:
     """The store's key of scores that may resume this run and serve no other; forget it when the result is safe."""
     tallies: dict[str, int] | None = None
     """What a list model counted while it scored (a listwise one its answers), summed over the queries."""
+    special: dict[str, Any] | None = None
+    """Documents and queries in which the tokenizer parses special tokens, and these tokens; None without a tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,19 @@ def rerank(
         seconds=time.monotonic() - started,
         spent=None if reranker.spec.declared else found.key,
         tallies=found.tallies,
+        special=_special_tokens(reranker.load(), request),
     )
+
+
+def _special_tokens(model: Any, request: RequestPairs) -> dict[str, Any] | None:
+    tokenizer: Any = getattr(model, "tokenizer", None)
+    backend: Any = getattr(tokenizer, "backend", tokenizer)
+    if not hasattr(backend, "get_added_tokens_decoder"):
+        return None
+    documents = texts_with_special_tokens(backend, map(join_document, request.documents))
+    queries = texts_with_special_tokens(backend, map(join_query, request.queries))
+    tokens = sorted({*documents.tokens, *queries.tokens})
+    return {"documents": documents.texts, "queries": queries.texts, "tokens": tokens}
 
 
 def gather(candidates: Candidates, collection: Collection, missing_text: str = "error") -> RequestPairs:

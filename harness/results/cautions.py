@@ -200,6 +200,16 @@ def _answers(result: Result) -> str | None:
     return f"{wrong / asked:.1%} of the {asked} rankings that the model wrote are not whole: {kinds}{cut}"
 
 
+def _special_tokens(result: Result) -> str | None:
+    seen = result.diagnostics.get("special_tokens") or {}
+    counts = {"document": seen.get("documents") or 0, "query": seen.get("queries") or 0}
+    if not any(counts.values()):
+        return None
+    several = {"document": "documents", "query": "queries"}
+    who = " and ".join(f"{count} {name if count == 1 else several[name]}" for name, count in counts.items() if count)
+    return f"special tokens are written out in {who}, and the tokenizer reads them as such: {', '.join(seen.get('tokens') or [])}"
+
+
 def _made_equal(result: Result) -> str | None:
     count = result.diagnostics.get("made_equal")
     return (
@@ -226,6 +236,7 @@ _RULES: Mapping[str, Rule] = {
     "RH016": _reversed,
     "RH017": _judged_without_text,
     "RH018": _answers,
+    "RH019": _special_tokens,
     "RH030": _made_equal,
     "RH031": _unread,
 }

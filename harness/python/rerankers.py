@@ -1,48 +1,90 @@
 """Rerankers that are in memory: a function, an object that scores, or a model, as `harness.run` takes them.
 
-An object that holds weights is keyed by a digest of them, so that its scores are kept like any model's
-and a training step makes another key; a function is keyed by its source, and its scores serve one run.
+A model of sentence-transformers, or of transformers with its tokenizer, is what it would be on disk: it
+is saved into a temporary folder and opened from there, so that every rule of its family, the fast path
+and the key are those of the saved model, and a training step has the key of its checkpoint. Another object
+that holds weights is keyed by a digest of them; a function by its source, and its scores serve one run.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import HarnessError
 from ..files.digest import Digest
 from ..rerankers.base import Reranker
 from ..rerankers.plugin import wrap
+from .asking import Running, open_one_reranker
 
 __all__ = ["as_reranker", "name_of", "weights_digest"]
 
 
-def as_reranker(given: Any, name: str | None = None) -> Reranker:
+def as_reranker(given: Any, name: str | None = None, asked: Running | None = None) -> Reranker:
     """What `given` is as a reranker: one that is opened already, a model in memory, or a function or object that scores.
 
-    `name` is what tables call it; without one, its own. Raises HarnessError for what cannot score.
+    `name` is what tables call it; without one, its own. `asked` says how a model is run. Raises
+    HarnessError for what cannot score.
     """
     if isinstance(given, Reranker):
-        return given if name is None else replace(given, spec=replace(given.spec, name=name))
+        return given if name is None else _named(given, name)
     called = name or name_of(given)
-    target = _RawLogits(given) if _is_cross_encoder(given) else given
-    wrapped = wrap(target, called)
+    if _can_be_saved(given):
+        return _named(_from_its_folder(given, asked or Running()), called)
+    wrapped = wrap(given, called)
     digest = weights_digest(given)
+    if digest is None or wrapped.spec.declared:
+        return _named(wrapped, called)
     settings = {key: value for key, value in wrapped.spec.settings if key not in ("declared", "name")}
-    if digest is not None and not wrapped.spec.declared:
-        settings |= {"declared": True, "weights": digest}
-        spec = replace(
-            wrapped.spec, name=called, revision=digest, settings=tuple(sorted(settings.items())), declared=True
-        )
-    else:
-        spec = replace(wrapped.spec, name=called)
-    return replace(wrapped, spec=spec)
+    settings |= {"declared": True, "weights": digest}
+    spec = replace(wrapped.spec, revision=digest, settings=tuple(sorted(settings.items())), declared=True)
+    return _named(replace(wrapped, spec=spec), called)
+
+
+def _named(reranker: Reranker, name: str) -> Reranker:
+    return replace(reranker, spec=replace(reranker.spec, name=name))
+
+
+def _can_be_saved(given: Any) -> bool:
+    """Whether it is a sentence-transformers model, or a transformers model with its tokenizer, and no subclass of one."""
+    model = given[0] if isinstance(given, tuple) and len(given) == 2 else given
+    place = type(model).__module__
+    known = ("sentence_transformers.",) if model is given else ("transformers.",)
+    return place.startswith(known) and hasattr(model, "save_pretrained")
+
+
+def _from_its_folder(given: Any, asked: Running) -> Reranker:
+    """The model, saved and opened as the folder that it then is; the folder goes with the reranker."""
+    folder = Path(tempfile.mkdtemp(prefix="rerank-harness-model-"))
+    try:
+        for part in given if isinstance(given, tuple) else (given,):
+            _forget_use(getattr(part, "tokenizer", part))
+            part.save_pretrained(str(folder))
+        opened = open_one_reranker(str(folder), asked, lambda _: None)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(opened, shutil.rmtree, folder, ignore_errors=True)
+    loader = opened.loader
+    # `replace` makes another reranker: its loader holds on to the first, and so to the folder.
+    return replace(opened, loader=lambda: (opened, loader())[1])
+
+
+def _forget_use(tokenizer: Any) -> None:
+    """Take away what the last call left in a fast tokenizer: it would be saved, and every call sets it anew."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
 
 
 def name_of(given: Any) -> str:
     """What the object says of itself: the hub's name or the folder that its model was loaded from, else its class or function."""
+    given = given[0] if isinstance(given, tuple) else given
     for place in (given, getattr(given, "config", None), getattr(getattr(given, "model", None), "config", None)):
         for attribute in ("name", "model_name", "model_name_or_path", "_name_or_path"):
             found = getattr(place, attribute, None)
@@ -104,36 +146,3 @@ def _modules(given: Any) -> Iterator[tuple[str, Any]]:
     for name, value in vars(given).items() if hasattr(given, "__dict__") else []:
         if isinstance(value, torch.nn.Module):
             yield name, value
-
-
-def _is_cross_encoder(given: Any) -> bool:
-    return any(
-        kind.__name__ == "CrossEncoder" and kind.__module__.startswith("sentence_transformers")
-        for kind in type(given).__mro__
-    )
-
-
-class _RawLogits:
-    """A sentence-transformers CrossEncoder whose `predict` gives the raw logit: a sigmoid in half precision makes ties."""
-
-    context = "pair"
-
-    def __init__(self, model: Any) -> None:
-        if getattr(model, "num_labels", 1) not in (1, None):
-            raise HarnessError(
-                f"{name_of(model)} has {model.num_labels} labels: save it, and name the folder, with --set label=… to say "
-                f"which is scored"
-            )
-        self._model = model
-
-    def predict(self, pairs: list[tuple[str, str]]) -> Any:
-        """One raw logit a pair."""
-        import torch
-
-        model, training = self._model, self._model.training
-        try:
-            return model.predict(
-                pairs, activation_fn=torch.nn.Identity(), convert_to_numpy=True, show_progress_bar=False
-            )
-        finally:
-            model.train(training)

@@ -83,13 +83,14 @@ def run(
     from ..evaluate import evaluate
 
     asked = Asking(
-        reranker=[one if isinstance(one, str) else as_reranker(one) for one in _several(reranker)],
         name=name,
         retriever=_words(retriever),
         top_k=top_k,
         settings=_settings(settings),
         **_asked(more),
     )
+    rerankers = [one if isinstance(one, str) else as_reranker(one, None, asked) for one in _several(reranker)]
+    asked = replace(asked, reranker=rerankers)
     found: list[Evaluation] = []
     notes = _Notes()
     with _quietly(progress):
@@ -112,7 +113,11 @@ def score(
 
     asked = Running(**more, settings=_settings(settings))
     with _quietly(progress=False):
-        opened = open_one_reranker(reranker, asked, _Notes()) if isinstance(reranker, str) else as_reranker(reranker)
+        opened = (
+            open_one_reranker(reranker, asked, _Notes())
+            if isinstance(reranker, str)
+            else as_reranker(reranker, None, asked)
+        )
         texts = [(QueryText(query), DocumentText("", document)) for query, document in pairs]
         return score_pairs(opened, texts, model_options(asked).batch_tokens)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -167,20 +169,49 @@ def test_a_model_in_memory_is_kept_by_its_weights():
     assert other.measures != first.measures
 
 
-def test_a_cross_encoder_in_memory_scores_as_its_folder_does():
+def test_a_cross_encoder_in_memory_is_what_its_folder_is(tmp_path: Path):
     from sentence_transformers import CrossEncoder
 
-    folder = DATA / "models" / "cross-encoder"
-    model = CrossEncoder(str(folder))
+    model = CrossEncoder(str(DATA / "models" / "cross-encoder"))
     model.train()
     here = harness.run(task(), model, top_k=10, name="here")
-    there = harness.run(task(), str(folder), top_k=10)
-    for result in (here, there):
-        assert result.measures["nDCG@10"].reranked is not None
-    one, other = (result.rankings().sort_values(["query_id", "doc_id"])["score"] for result in (here, there))
-    np.testing.assert_allclose(one.astype(float), other.astype(float), atol=1e-5)
     assert model.training
-    assert here.only.reranker == "here"
+    model.predict([("amber", "birch")])
+    again = harness.run(task(), model, top_k=10, name="here")
+    assert again.only.reused
+    CrossEncoder(str(DATA / "models" / "cross-encoder")).save_pretrained(str(tmp_path / "saved"))
+    there = harness.run(task(), str(tmp_path / "saved"), top_k=10)
+    pd.testing.assert_frame_equal(here.rankings(), there.rankings())
+    assert here.only.result.identity.reranker_fingerprint == there.only.result.identity.reranker_fingerprint
+    assert (here.only.reranker, there.only.reranker) == ("here", "saved")
+    pairs = [("amber birch", "amber"), ("cedar", "delta fjord")]
+    np.testing.assert_allclose(harness.score(model, pairs), model.predict(pairs), atol=1e-5)
+
+
+def test_a_transformers_model_with_its_tokenizer(tmp_path: Path):
+    import transformers
+
+    folder = str(DATA / "models" / "cross-encoder")
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    here = harness.run(task(), (model, tokenizer), top_k=10)
+    there = harness.run(task(), folder, top_k=10)
+    one, other = (result.rankings().sort_values(["query_id", "doc_id"])["score"] for result in (here, there))
+    np.testing.assert_allclose(one.astype(float), other.astype(float), atol=1e-6)
+    model.classifier.weight.data.neg_()
+    trained = harness.run(task(), (model, tokenizer), top_k=10)
+    assert not trained.only.reused
+    assert trained.only.path != here.only.path
+
+
+def test_what_a_model_in_memory_left_on_disk_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from sentence_transformers import CrossEncoder
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    harness.run(task(), CrossEncoder(str(DATA / "models" / "cross-encoder")), top_k=10)
+    gc.collect()
+    assert list((tmp_path / "temporary").glob("rerank-harness-model-*")) == []
 
 
 def test_a_name_is_for_one_reranker():

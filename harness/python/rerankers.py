@@ -62,8 +62,11 @@ def _from_its_folder(given: Any, asked: Running) -> Reranker:
     folder = Path(tempfile.mkdtemp(prefix="rerank-harness-model-"))
     try:
         for part in given if isinstance(given, tuple) else (given,):
+            training = getattr(part, "training", None)
             _forget_use(getattr(part, "tokenizer", part))
             part.save_pretrained(str(folder))
+            if training:
+                part.train()  # saving may score an example for the model's card
         opened = open_one_reranker(str(folder), asked, lambda _: None)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

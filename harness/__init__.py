@@ -30,15 +30,17 @@ if TYPE_CHECKING:
     from .interchange.frames import load_result, load_results
     from .python.run import run, score
     from .python.tasks import Task
+    from .python.training import Evaluator
     from .python.views import Evaluation, Evaluations
 
 __all__ = [
-    "Evaluation", "Evaluations", "HarnessError", "Task", "load_result", "load_results", "run", "score",
+    "Evaluation", "Evaluations", "Evaluator", "HarnessError", "Task", "load_result", "load_results", "run", "score",
 ]  # fmt: skip
 
 _PLACES = {
     "Evaluation": "python.views",
     "Evaluations": "python.views",
+    "Evaluator": "python.training",
     "HarnessError": "errors",
     "Task": "python.tasks",
     "load_result": "interchange.frames",

@@ -158,12 +158,18 @@ class Task:
     """`mteb:NAME:VERSION` for data that only mteb's own class of that task can read; empty for files."""
     note: str = field(default="", compare=False)
     """What the user should know about how the task was found."""
+    modalities: tuple[str, ...] = ("text",)
+    """What the data is made of; only texts are reranked here, while boards show imported figures of all."""
     left_out: int = field(default=0, compare=False)
     """How many subsets the card has beside these, where only some languages are run."""
 
     @property
     def headline(self) -> Measure:
         return self.measures[0]
+
+    def hf_subset(self, subset: Subset) -> str:
+        """mteb's name of a subset. A task of several splits has the split in our name, and mteb has it beside."""
+        return (subset.config or "default") if self.origin == "mteb" else subset.name
 
 
 @dataclass(frozen=True)

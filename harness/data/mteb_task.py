@@ -34,6 +34,8 @@ _MEASURES = {
     "ndcg": "nDCG", "map": "MAP", "recall": "R", "mrr": "RR", "precision": "P", "hit_rate": "Success",
     "robustness": "robustness",
 }  # fmt: skip
+_RULE = "2"
+"""Changed whenever the same metadata would be read into something else: what is remembered has it in its name."""
 _ALSO = ("nDCG@10", "MAP@1000", "RR@10")
 
 
@@ -69,7 +71,7 @@ def mteb_names(cache: Path) -> list[str]:
 
 def _memory(cache: Path, name: str) -> Path:
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80] or "names"
-    return cache / "mteb" / _version() / f"{slug}-{digest_of(name)[:8]}.json"
+    return cache / "mteb" / _version() / f"{slug}-{digest_of(name, _RULE)[:8]}.json"
 
 
 def _version() -> str:
@@ -89,7 +91,8 @@ def _read(known: dict[str, Any]) -> Task | Aggregate:
         return Aggregate(known["name"], tuple(known["members"]), means)
     subsets = tuple(Subset(**{**entry, "languages": tuple(entry["languages"])}) for entry in known.pop("subsets"))
     measures = tuple(Measure(**entry) for entry in known.pop("measures"))
-    return Task(subsets=subsets, measures=measures, **known)
+    modalities = tuple(known.pop("modalities"))
+    return Task(subsets=subsets, measures=measures, modalities=modalities, **known)
 
 
 # -- mteb's metadata
@@ -130,8 +133,6 @@ def _ask(name: str) -> Task | Aggregate | None:
         members = tuple(member.metadata.name for member in metadata.tasks)
         headline = _measures(metadata.main_score)[0][0]
         return Aggregate(name, members, ((str(headline), (str(headline),) * len(members)),))
-    if set(metadata.modalities) != {"text"}:
-        raise HarnessError(f"{name} is a task of {', '.join(metadata.modalities)}: only texts can be reranked here")
     measures, note = _measures(metadata.main_score)
     return Task(
         name=metadata.name,
@@ -146,6 +147,7 @@ def _ask(name: str) -> Task | Aggregate | None:
         origin="mteb",
         loader="" if _is_plain(task) else f"mteb:{metadata.name}:{_version()}",
         note=note,
+        modalities=tuple(metadata.modalities),
     )
 
 

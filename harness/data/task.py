@@ -110,14 +110,21 @@ class Cards:
         return found if isinstance(found, Aggregate) else None
 
     def resolve(
-        self, words: Sequence[str], cache: Path, split: str | None = None, language: str | None = None
+        self,
+        words: Sequence[str],
+        cache: Path,
+        split: str | None = None,
+        language: str | None = None,
+        *,
+        only_texts: bool = True,
     ) -> list[Task]:
         """The tasks that `words` name, each once, in order.
 
         A word is a task, an aggregate or a suite (all their tasks), a folder, a hub data set
         (ORGANISATION/NAME, with @REVISION if wanted), or any other retrieval or reranking task of
         mteb. `language` is that of folders and hub data sets. Raises HarnessError for a word that
-        is none of these, no word at all, and a `language` that no card leaves open.
+        is none of these, no word at all, a `language` that no card leaves open, and with `only_texts` a
+        task of anything else.
         """
         if not words:
             raise HarnessError('name at least one task, suite or folder, as in "run SciFact"; "list" shows them')
@@ -128,6 +135,11 @@ class Cards:
                 "--language says the language of a folder or a hub data set without a card; these tasks have cards. "
                 "--languages chooses among a task's languages"
             )
+        for task in tasks:
+            if only_texts and set(task.modalities) != {"text"}:
+                raise HarnessError(
+                    f"{task.name} is a task of {', '.join(task.modalities)}: only texts can be reranked here"
+                )
         return [_with_split(task, split) for task in dict.fromkeys(tasks)]
 
     def _named(self, word: str, cache: Path, split: str | None, language: str | None) -> list[Task]:
@@ -249,7 +261,14 @@ def _with_split(task: Task, split: str | None) -> Task:
     of_it = tuple(subset for subset in task.subsets if subset.split == split)
     if of_it:
         return replace(task, subsets=of_it)
-    subsets = tuple(replace(subset, split=split, queries=None) for subset in task.subsets)
+    # Several splits of one part become one: its name is that of the part, not of a split.
+    parts = {subset.config: subset for subset in reversed(task.subsets)}
+    several = len(parts) < len(task.subsets)
+    subsets = tuple(
+        replace(subset, name=(subset.config or "default") if several else subset.name, split=split, queries=None)
+        for subset in task.subsets
+        if parts[subset.config] is subset
+    )
     origin = {"packed": "split", "mteb": "split"}.get(task.origin, task.origin if task.origin in _WITHOUT_CARD else "")
     origin = origin or digest_of_settings([("card", task.origin), ("split", split)])
     return replace(task, subsets=subsets, origin=origin)

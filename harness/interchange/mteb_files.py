@@ -55,6 +55,8 @@ class Wanted:
     """Whether the main score is."""
     measures: Mapping[str, str]
     """mteb's keys and our names of them."""
+    headline: str = ""
+    """Which of the keys the main score has, where it may stand for a value that the entry does not name."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,8 @@ def named_values(scores: Mapping[str, Any], wanted: Wanted) -> Iterator[tuple[st
     if wanted.main:
         yield MAIN, _value(MAIN, scores.get(MAIN, _ABSENT))
     for key, name in wanted.measures.items():
+        if key == wanted.headline and key not in scores and MAIN in scores and not follows:
+            yield name, _value(name, scores[MAIN])
         if key in scores:
             pooled = follows and key != "p-MRR"
             yield f"{name} {POOLED}" if pooled else name, _value(name, scores[key])

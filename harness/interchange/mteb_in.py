@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError
-from ..results.imported import ImportedRow
+from ..results.imported import ImportedRow, version_key
 from ..types import Measure
 from .mteb_files import MAIN, RENAMED_TASKS, Unreadable, Wanted, named_values, parse, text_of
-from .names import mteb_key
+from .names import measure_of, mteb_key
 from .tables import batch_of, writer_of
 
 __all__ = ["DEFAULT_MEASURES", "Report", "import_results"]
@@ -44,7 +44,7 @@ DEFAULT_MEASURES = (
     "robustness@10",
     "p-MRR",
 )
-"""The main score of every task, and the measures that this harness's cards report."""
+"""The main score of every task, also under the name of its measure, and the measures that this harness's cards report."""
 
 _META = "model_meta.json"
 _NOT_RESULTS = (_META, "run_settings.json", "paths.json")
@@ -280,6 +280,19 @@ def _text_or_nothing(value: object) -> str:
         return ""
 
 
+def _with_headline(wanted: _Import, task: str, version: str) -> Wanted:
+    """With the main score goes the measure that the task calls so, by its own name: boards show it.
+
+    From mteb 2 on an entry that does not name it has it in its main score; before, main scores were others.
+    """
+    headline = measure_of(wanted.main_scores.get(task.lower(), (task, ""))[1]) if wanted.values.main else None
+    if headline is None:
+        return wanted.values
+    name, key = headline
+    stated = version_key(version) >= version_key("2") if version[:1].isdigit() else False
+    return Wanted(wanted.values.main, {**wanted.values.measures, key: name}, key if stated else "")
+
+
 def _shown(path: Path, root: Path | None = None) -> str:
     """A path as text that UTF-8 can hold."""
     relative = path.relative_to(root) if root is not None else path
@@ -306,7 +319,7 @@ def _rows_of(
             report.count(report.notes, "a subset stands twice in one folder: the first one is taken", source)
             continue
         seen.add(key)
-        for measure, value in named_values(entry.scores, wanted.values):
+        for measure, value in named_values(entry.scores, _with_headline(wanted, found.task, entry.mteb_version)):
             if isinstance(value, str):
                 why_none = "every value that was asked for is missing"
                 report.count(report.missing, f"{measure}: {value}", source)

@@ -8,7 +8,7 @@ Judged@k whether it was judged for this one.
 
 from __future__ import annotations
 
-__all__ = ["POOLED", "SIDES", "mteb_key"]
+__all__ = ["POOLED", "SIDES", "measure_of", "mteb_key"]
 
 _KEYS = {
     "nDCG": "ndcg", "MAP": "map", "R": "recall", "RR": "mrr", "P": "precision", "Success": "hit_rate",
@@ -34,3 +34,16 @@ def mteb_key(measure: str) -> tuple[str, str] | None:
         return side, name
     base, _, cutoff = name.partition("@")
     return (side, f"{_KEYS[base]}_at_{cutoff}") if base in _KEYS and cutoff else None
+
+
+def measure_of(key: str) -> tuple[str, str] | None:
+    """(measure, its key) of what mteb calls a main score: `ndcg_at_10` → ("nDCG@10", "ndcg_at_10"); None where it is mteb's alone.
+
+    `accuracy` of a retrieval task is by mteb's own definition the recall at 1.
+    """
+    if key == "p-MRR":
+        return key, key
+    key = "recall_at_1" if key == "accuracy" else key
+    base, _, cutoff = key.rpartition("_at_")
+    name = next((name for name, known in _KEYS.items() if known == base), None)
+    return (f"{name}@{cutoff}", key) if name and cutoff.isdigit() else None

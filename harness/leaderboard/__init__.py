@@ -34,8 +34,19 @@ from .as_markdown import markdown
 from .as_tex import tex
 from .board import Board, board_of, leaderboard_names, read_board
 from .build import Table, build_table
+from .references import left_out_of
 
-__all__ = ["Board", "Table", "board_of", "build_table", "leaderboard_names", "read_board", "render", "write_board"]
+__all__ = [
+    "Board",
+    "Table",
+    "board_of",
+    "build_table",
+    "leaderboard_names",
+    "left_out_of",
+    "read_board",
+    "render",
+    "write_board",
+]
 
 
 def render(table: Table) -> dict[str, str]:

@@ -93,7 +93,7 @@ def board_of(name: str, entry: Mapping[str, Any], cards: Cards, cache: Path, whe
     return Board(
         name=name,
         title=str(entry.get("title") or name),
-        tasks=tuple(cards.resolve(words, cache)),
+        tasks=tuple(cards.resolve(words, cache, only_texts=False)),
         results=tuple(Path(str(word)) for word in entry.get("results", ["results"])),
         words=words,
         aggregates=tuple(cards.aggregates(words, cache)),

@@ -19,7 +19,7 @@ from ..types import Interval, Task
 from .board import Board
 from .columns import Column, Part, View, subset_columns, views_of
 from .facts import Facts, facts_of, trained_on
-from .references import imported_systems, published_systems
+from .references import imported_systems, left_out_of, published_systems
 from .resampling import Part as Sampled
 from .resampling import Sums, resample, resamples_for
 from .speed import Speed, speed_of
@@ -80,7 +80,10 @@ def build_table(board: Board) -> Table:
     """The board from its results. Raises HarnessError where there are none, or they contradict each other."""
     systems = [*systems_in(board), *imported_systems(board), *(published_systems(board) if board.published else ())]
     if not systems:
-        raise HarnessError(f"{board.name}: no row is left by first_stages, rerankers and oracle; widen them")
+        told = left_out_of(board)
+        raise HarnessError(
+            "; ".join(told) or f"{board.name}: no row is left by first_stages, rerankers and oracle; widen them"
+        )
     views = tuple(views_of(board))
     languages = tuple(column for task in board.tasks for column in subset_columns(task, board.measure))
     table = Table(board, views, languages, tuple(_row(board, system) for system in systems))

@@ -7,6 +7,9 @@ is left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
 from ..errors import HarnessError
 from ..results.imported import ImportedRow, read, version_key
 from ..results.published import GIVEN as GIVEN_LISTS
@@ -18,7 +21,7 @@ from .columns import Part
 from .facts import Facts, facts_of
 from .systems import GIVEN, IMPORTED, Figure, System, is_wanted
 
-__all__ = ["imported_systems", "published_systems"]
+__all__ = ["imported_systems", "left_out_of", "published_systems"]
 
 
 def published_systems(board: Board) -> list[System]:
@@ -84,27 +87,68 @@ def imported_systems(board: Board) -> list[System]:
 
     Raises HarnessError for a table that cannot be read, and for two values of one figure.
     """
-    splits = {(task.name, subset.name, subset.split) for task in board.tasks for subset in task.subsets}
+    parts = _parts(board)
     revisions = {task.name: task.revision for task in board.tasks}
-    measures = {measure for task in board.tasks for measure in _measures(task, board)}
-    sided = {f"{measure} {side}" for measure in measures for side in ("og", "changed")}
+    wholes = {aggregate.name for aggregate in board.aggregates} - revisions.keys()
     found: dict[tuple[str, str, str], list[ImportedRow]] = {}
-    for path in board.imported:
-        for row in read(path, set(revisions), measures | sided):
-            if (row.task, row.subset, row.split) in splits:
-                found.setdefault((row.model, row.revision, row.experiment), []).append(row)
-    made = [_imported(rows, revisions, board) for rows in found.values()]
+    for row in _rows(board, revisions.keys() | wholes):
+        if (row.task, row.subset, row.split) in parts or row.task in wholes:
+            found.setdefault((row.model, row.revision, row.experiment), []).append(row)
+    made = [_imported(rows, revisions, parts, board) for rows in found.values()]
     return [system for system in made if is_wanted(system, board)]
 
 
-def _imported(rows: list[ImportedRow], revisions: dict[str, str], board: Board) -> System:
+def left_out_of(board: Board) -> list[str]:
+    """A line for each task whose imported rows have no place on the board: of other parts, or under other measures."""
+    parts = _parts(board)
+    tasks = {task.name for task in board.tasks}
+    without = tasks - {row.task for row in _rows(board, tasks) if (row.task, row.subset, row.split) in parts}
+    seen: dict[str, set[str]] = {}
+    for path in board.imported if without else ():
+        for row in read(path, without):
+            there = (row.task, row.subset, row.split) in parts
+            seen.setdefault(row.task, set()).add(row.measure if there else f"{row.split} {row.subset}")
+    return [
+        f"{board.name}: no imported row of {task} is of a part and a measure that the board has; the tables have "
+        f"{', '.join(sorted(others)[:5])}"
+        for task, others in seen.items()
+    ]
+
+
+def _parts(board: Board) -> dict[tuple[str, str, str], str]:
+    """(task, mteb's name of the subset, split) → our name of the subset."""
+    return {
+        (task.name, task.hf_subset(subset), subset.split): subset.name
+        for task in board.tasks
+        for subset in task.subsets
+    }
+
+
+def _rows(board: Board, tasks: AbstractSet[str]) -> Iterator[ImportedRow]:
+    measures = {measure for task in board.tasks for measure in _measures(task, board)}
+    measures |= {measure for aggregate in board.aggregates for measure, _ in aggregate.means}
+    sided = {f"{measure} {side}" for measure in measures for side in ("og", "changed")}
+    for path in board.imported:
+        yield from read(path, tasks, measures | sided)
+
+
+def _imported(
+    rows: list[ImportedRow], revisions: dict[str, str], parts: dict[tuple[str, str, str], str], board: Board
+) -> System:
     first = rows[0]
     figures: dict[Part, Figure] = {}
+    means: dict[tuple[str, str], Figure] = {}
     for row in rows:
         said = row.task_revision or "revision unknown"
-        data = "" if row.task_revision == revisions[row.task] else f"other data: {said}"
-        figure = Figure(row.value, data=data)
-        if figures.setdefault((row.task, row.subset, row.measure), figure) != figure:
+        data = "" if row.task_revision == revisions.get(row.task) else f"other data: {said}"
+        subset = parts.get((row.task, row.subset, row.split))
+        if subset is None:
+            figure = Figure(row.value)
+            known = means.setdefault((row.task, row.measure), figure)
+        else:
+            figure = Figure(row.value, data=data)
+            known = figures.setdefault((row.task, subset, row.measure), figure)
+        if known != figure:
             raise HarnessError(
                 f"{row.model} has two values of {row.measure} on {row.task} {row.subset} in the imported tables, one "
                 f"of them from {row.source}: keep one table, or one of the files"
@@ -113,8 +157,9 @@ def _imported(rows: list[ImportedRow], revisions: dict[str, str], board: Board) 
     source = f"mteb {' to '.join(dict.fromkeys((versions[0], versions[-1])))}" if versions else "mteb"
     note = ", ".join(word for word in (first.revision[:8], first.experiment) if word)
     return System(
-        "imported", first.model, IMPORTED, figures=figures, source=source, note=note, declared=_declared(rows, board)
-    )
+        "imported", first.model, IMPORTED,
+        figures=figures, source=source, note=note, means=means, declared=_declared(rows, board),
+    )  # fmt: skip
 
 
 def _declared(rows: list[ImportedRow], board: Board) -> Facts:

@@ -298,6 +298,13 @@ def test_a_task_of_pictures_is_refused(tmp_path, mteb):
     pictures = next(task for task in mteb.get_tasks(task_types=["Retrieval"]) if "image" in task.metadata.modalities)
     with pytest.raises(HarnessError, match="only texts can be reranked"):
         PACKED.resolve([pictures.metadata.name], tmp_path)
+    (shown,) = PACKED.resolve([pictures.metadata.name], tmp_path, only_texts=False)
+    assert "image" in shown.modalities
+
+
+def test_another_split_of_a_task_of_several_is_one_subset(tmp_path, mteb):
+    (task,) = PACKED.resolve(["LEMBPasskeyRetrieval"], tmp_path, split="test_9")
+    assert [(subset.name, subset.split) for subset in task.subsets] == [("default", "test_9")]
 
 
 def test_an_unknown_name_is_told_with_what_is_near_it(cli: Cli):

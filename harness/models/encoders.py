@@ -304,7 +304,21 @@ class _Library:
             model_kwargs={"dtype": torch_dtype(self._spec.dtype)},
         )
         model.max_seq_length = self._spec.recipe.max_length
-        return model
+        return model if self._spec.dtype == "float32" else _exact_behind(model)
+
+
+def _exact_behind(model: Any) -> Any:
+    """The SentenceTransformer, what stands behind its transformer (pooling, dense layers, normalisation) in float32."""
+    transformer, *rest = model
+    for module in rest:
+        module.float()
+
+    def raise_states(_: Any, __: Any, features: dict[str, Any]) -> dict[str, Any]:
+        floats = {key: value for key, value in features.items() if getattr(value, "is_floating_point", bool)()}
+        return features | {key: value.float() for key, value in floats.items()}
+
+    transformer.register_forward_hook(raise_states)
+    return model
 
 
 class _LibraryBlock:

@@ -77,7 +77,9 @@ class EncoderSpec:
 
     @property
     def settings(self) -> dict[str, object]:
-        return {**asdict(self.recipe), "dtype": self.dtype, "version": VERSION}
+        rounded = self.recipe.library and self.dtype != "float32"
+        exact = {"behind": "float32"} if rounded else {}
+        return {**asdict(self.recipe), "dtype": self.dtype, "version": VERSION, **exact}
 
     @property
     def fingerprint(self) -> str:

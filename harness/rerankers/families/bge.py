@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...engine.fast import note_of
 from ...engine.options import Options
 from ...errors import HarnessError
+from ...models.exact_head import head_settings
 from ...models.settings import at_least, read_settings, yes_or_no
 from ...models.source import ModelSource
 from ...models.tokenization import token_limit
@@ -59,6 +60,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         "normalize": normalize,
         "truncation": "query 3/4, only_second",
         "version": VERSION,
+        **head_settings(options.dtype),
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
     note = note_of(source.config, source.note)

@@ -21,6 +21,7 @@ from ...engine.fast import note_of
 from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.checkpoint import read_weights
+from ...models.exact_head import head_settings
 from ...models.loading import load_weights
 from ...models.settings import Reader, at_least, one_of, read_settings
 from ...models.source import ModelSource, snapshot
@@ -86,6 +87,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     if source.config.get("model_type") != "t5" or "spiece.model" not in source.files:
         raise HarnessError(f"{source.name} is no EncT5 model: that is a T5 encoder with its tokenizer in spiece.model")
     settings = {**parts, "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION, **labels.setting}
+    settings |= head_settings(options.dtype)
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
     notes = [note_of(source.config, source.note), labels.note]
     note = "; ".join(note for note in notes if note) or None
@@ -129,16 +131,17 @@ class EncT5:
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
         with torch.inference_mode():
             states = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
-            logits = torch.nn.functional.linear(states, self._head["classifier.weight"], self._head["classifier.bias"])
-        return self.labels.margins(logits.float().cpu().numpy())
+            weight, bias = self._head["classifier.weight"], self._head["classifier.bias"]
+            logits = torch.nn.functional.linear(states.float(), weight, bias)
+        return self.labels.margins(logits.cpu().numpy())
 
     def _load(self) -> None:
-        """The encoder through transformers, the head, which it does not know, by ourselves."""
+        """The encoder through transformers; the head, which it does not know, by ourselves and in float32."""
         options = self.options
         self._head = read_weights(
             self.source,
             {"classifier.weight": (2, int(self.source.config["d_model"])), "classifier.bias": (2,)},
-            dtype=options.dtype,
+            dtype="float32",
             device=options.device,
             ignorable=r"(shared|encoder)\..*",
         )

@@ -90,6 +90,8 @@ def diagnose_reranked(
         "constant_queries": constant_queries(run),
         "pairs": reranked.pairs,
         **_truncation(reranked, reranker),
+        **vars(reranked.inputs),
+        "dtype": dict(reranker.spec.settings).get("dtype"),
         "skipped_without_text": reranked.skipped,
         "scores": score_distribution(reranked.margins),
         "reversed": _reversed(run, qrels, collection),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from ..models.special_tokens import texts_with_special_tokens
 from ..text import join_document, join_query
 from ..types import LARGEST_FLOAT32, Candidates, DocumentText, QueryText, Run, ranked
 from .base import Reranker, RerankerSpec
+from .inputs import Inputs, look_at
 from .precision import as_single, beyond_single, made_equal, places_below
 from .worker import Answer, Scorer, Texts, columns, list_scores, tallied_by
 
@@ -58,6 +59,8 @@ class Reranked:
     pace: Pace
     """What was scored in this run, and how fast; a list model's step is a query."""
     seconds: float
+    inputs: Inputs
+    """What became of the pairs' inputs."""
     spent: str | None
     """The store's key of scores that may resume this run and serve no other; forget it when the result is safe."""
     tallies: dict[str, int] | None = None
@@ -102,6 +105,7 @@ class _Scored:
     doubles: NDArray[np.float64]
     """The scores as the model gave them, shape (pairs,); NaN where one was stored."""
     tallies: dict[str, int] | None = None
+    inputs: Inputs = field(default_factory=Inputs)
 
 
 def rerank(
@@ -136,6 +140,7 @@ def rerank(
         query_tokens=[int(found.lengths[rows].sum()) for rows in request.spans()],
         pace=found.pace,
         seconds=time.monotonic() - started,
+        inputs=found.inputs,
         spent=None if reranker.spec.declared else found.key,
         tallies=found.tallies,
         special=_special_tokens(reranker.load(), request),
@@ -226,7 +231,8 @@ def _score_pairs(
     if missing.any():
         # What the store kept is what is ranked: another process may have scored a pair first.
         scores = store.known(key, queries, documents, request.pairs)
-    return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace(), doubles)
+    inputs = look_at(prepared, request.documents, request.pairs, request.spans(), scores)
+    return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace(), doubles, inputs)
 
 
 def _on_workers(

@@ -43,8 +43,39 @@ def cautions_of(result: Result) -> list[Caution]:
 
 
 def _ties(result: Result) -> str | None:
-    rate = result.diagnostics.get("tie_rate")
-    return f"{rate:.1%} of documents have the score of another one of their query" if rate and rate > 0.05 else None
+    seen = result.diagnostics
+    rate = seen.get("tie_rate")
+    if not rate or rate <= 0.05:
+        return None
+    rounded = f"{seen['dtype']} rounds" if seen.get("dtype") in ("bfloat16", "float16") else "single precision brings"
+    reasons = [
+        f"{seen['tied_alike']} have the input of another one" if seen.get("tied_alike") else "",
+        f"{seen['tied_apart']} have inputs of their own, whose scores {rounded} together"
+        if seen.get("tied_apart")
+        else "",
+    ]
+    why = " and ".join(reason for reason in reasons if reason)
+    return f"{rate:.1%} of documents have the score of another one of their query{': ' if why else ''}{why}"
+
+
+def _lost_documents(result: Result) -> str | None:
+    seen, pairs = result.diagnostics, result.diagnostics.get("pairs")
+    without, alike = (seen.get(key) or 0 for key in ("without_document", "made_alike"))
+    parts = [
+        f"{without} pairs keep no token of the document" if without else "",
+        f"{alike} were cut to the very input of another document of their query" if alike else "",
+    ]
+    return f"of {pairs} pairs, {', '.join(part for part in parts if part)}" if without or alike else None
+
+
+def _lost_questions(result: Result) -> str | None:
+    count, pairs = result.diagnostics.get("without_question"), result.diagnostics.get("pairs")
+    if not count:
+        return None
+    return (
+        f"{count} of {pairs} prompts lost a part of their question, the query or the wording around it: "
+        f"--set truncation=document cuts the document alone"
+    )
 
 
 def _truncation(result: Result) -> str | None:
@@ -237,6 +268,8 @@ _RULES: Mapping[str, Rule] = {
     "RH017": _judged_without_text,
     "RH018": _answers,
     "RH019": _special_tokens,
+    "RH020": _lost_documents,
+    "RH021": _lost_questions,
     "RH030": _made_equal,
     "RH031": _unread,
 }

@@ -29,7 +29,7 @@ from ...models.spiece import read_spiece
 from ...text import JOIN_RULE, join_document
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec, sigmoid
-from ..prompts.truncation import longest_first, only_second
+from ..prompts.truncation import Taken, longest_first, only_second
 from .labels import Labels, read_labels
 
 __all__ = ["FAMILY", "open_family"]
@@ -166,6 +166,13 @@ class EncT5Pairs:
     lengths: NDArray[np.int64]
     lost: NDArray[np.int64]
     also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def taken(self) -> Taken:
+        """What truncation took from whom."""
+        first = np.array([len(ids) for ids in self.left], np.int64)[self.pairs[:, 0]]
+        second = np.array([len(ids) for ids in self.right], np.int64)[self.pairs[:, 1]]
+        return Taken((self.kept[1] == 0) & (second > 0), self.kept[0] < first)
 
     def token_ids(self, row: int) -> list[int]:
         """The ids that the model gets for the pair in `row`."""

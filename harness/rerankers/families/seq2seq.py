@@ -29,6 +29,7 @@ from ...models.tokenization import Tokenizer, load_tokenizer, padding_id, token_
 from ...text import JOIN_RULE, join_document, join_query
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec, sigmoid
+from ..prompts.truncation import Taken
 
 __all__ = ["FAMILY", "Seq2Seq", "Seq2SeqPrompts", "Template", "open_family", "read_templates"]
 
@@ -154,27 +155,33 @@ class Seq2Seq:
         right = [join_document(document) for document in documents]
         ids: list[NDArray[np.int32]] = []
         whole = np.zeros(len(pairs), np.int64)
+        taken = Taken.nothing(len(pairs))
         for start in range(0, len(pairs), _CHUNK):
             chunk = pairs[start : start + _CHUNK]
             prompts = [self.template.prompt.format(query=left[query], document=right[text]) for query, text in chunk]
-            for prompt, entry in zip(prompts, self.tokenizer.encode_plain(prompts), strict=True):
-                whole[len(ids)] = len(entry.ids) + len(self.closing)
-                ids.append(self._cut(entry, len(prompt)))
+            encoded = self.tokenizer.encode_plain(prompts)
+            for prompt, entry, (_, text) in zip(prompts, encoded, chunk, strict=True):
+                row, end = len(ids), len(prompt) - self._tail
+                whole[row] = len(entry.ids) + len(self.closing)
+                kept = self._kept(entry, end)
+                if not kept.all():
+                    taken.see(row, np.array(entry.offsets, np.int64), kept, (end - len(right[text]), end))
+                ids.append(np.array([*np.array(entry.ids, np.int32)[kept], *self.closing], np.int32))
         lengths = np.array([len(row) for row in ids], np.int64)
-        return Seq2SeqPrompts(self, ids, lengths, whole - lengths)
+        return Seq2SeqPrompts(self, ids, lengths, whole - lengths, taken)
 
-    def _cut(self, entry: Any, characters: int) -> NDArray[np.int32]:
-        """The prompt's ids within max_length; the closing ids are always kept, the template's end if asked for."""
-        ids: list[int] = entry.ids
-        room = self.max_length - len(self.closing)
+    def _kept(self, entry: Any, end: int) -> NDArray[np.bool_]:
+        """Which ids stay within max_length beside the closing ones; those behind the document, whose last character
+        is before `end`, if that is asked for.
+        """
+        count, room = len(entry.ids), self.max_length - len(self.closing)
         tail = 0
-        if self.keep_end and len(ids) > room:
-            ends = [stop for _, stop in entry.offsets]
-            while tail < len(ids) and ends[-1 - tail] > characters - self._tail:
+        if self.keep_end and count > room:
+            while tail < min(count, room) and entry.offsets[-1 - tail][1] > end:
                 tail += 1
-        if len(ids) > room:
-            ids = ids[: max(room - tail, 0)] + ids[len(ids) - tail :]
-        return np.array([*ids[:room], *self.closing], np.int32)
+        places = np.arange(count)
+        found: NDArray[np.bool_] = (places < room) if tail == 0 else (places < room - tail) | (places >= count - tail)
+        return found if count > room else np.ones(count, bool)
 
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probability of the positive answer among the two."""
@@ -235,6 +242,7 @@ class Seq2SeqPrompts:
     ids: list[NDArray[np.int32]]
     lengths: NDArray[np.int64]
     lost: NDArray[np.int64]
+    taken: Taken
     also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def token_ids(self, row: int) -> list[int]:

@@ -21,6 +21,7 @@ from ...models.source import ModelSource
 from ...models.tokenization import Tokenizer
 from ...text import join_document, join_query
 from ...types import DocumentText, QueryText
+from ..prompts.truncation import Taken
 from .grouped import GroupedPairs
 from .labels import Labels
 from .pair_classifier import PairClassifier
@@ -46,13 +47,20 @@ class SingleStringClassifier(PairClassifier):
         right = [f"document: {join_document(document)}" for document in documents]
         ids: list[NDArray[np.int32]] = []
         whole = np.zeros(len(pairs), np.int64)
+        taken = Taken.nothing(len(pairs))
         for start in range(0, len(pairs), _CHUNK):
-            texts = [f"{left[query]} {right[document]}".strip() for query, document in pairs[start : start + _CHUNK]]
-            for entry in self.tokenizer.backend.encode_batch(texts):
-                whole[len(ids)] = len(entry.ids) + (entry.ids[-1:] != [self.end])
+            chunk = pairs[start : start + _CHUNK]
+            texts = [f"{left[query]} {right[document]}".strip() for query, document in chunk]
+            for text, entry, (query, _) in zip(texts, self.tokenizer.backend.encode_batch(texts), chunk, strict=True):
+                row = len(ids)
+                whole[row] = len(entry.ids) + (entry.ids[-1:] != [self.end])
                 ids.append(self._close(entry.ids))
+                if len(ids[row]) < whole[row]:
+                    begin = len(left[query]) + 1 + len("document: ")
+                    kept = np.arange(len(entry.ids)) < self.max_length - 1
+                    taken.see(row, np.array(entry.offsets, np.int64), kept, (begin, len(text)))
         lengths = np.array([len(row) for row in ids], np.int64)
-        return SingleStrings(self, ids, pairs, lengths, whole - lengths)
+        return SingleStrings(self, ids, pairs, lengths, whole - lengths, taken)
 
     def _close(self, ids: list[int]) -> NDArray[np.int32]:
         """The ids cut to max_length, the last of them the end: once, also where the tokenizer adds it itself."""
@@ -73,6 +81,7 @@ class SingleStrings(GroupedPairs):
     pairs: NDArray[np.int64]
     lengths: NDArray[np.int64]
     lost: NDArray[np.int64]
+    taken: Taken
     also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property

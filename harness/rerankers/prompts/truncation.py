@@ -27,6 +27,13 @@ class Taken:
         """Nothing from any of them."""
         return cls(np.zeros(pairs, bool), np.zeros(pairs, bool))
 
+    def see(self, row: int, offsets: NDArray[np.int64], kept: NDArray[np.bool_], document: tuple[int, int]) -> None:
+        """Note what a row of one string lost: `offsets` (tokens, 2) are in characters, as the document's start and stop."""
+        start, stop = document
+        mine = (offsets[:, 1] > start) & (offsets[:, 0] < stop)
+        self.without_document[row] = not (kept & mine).any()
+        self.without_question[row] = bool((~kept & ~mine).any())
+
 
 Counts = NDArray[np.int64]
 

@@ -1,0 +1,83 @@
+"""What became of the inputs of a request: what truncation took from whom, and which documents share one.
+
+Two documents of a query whose inputs are the same get the same score, whatever the model; two whose
+inputs differ and whose scores do not were made equal by the model's precision.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.plan import Rows
+from ..files.digest import Digest
+
+__all__ = ["Inputs", "look_at"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Counts of pairs; None where the family does not show what it would take to count them."""
+
+    without_document: int | None = None
+    """Truncation left no token of the document."""
+    without_question: int | None = None
+    """Truncation took tokens of the query, of its instruction, or of the wording around them."""
+    made_alike: int | None = None
+    """Truncation left the very input of another document of the query, whose text is another."""
+    tied_alike: int | None = None
+    """The score is that of another document of the query, and so is the input."""
+    tied_apart: int | None = None
+    """The score is that of another document of the query, and the input is not."""
+
+
+def look_at(
+    prepared: Any, documents: Sequence[object], pairs: NDArray[np.int64], spans: Iterable[Rows], scores: NDArray[Any]
+) -> Inputs:
+    """The counts of a request; `pairs` and `scores` have its rows, `spans` are the rows of each query."""
+    taken = getattr(prepared, "taken", None)
+    without_document, without_question = (
+        (None, None) if taken is None else (int(taken.without_document.sum()), int(taken.without_question.sum()))
+    )
+    if not hasattr(prepared, "token_ids"):
+        return Inputs(without_document, without_question)
+    alike = tied_alike = tied_apart = 0
+    for rows in spans:
+        cut, tied = rows[prepared.lost[rows] > 0], _tied(rows, scores)
+        digests = {int(row): _digest(prepared, int(row)) for row in np.union1d(cut, tied)}
+        alike += _made_alike([int(row) for row in cut], digests, documents, pairs)
+        shared = _shared([digests[int(row)] for row in tied])
+        tied_alike += shared
+        tied_apart += len(tied) - shared
+    return Inputs(without_document, without_question, alike, tied_alike, tied_apart)
+
+
+def _tied(rows: Rows, scores: NDArray[Any]) -> Rows:
+    """The rows whose score another of `rows` has too."""
+    values, place, counts = np.unique(scores[rows].astype(np.float32), return_inverse=True, return_counts=True)
+    tied: Rows = rows[counts[place] > 1] if len(values) else rows
+    return tied
+
+
+def _digest(prepared: Any, row: int) -> bytes:
+    return Digest().add(np.asarray(prepared.token_ids(row), np.int64).tobytes()).bytes()
+
+
+def _shared(digests: Sequence[bytes]) -> int:
+    """How many of the digests stand there more than once."""
+    return sum(count for count in Counter(digests).values() if count > 1)
+
+
+def _made_alike(
+    rows: Sequence[int], digests: Mapping[int, bytes], documents: Sequence[object], pairs: NDArray[np.int64]
+) -> int:
+    """How many of the rows have the input of another one with another text."""
+    texts: dict[bytes, set[object]] = {}
+    for row in rows:
+        texts.setdefault(digests[row], set()).add(documents[pairs[row, 1]])
+    return sum(len(texts[digests[row]]) > 1 for row in rows)

@@ -232,7 +232,7 @@ def _score_pairs(
         # What the store kept is what is ranked: another process may have scored a pair first.
         scores = store.known(key, queries, documents, request.pairs)
     inputs = look_at(prepared, request.documents, request.pairs, request.spans(), scores)
-    return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace(), doubles, inputs)
+    return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace(), doubles, inputs=inputs)
 
 
 def _on_workers(

@@ -24,16 +24,17 @@ from ..engine.progress import Progress
 from ..errors import HarnessError, MissingDependency
 from ..files.digest import Digest
 from .embedding_store import EmbeddingStore, Vectors
+from .exact_head import exact_behind
 from .loading import check_device, load_weights, torch_dtype
 from .recipes import EncoderSpec, Recipe, Side, read_encoder
 from .settings import Reader, read_settings, whole_number
 from .source import ModelSource, found_here, snapshot
-from .tokenization import Tokenizer, load_tokenizer
+from .tokenization import Tokenizer, load_tokenizer, lower_case
 
 if TYPE_CHECKING:
     from ..engine.scale_out import Workers
 
-__all__ = ["Encoder", "Ids", "encoder_spec", "lower_case", "pad", "pool"]
+__all__ = ["Encoder", "Ids", "encoder_spec", "pad", "pool"]
 
 Ids = NDArray[np.int32]
 """Token ids of one text."""
@@ -304,21 +305,7 @@ class _Library:
             model_kwargs={"dtype": torch_dtype(self._spec.dtype)},
         )
         model.max_seq_length = self._spec.recipe.max_length
-        return model if self._spec.dtype == "float32" else _exact_behind(model)
-
-
-def _exact_behind(model: Any) -> Any:
-    """The SentenceTransformer, what stands behind its transformer (pooling, dense layers, normalisation) in float32."""
-    transformer, *rest = model
-    for module in rest:
-        module.float()
-
-    def raise_states(_: Any, __: Any, features: dict[str, Any]) -> dict[str, Any]:
-        floats = {key: value for key, value in features.items() if getattr(value, "is_floating_point", bool)()}
-        return features | {key: value.float() for key, value in floats.items()}
-
-    transformer.register_forward_hook(raise_states)
-    return model
+        return model if self._spec.dtype == "float32" else exact_behind(model)
 
 
 class _LibraryBlock:
@@ -369,14 +356,6 @@ def _missing_ending(source: ModelSource, tokenizer: Tokenizer) -> list[int]:
             f"vectors without it are not the ones its authors publish"
         )
     return [] if around_nothing[-1] == eos else [eos]
-
-
-def lower_case(backend: Any) -> None:
-    """Lower-case every text before the tokenizer's own normalizer, as sentence-transformers does."""
-    from tokenizers import normalizers
-
-    own = [backend.normalizer] if backend.normalizer else []
-    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
 
 
 def _blocks(texts: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["exact_head", "head_settings"]
+__all__ = ["exact_behind", "exact_head", "head_settings"]
 
 
 def head_settings(dtype: str) -> Mapping[str, object]:
@@ -29,6 +29,20 @@ def exact_head(model: Any) -> Any:
     if pooler is not None:
         pooler.register_forward_pre_hook(lambda _, inputs: tuple(_raised(value) for value in inputs))
     body.register_forward_hook(lambda _, __, output: _all_raised(output))
+    return model
+
+
+def exact_behind(model: Any) -> Any:
+    """The SentenceTransformer, what stands behind its transformer (pooling, dense layers, normalisation) in float32."""
+    transformer, *rest = model
+    for module in rest:
+        module.float()
+
+    def raise_states(_: Any, __: Any, features: dict[str, Any]) -> dict[str, Any]:
+        floats = {key: value for key, value in features.items() if getattr(value, "is_floating_point", bool)()}
+        return features | {key: value.float() for key, value in floats.items()}
+
+    transformer.register_forward_hook(raise_states)
     return model
 
 

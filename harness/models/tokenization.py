@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import HarnessError
 
-__all__ = ["Tokenizer", "load_tokenizer", "padding_id", "token_limit"]
+__all__ = ["Tokenizer", "load_tokenizer", "lower_case", "padding_id", "token_limit"]
 
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer", "data2vec-text"}
 """Models whose position numbers begin after the padding id, so two positions can never be used."""
@@ -95,6 +95,14 @@ def _through_transformers(folder: Path) -> tuple[Any, str]:
     if backend is None:
         raise HarnessError(f"{folder} has no tokenizer.json and its {type(tokenizer).__name__} has no fast form")
     return backend, f"{type(tokenizer).__name__} of transformers {transformers.__version__.split('.')[0]}"
+
+
+def lower_case(backend: Any) -> None:
+    """Lower-case every text before the tokenizer's own normalizer, as sentence-transformers does."""
+    from tokenizers import normalizers
+
+    own = [backend.normalizer] if backend.normalizer else []
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
 
 
 def token_limit(config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> int | None:

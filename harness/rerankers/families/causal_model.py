@@ -15,10 +15,9 @@ from ...engine.fast.sharing import Sharing
 from ...engine.options import Options
 from ...engine.plan import plan_batches
 from ...errors import HarnessError
-from ...models.encoders import lower_case
 from ...models.loading import load_weights
 from ...models.source import ModelSource, snapshot
-from ...models.tokenization import Tokenizer, load_tokenizer, token_limit
+from ...models.tokenization import Tokenizer, load_tokenizer, lower_case, token_limit
 from ...types import DocumentText, QueryText
 from ..activations import Activation
 from ..base import sigmoid

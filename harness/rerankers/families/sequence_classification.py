@@ -18,11 +18,10 @@ from ...engine.fast import note_of
 from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.cross_encoder import CrossEncoderLayout, read_layout
-from ...models.encoders import lower_case
 from ...models.exact_head import head_settings
 from ...models.settings import Reader, one_of, read_settings, whole_number, yes_or_no
 from ...models.source import ModelSource
-from ...models.tokenization import token_limit
+from ...models.tokenization import lower_case, token_limit
 from ...text import JOIN_RULE
 from ..activations import IDENTITY, read_activation
 from ..base import Basis, Reranker, RerankerSpec

@@ -37,7 +37,7 @@ __all__ = [
     "prepared_fingerprint",
 ]
 
-LOADER_RULE = "rows by doc_id; 2"
+LOADER_RULE = "rows by doc_id; 3"
 """Part of every key: changed whenever the same files would be read into something else."""
 
 _CARD = "README.md"
@@ -68,6 +68,8 @@ class Collection:
     """FollowIR: base query_id → documents whose relevance the changed instruction takes away."""
     judged_without_text: int
     """Judged (query, document) pairs whose document is not in the corpus."""
+    without_text: int = 0
+    """Documents whose title and text are empty or white space."""
     unread: tuple[str, ...] = ()
     """`qrels: weight` for each column of the files that nobody here reads and that may mean something."""
 
@@ -236,6 +238,7 @@ def _opened(place: Path) -> Collection:
         excluded={query_id: set(doc_ids) for query_id, doc_ids in judged["excluded"].items()},
         qrel_diff=judged["qrel_diff"],
         judged_without_text=manifest["judged_without_text"],
+        without_text=manifest["without_text"],
         unread=tuple(manifest["unread"]),
     )
 

@@ -116,8 +116,8 @@ class Corpus:
         return found
 
 
-def write_corpus(target: Path, sources: Sequence[Path], unread: set[str] | None = None) -> tuple[int, str]:
-    """Reads the files and writes the Arrow file; how many documents, and a digest of all of them.
+def write_corpus(target: Path, sources: Sequence[Path], unread: set[str] | None = None) -> tuple[int, int, str]:
+    """Reads the files and writes the Arrow file; how many documents, how many without any text, a digest of all.
 
     Streams, once in file order and once in the order of ids, so that memory holds a batch and some
     20 bytes a document. Columns that are not read go into `unread`. Raises HarnessError for what `read_corpus` refuses and an id that stands twice.
@@ -131,8 +131,10 @@ def write_corpus(target: Path, sources: Sequence[Path], unread: set[str] | None 
     order = compute.sort_indices(corpus.doc_ids()).to_numpy()
     step = min(_BATCH_ROWS, max(1, _BATCH_CHARACTERS * len(order) // max(1, characters)))
     digest = Digest().add(str(len(order)))
+    blank = 0
 
     def in_order() -> Iterator[Values]:
+        nonlocal blank
         last = ""
         for start in range(0, len(order), step):
             batch = corpus.take(order[start : start + step], _COLUMNS)
@@ -140,12 +142,13 @@ def write_corpus(target: Path, sources: Sequence[Path], unread: set[str] | None 
                 if row[0] == last:
                     _name_duplicate(last, sources)
                 last = row[0]
+                blank += not (row[1].strip() or row[2].strip())
                 digest.add(*row)
             yield batch
 
     _write(target, in_order())
     unsorted.unlink()
-    return int(np.size(order)), digest.hex()
+    return int(np.size(order)), blank, digest.hex()
 
 
 def _write(target: Path, batches: Iterable[Values]) -> int:

@@ -44,7 +44,7 @@ def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: 
     unread: Unread = defaultdict(set)
     judged = _read_judged(paths, source, unread)
     corpus = folder / "corpus.arrow"
-    size, corpus_digest = write_corpus(corpus, paths["corpus"], unread["corpus"])
+    size, blank, corpus_digest = write_corpus(corpus, paths["corpus"], unread["corpus"])
     missing = _count_missing(Corpus(corpus), judged, source)
     write_atomically(folder / "judged.json", json.dumps(judged, ensure_ascii=False))
     manifest = {
@@ -54,6 +54,7 @@ def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: 
         "queries": len(judged["queries"]),
         "judgements": sum(map(len, judged["qrels"].values())),
         "judged_without_text": missing,
+        "without_text": blank,
         "unread": _worth_saying(unread),
         "sizes": {name: (folder / name).stat().st_size for name in ("corpus.arrow", "judged.json")},
     }

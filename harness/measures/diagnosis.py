@@ -48,6 +48,8 @@ def diagnose(
         "identical_ids": sum(query_id in scores for query_id, scores in run.items()),
         "judged_without_text": collection.judged_without_text,
         "judged_to_none": _judged_to_none(qrels, collection),
+        "judged_at_most": _judged_at_most(run, qrels),
+        "documents_without_text": collection.without_text,
         "unread": list(collection.unread),
         "languages": list(subset.languages),
     }
@@ -69,6 +71,16 @@ def _judged_to_none(qrels: Qrels, collection: Collection) -> int:
     relevant = {q: [doc_id for doc_id, grade in judged.items() if grade > 0] for q, judged in qrels.items()}
     there = collection.known({doc_id for doc_ids in relevant.values() for doc_id in doc_ids})
     return sum(bool(doc_ids) and there.isdisjoint(doc_ids) for doc_ids in relevant.values())
+
+
+def _judged_at_most(run: Run, qrels: Qrels) -> float:
+    """The most that Judged@10 can be: where a query has one judgement, nine of its ten can have none."""
+    shares = [
+        min(len(judged), places) / places
+        for query_id, judged in qrels.items()
+        if (places := min(10, len(run.get(query_id, {}))))
+    ]
+    return sum(shares) / len(shares) if shares else 0.0
 
 
 def digest_of_documents(run: Run) -> str:

@@ -102,12 +102,16 @@ def _constant(result: Result) -> str | None:
     return f"{count} of {result.queries} queries have one and the same score for every candidate" if count else None
 
 
+_MOST_JUDGED = 0.8
+"""Below it RH006 warns, but where the data has too few judgements a query for more: there it would say nothing."""
+
+
 def _unjudged(result: Result) -> str | None:
     name, row = next(
         ((n, r) for n, r in result.measures.items() if n in ("Judged@10", "Judged@10 og")), ("", dict[str, Any]())
     )
     judged = row.get("reranked" if result.identity.reranker else "first_stage")
-    if judged is None or judged >= 0.8:
+    if judged is None or judged >= _MOST_JUDGED or result.diagnostics.get("judged_at_most", 1.0) < _MOST_JUDGED:
         return None
     before = row.get("first_stage")
     beside = f" ({1 - before:.1%} in the first stage)" if result.identity.reranker and before is not None else ""
@@ -215,6 +219,11 @@ def _judged_without_text(result: Result) -> str | None:
     return f"{count} judgements are of documents that the corpus lacks{lost}" if count else None
 
 
+def _blank_documents(result: Result) -> str | None:
+    count = result.diagnostics.get("documents_without_text")
+    return f"{count} documents of the corpus have no text at all" if count else None
+
+
 def _unread(result: Result) -> str | None:
     names = result.diagnostics.get("unread")
     return f"columns of the data were not read: {'; '.join(names)}" if names else None
@@ -272,6 +281,7 @@ _RULES: Mapping[str, Rule] = {
     "RH021": _lost_questions,
     "RH030": _made_equal,
     "RH031": _unread,
+    "RH032": _blank_documents,
 }
 
 CODES = tuple(_RULES)

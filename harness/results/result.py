@@ -257,11 +257,11 @@ def result_files(results: Path) -> Iterator[Path]:
 
 
 def find_previous(identity: Identity, results: Path, before: float) -> Result | None:
-    """What a change is told against: the newest result of the same reranker (or none), task and subset.
+    """What a change is told against: the newest result of the same reranker (or none), first stage, task and subset.
 
-    Of whatever settings, but the same first stage goes before others. Only files last written
-    before `before` (seconds since the epoch) count, so that one command's results are not told
-    against each other.
+    Of whatever settings; another first stage, or another file of candidates, is another system and no
+    change. Only files last written before `before` (seconds since the epoch) count, so that one
+    command's results are not told against each other.
     """
     folder = results / ("first-stage" if identity.reranker is None else slug(identity.reranker))
     name = slug(identity.task) + ("" if identity.subset == "default" else f".{slug(identity.subset)}")
@@ -270,5 +270,6 @@ def find_previous(identity: Identity, results: Path, before: float) -> Result | 
         with contextlib.suppress(HarnessError, OSError):
             if (written := path.stat().st_mtime) < before:
                 result = load_result(path)
-                found.append((result.identity.retriever == identity.retriever, written, result))
-    return max(found, key=lambda entry: entry[:2])[2] if found else None
+                if result.identity.retriever == identity.retriever:
+                    found.append((written, result))
+    return max(found, key=lambda entry: entry[0])[1] if found else None

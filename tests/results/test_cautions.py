@@ -120,8 +120,41 @@ def test_rh005_constant_scores(seen: Seen, birds: Path, plugin):
     assert "RH001" in found
 
 
-def test_rh006_unjudged_documents_in_the_top_10(seen: Seen, collection_folder: Path):
-    assert "have no judgement" in seen(collection_folder)["RH006"]
+def judging(folder: Path, documents: int) -> Path:
+    """The folder with as many judgements of each query as `documents`, the relevant ones first."""
+    lines = [f"q{i}\td{(i + step) % 24:02d}\t{max(0, 2 - step)}" for i in range(6) for step in range(documents)]
+    write_lines(folder / "qrels" / "test.tsv", ["query-id\tcorpus-id\tscore", *lines])
+    return folder
+
+
+def test_rh006_unjudged_documents_in_the_top_10(seen: Seen, collection_folder: Path, plugin):
+    backwards = plugin("int(document.split()[-1])")
+    assert "have no judgement" in seen(judging(collection_folder, 9), "--reranker", backwards)["RH006"]
+
+
+def test_rh006_is_not_raised_by_data_with_few_judgements_a_query(seen: Seen, collection_folder: Path, plugin):
+    assert "RH006" not in seen(judging(collection_folder, 1), "--reranker", plugin(GOOD))
+
+
+def test_rh032_documents_without_any_text(seen: Seen, birds: Path):
+    rows = [json.loads(line) for line in (birds / "corpus.jsonl").read_text().splitlines()]
+    rows += [
+        {"_id": "x1", "title": "", "text": " \n"},
+        {"_id": "x2", "text": ""},
+        {"_id": "x3", "title": "A title", "text": ""},
+    ]
+    write_lines(birds / "corpus.jsonl", [json.dumps(row) for row in rows])
+    assert seen(birds)["RH032"] == "2 documents of the corpus have no text at all"
+
+
+def test_another_file_of_candidates_is_no_change_of_the_first(cli: Cli, birds: Path, plugin, tmp_path: Path):
+    for name in ("first", "second"):
+        write_lines(tmp_path / f"{name}.trec", [f"q{i} Q0 d{i:02d} 1 {len(name)} x" for i in range(6)])
+    for reranker in ([], ["--reranker", plugin(GOOD)]):
+        assert "changed" not in cli("run", birds, "--candidates", "first.trec", *reranker).err
+        assert "changed" not in cli("run", birds, "--candidates", "second.trec", *reranker).err
+    write_lines(tmp_path / "first.trec", [f"q{i} Q0 d{i + 1:02d} 1 1 x" for i in range(6)])
+    assert "changed since the last result: retriever's file" in cli("run", birds, "--candidates", "first.trec").err
 
 
 HEADLESS = """

@@ -47,6 +47,14 @@ def words(text: str) -> tuple[str, ...]:
     return found
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """The numbers between commas, for argparse."""
+    try:
+        return tuple(float(word) for word in words(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a list of numbers, as 0.7,0.3') from None
+
+
 def setting(text: str) -> tuple[str, str]:
     """KEY=VALUE as a pair, for argparse."""
     key, equals, value = text.partition("=")
@@ -68,6 +76,8 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a TREC run, plain or .gz"},
     "--retriever-set": {**_SEVERAL, "type": setting, "metavar": "KEY=VALUE", "help": "a setting of a first stage: recipe=e5-mistral of a dense one, analyzer=jieba of bm25"},
     "--fuse": {"action": "store_true", "help": "join the first stages into one by reciprocal rank"},
+    "--fuse-by": {"choices": ("rrf", "sum"), "default": None, "help": "join them by reciprocal rank, or by the sum of scores that each list's least and greatest made 0 and 1"},
+    "--fuse-weights": {"type": numbers, "default": (), "metavar": "LIST", "help": "what each first stage counts, in their order (--retriever, then --candidates), as 0.7,0.3"},
     "--top-k": {"type": above_zero, "metavar": "K", "help": "candidates a query (100) that a first stage retrieves; given lists are always whole"},
     "--limit": {"type": above_zero, "metavar": "N", "help": "only the first N queries of each task"},
     "--languages": {"type": words, "default": (), "metavar": "CODES", "help": "only these of multilingual tasks, as zh,sw"},

@@ -53,6 +53,8 @@ class Asking(Running):
     candidates: Sequence[Path] = ()
     retriever_set: Sequence[tuple[str, str]] = ()
     fuse: bool = False
+    fuse_by: str | None = None
+    fuse_weights: Sequence[float] = ()
     top_k: int | None = None
     limit: int | None = None
     languages: Sequence[str] = ()
@@ -195,7 +197,8 @@ def _with_workers(asked: Asking, options: Options, say: Say) -> Options:
 def _first_stages(
     asked: Asking, tasks: Sequence[Task], options: Options, cache: Path, say: Say
 ) -> Sequence[FirstStage]:
-    from ..retrievers.retrieve import fused_stage, open_first_stage, refuse_idle_settings, run_file_stage
+    from ..retrievers.fusion import fused_stage
+    from ..retrievers.retrieve import open_first_stage, refuse_idle_settings, run_file_stage
 
     if asked.stages:
         return asked.stages
@@ -208,7 +211,9 @@ def _first_stages(
     for stage in stages:
         if stage.note:
             say(f"{stage.name}: {stage.note}")
-    return [fused_stage(stages)] if asked.fuse else stages
+    if asked.fuse or asked.fuse_by or asked.fuse_weights:
+        return [fused_stage(stages, asked.fuse_by or "rrf", asked.fuse_weights)]
+    return stages
 
 
 def _measures(words: Sequence[str]) -> tuple[Measure, ...]:

@@ -36,6 +36,8 @@ class Options(TypedDict, total=False):
     retriever_settings: Mapping[str, object]
     """Those of --retriever-set."""
     fuse: bool
+    fuse_by: str
+    fuse_weights: Sequence[float]
     limit: int
     languages: Sequence[str]
     language: str

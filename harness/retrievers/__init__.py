@@ -2,7 +2,7 @@
 
 - `retrieve`      a collection → each query's top k, cached; lists that were given
 - `bm25`          the index and the search in it; `analyzers/` text → terms for each language
-- `dense`         every document's vector, in blocks
+- `dense`         every document's vector, in blocks; `fusion` several first stages as one
 - `search`        rows of an index → documents of a collection
 
 The two versions are parts of every key that a first stage makes: each is raised when its numbers

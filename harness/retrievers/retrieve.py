@@ -22,16 +22,21 @@ from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
 from ..files.cache import file_digest, write_atomically, writing
 from ..files.digest import Digest, digest_of, digest_of_settings
-from ..types import Candidates, Run, Subset, Task, cut, ranked
+from ..types import Candidates, Run, Subset, Task, cut
 
-__all__ = ["FirstStage", "candidates_of", "known_digest", "memory_stage", "open_first_stage", "refuse_idle_settings"]
+__all__ = [
+    "FirstStage",
+    "allowed",
+    "candidates_of",
+    "known_digest",
+    "memory_stage",
+    "open_first_stage",
+    "refuse_idle_settings",
+]
 
 BM25 = "bm25"
 GIVEN = "given"
 _ANALYZER = "analyzer"
-RRF_K = 60
-"""The constant of reciprocal rank fusion: score = Σ 1 / (60 + rank) (Cormack, Clarke, Büttcher, SIGIR 2009)."""
-
 Say = Callable[[str], None]
 Search = Callable[[Collection, Task, Subset, int], Run]
 
@@ -188,41 +193,6 @@ def given_stage() -> FirstStage:
     return FirstStage(GIVEN, (("lists", "of the data set"),), search, scored=False)
 
 
-def fused_stage(stages: Sequence[FirstStage]) -> FirstStage:
-    """Several first stages joined by reciprocal rank, each cut at the same k before it is joined."""
-    if len(stages) < 2:
-        raise HarnessError("--fuse joins two first stages or more: give --retriever or --candidates several times")
-
-    def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
-        return fuse([_allowed(stage.search(collection, task, subset, k), collection, task, k) for stage in stages])
-
-    parts = [
-        (f"{place:03d}", stage.fingerprint) for place, stage in enumerate(sorted(stages, key=lambda s: s.fingerprint))
-    ]
-    name = "+".join(stage.name for stage in stages)
-    settings = (("k", RRF_K), ("parts", digest_of_settings(parts)))
-    return FirstStage(
-        f"rrf({name})",
-        settings,
-        search,
-        wants_task_prompt=any(stage.wants_task_prompt for stage in stages),
-        in_language=lambda code: fused_stage(
-            [stage.in_language(code) if stage.in_language else stage for stage in stages]
-        ),
-    )
-
-
-def fuse(runs: Sequence[Run]) -> Run:
-    """Reciprocal rank fusion: a document's score is Σ 1 / (60 + its rank) over the runs that have it."""
-    fused: Run = {}
-    for run in runs:
-        for query_id, scores in run.items():
-            sums = fused.setdefault(query_id, {})
-            for rank, doc_id in enumerate(ranked(scores), start=1):
-                sums[doc_id] = sums.get(doc_id, 0.0) + 1.0 / (RRF_K + rank)
-    return fused
-
-
 def candidates_of(
     stage: FirstStage, collection: Collection, task: Task, subset: Subset, top_k: int | None, cache: Path
 ) -> Candidates:
@@ -237,7 +207,7 @@ def candidates_of(
     kept = _read_kept(folder, stage)
     if kept is not None:
         return kept
-    run = _allowed(stage.search(collection, task, subset, _depth(collection, task, top_k)), collection, task, top_k)
+    run = allowed(stage.search(collection, task, subset, _depth(collection, task, top_k)), collection, task, top_k)
     if not any(run.values()):
         raise HarnessError(f"the first stage {stage.name} finds no document for any query of {task.name}")
     found = Candidates(run, stage.name, digest_of_run(run), stage.scored)
@@ -283,7 +253,7 @@ def _depth(collection: Collection, task: Task, top_k: int | None) -> int:
     return (top_k or max((len(documents) for documents in (collection.given or {}).values()), default=1)) + refused
 
 
-def _allowed(run: Run, collection: Collection, task: Task, k: int | None) -> Run:
+def allowed(run: Run, collection: Collection, task: Task, k: int | None) -> Run:
     """The run of the judged queries without excluded and identical ids, then cut at k."""
     kept: Run = {}
     for query_id in collection.queries:

@@ -1,7 +1,7 @@
 """The verb `check`, the contract test of a reranker in seconds: what a newcomer runs before an eight-hour job.
 
 Six easy queries, each with one document that answers it and three that do not. The checks:
-scores are finite, the same twice, the same in any batch, and the same in any order (pair context);
+two separate loads score alike, scores are finite, the same twice, the same in any batch, and the same in any order (pair context);
 the answers rank first more often than chance; a long document is cut where the family says.
 """
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from ..rerankers.score import Pair
 
 __all__ = ["add_options", "check_reranker", "command"]
-
-_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.2, "float16": 0.05}
-"""How far batching may move a margin; half precision rounds each sum anew."""
 
 _EASY = (
     ("how long should eggs boil to be hard", "Hard-boiled eggs need about ten minutes in boiling water."),
@@ -61,6 +58,7 @@ def check_reranker(reranker: Reranker) -> Iterator[Finding]:
     yield Finding("settings", "info", ", ".join(f"{key}={value}" for key, value in spec.settings))
     pairs = _pairs()
     yield from _input(reranker, pairs)
+    yield from _loads(reranker, pairs)
     first = margins_of(reranker, pairs)
     finite = np.isfinite(first)
     if not finite.all():
@@ -81,6 +79,20 @@ def check_reranker(reranker: Reranker) -> Iterator[Finding]:
     yield _order(first)
     if spec.context == "pair":
         yield from _batching(reranker, pairs, first)
+
+
+def _loads(reranker: Reranker, pairs: list[Pair]) -> Iterator[Finding]:
+    """Whether two separate loads score alike, where there can be two."""
+    from ..models.twice import PROBES, LoadsDifferError
+    from ..rerankers.score import compare_loads
+
+    try:
+        moved = compare_loads(reranker, pairs)
+    except LoadsDifferError as error:
+        yield Finding("two loads", "failed", str(error))
+        return
+    if moved is not None:
+        yield Finding("two loads", "ok", f"loaded twice, it scores {PROBES} inputs alike (they move by {moved:.2g})")
 
 
 def _pairs() -> list[Pair]:
@@ -146,9 +158,10 @@ def _order(scores: Any) -> Finding:
 def _batching(reranker: Reranker, pairs: list[Pair], first: Any) -> Iterator[Finding]:
     import numpy as np
 
+    from ..models.twice import TOLERANCE
     from ..rerankers.score import margins_of
 
-    allowed = _TOLERANCE.get(str(dict(reranker.spec.settings).get("dtype", "float32")), 1e-4)
+    allowed = TOLERANCE.get(str(dict(reranker.spec.settings).get("dtype", "float32")), 1e-4)
     single = np.concatenate([margins_of(reranker, [pair]) for pair in pairs])
     moved = float(abs(first - single).max())
     yield Finding(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..python.asking import model_options, open_one_reranker
@@ -11,6 +12,9 @@ from .run import MODEL, add_model_options, running_of
 from .shared import Say
 
 __all__ = ["add_options", "command"]
+
+_SHOWN = 5
+"""Pairs that were cut are named up to so many."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +28,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Answer with one line {"score": …} a pair, in order, with the activation the authors publish."""
-    from ..rerankers.score import read_pairs, score_pairs
+    from ..rerankers.score import read_pairs, score_and_cut
 
     pairs = read_pairs(given.file)
     asked = running_of(given)
     reranker = open_one_reranker(given.model, asked, say)
-    for score in score_pairs(reranker, pairs, model_options(asked).batch_tokens, say).tolist():
+    scores, cut = score_and_cut(reranker, pairs, model_options(asked).batch_tokens, say)
+    for score in scores.tolist():
         answer(json.dumps({"score": score}))
+    for line in _what_was_cut(cut.tolist()):
+        say(line)
     return 0
+
+
+def _what_was_cut(cut: list[list[int]]) -> Iterator[str]:
+    """A line for each of the first few pairs that lost tokens, and one for the others; `cut` is seen and lost of each."""
+    lines = [
+        f"pair {place}: cut from {seen + lost:,} to {seen:,} tokens; {lost:,} were not scored"
+        for place, (seen, lost) in enumerate(cut, start=1)
+        if lost
+    ]
+    yield from lines[:_SHOWN]
+    if len(lines) > _SHOWN:
+        yield f"{len(lines)} of {len(cut)} pairs were cut, {sum(lost for _, lost in cut):,} tokens in all were not scored"

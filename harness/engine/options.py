@@ -37,6 +37,12 @@ class Options:
     workers: Workers | None = field(default=None, compare=False, repr=False)
     """Who computes batches instead of this process; it moves no score."""
 
+    @property
+    def precision(self) -> dict[str, object]:
+        """What a fingerprint holds of how numbers are rounded: dtype, and in half precision the kind of device."""
+        half = {"device": self.device.partition(":")[0]} if self.dtype != "float32" else {}
+        return {"dtype": self.dtype, **half}
+
 
 def resolve_device(asked: str) -> str:
     """`auto` is the GPU where an NVIDIA driver and a torch that can use it are found, else the CPU.

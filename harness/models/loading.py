@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
+from functools import wraps
 from pickle import UnpicklingError
 from typing import Any
 
+from ..engine.options import Options
 from ..errors import HarnessError
 from .adapters import ADAPTER_FOLDER, merge_adapter
+from .buffers import filled_memory, settle_buffers
+from .own_code import is_own_class
+from .running import code_revision, explaining, failure
+from .source import ModelSource, snapshot
 
-__all__ = ["load_weights", "torch_dtype"]
+__all__ = ["check_device", "load_weights", "quiet_transformers", "torch_dtype"]
 
 _HARMLESS_MISSING = ("position_ids", "rotary_emb.inv_freq")
 """Buffers that old checkpoints stored and new code computes."""
@@ -29,45 +34,70 @@ def torch_dtype(name: str) -> Any:
     return getattr(torch, name)
 
 
-def load_weights(
-    auto_class: str, folder: Path, name: str, *, dtype: str, device: str, trust_remote_code: bool = False, **more: Any
-) -> Any:
-    """A transformers model in eval mode on `device`, an adapter beside its files merged into it.
+def load_weights(auto_class: str, source: ModelSource, options: Options, **more: Any) -> Any:
+    """A transformers model in eval mode on the device of `options`, an adapter beside its files merged into it.
 
     `auto_class` is an Auto class such as AutoModelForSequenceClassification. Weights are read from
     safetensors, or with `torch.load(weights_only=True)`, never by unpickling code. Raises
     HarnessError where the architecture needs remote code that was not allowed, where weights are
-    missing (a head that would be newly initialised), of the wrong shape, or not finite.
+    missing (a head that would be newly initialised), of the wrong shape, or not finite, and where a
+    computed buffer cannot be shown to be right.
     """
     import torch
-    import transformers
 
-    check_device(device)
-    quiet_transformers()
-    try:
-        model, report = getattr(transformers, auto_class).from_pretrained(
-            str(folder),
-            dtype=torch_dtype(dtype),
-            output_loading_info=True,
-            trust_remote_code=trust_remote_code,
-            **more,
-        )
-    except _loading_errors() as error:
-        raise HarnessError(_cannot_load(name, auto_class, error)) from error
-    adapter = folder / ADAPTER_FOLDER
-    brought = merge_adapter(model, adapter, name) if adapter.is_dir() else frozenset()
+    check_device(options.device)
+    model, report = _from_pretrained(auto_class, source, options, more)
+    adapter = snapshot(source) / ADAPTER_FOLDER
+    brought = merge_adapter(model, adapter, source.name) if adapter.is_dir() else frozenset()
     missing = [key for key in report["missing_keys"] if not (key.endswith(_HARMLESS_MISSING) or key in brought)]
     wrong_shape = [str(entry[0]) for entry in report.get("mismatched_keys", ())]
     if missing or wrong_shape:
         raise HarnessError(
-            f"{name} does not fit {type(model).__name__}: its files lack {_some(missing + wrong_shape)}, "
+            f"{source.name} does not fit {type(model).__name__}: its files lack {_some(missing + wrong_shape)}, "
             f"which would be newly initialised with random numbers (explain RH007). Is it a model of another kind "
             f"(an embedding model, a base model without its head)?"
         )
+    with explaining(source, "loading"):
+        settle_buffers(model, source.name, report["missing_keys"])
     for key, weight in model.state_dict().items():
         if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
-            raise HarnessError(f"{name}: the weight {key} holds NaN or infinite values")
-    return model.to(device).eval()
+            raise HarnessError(f"{source.name}: the weight {key} holds NaN or infinite values")
+    return _explained(model.to(options.device).eval(), source)
+
+
+def _from_pretrained(auto_class: str, source: ModelSource, options: Options, more: dict[str, Any]) -> tuple[Any, Any]:
+    """The model as transformers loads it, and its report of missing weights."""
+    import transformers
+
+    folder = str(snapshot(source))
+    quiet_transformers()
+    try:
+        with filled_memory():
+            found: tuple[Any, Any] = getattr(transformers, auto_class).from_pretrained(
+                folder,
+                dtype=torch_dtype(options.dtype),
+                output_loading_info=True,
+                trust_remote_code=options.trust_remote_code,
+                **code_revision(source),
+                **more,
+            )
+    except Exception as error:
+        raise HarnessError(failure(source, "loading", error) or _cannot_load(source, auto_class, error)) from error
+    return found
+
+
+def _explained(model: Any, source: ModelSource) -> Any:
+    """The model, errors of whose forward pass are told in one line where its class is code of its own."""
+    if is_own_class(type(model)):
+        own = model.forward
+
+        @wraps(own)
+        def forward(*inputs: Any, **named: Any) -> Any:
+            with explaining(source, "its forward pass"):
+                return own(*inputs, **named)
+
+        model.forward = forward
+    return model
 
 
 def check_device(device: str) -> None:
@@ -94,26 +124,20 @@ def quiet_transformers() -> None:
     warnings.filterwarnings("ignore", module=r"transformers\..*")
 
 
-def _loading_errors() -> tuple[type[Exception], ...]:
-    """What transformers, torch and safetensors raise for files that are damaged, or of another kind."""
-    from safetensors import SafetensorError
-
-    return (ValueError, OSError, RuntimeError, KeyError, ImportError, EOFError, UnpicklingError, SafetensorError)
-
-
-def _cannot_load(name: str, auto_class: str, error: Exception) -> str:
+def _cannot_load(source: ModelSource, auto_class: str, error: Exception) -> str:
+    """For files that are damaged, or of another kind, and for whatever transformers stumbles over."""
     if isinstance(error, UnpicklingError):
         return (
-            f"{name} cannot be loaded: its weights are damaged, or hold pickled code, which is never run here. "
+            f"{source.name} cannot be loaded: its weights are damaged, or hold pickled code, which is never run here. "
             f"Fetch them again, or save them as safetensors."
         )
     text = " ".join(str(error).split())
     if "trust_remote_code" in text or "custom code" in text:
         return (
-            f"{name} needs code from its own repository to load. Read that code, and if you trust it, "
+            f"{source.name} needs code from its own repository to load. Read that code, and if you trust it, "
             f"say --trust-remote-code"
         )
-    return f"{name} cannot be loaded as {auto_class}: {type(error).__name__}: {text[:300]}"
+    return f"{source.name} cannot be loaded as {auto_class}: {type(error).__name__}: {text[:300]}"
 
 
 def _some(keys: list[str]) -> str:

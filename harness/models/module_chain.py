@@ -215,7 +215,7 @@ def _pooled(hidden: Any, mask: Any, mode: str) -> Any:
     """One vector a row, padding (mask 0, on the right) left out."""
     import torch
 
-    from .encoders import pool
+    from .runners import pool
 
     if mode in _FAST:
         return pool(hidden, mask, mode)

@@ -13,9 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
 from ..files.digest import digest_of_settings
 from ..files.yaml_file import read_yaml
+from .own_code import foreign_classes
+from .running import numeric_settings
 from .source import ModelSource
 from .tokenization import token_limit
 
@@ -73,13 +76,18 @@ class EncoderSpec:
     name: str
     revision: str
     recipe: Recipe
-    dtype: str
+    numeric: tuple[tuple[str, object], ...]
+    """How the model is run, as far as it moves vectors: `numeric_settings`."""
+
+    @property
+    def dtype(self) -> str:
+        return str(dict(self.numeric)["dtype"])
 
     @property
     def settings(self) -> dict[str, object]:
         rounded = self.recipe.library and self.dtype != "float32"
         exact = {"behind": "float32"} if rounded else {}
-        return {**asdict(self.recipe), "dtype": self.dtype, "version": VERSION, **exact}
+        return {**asdict(self.recipe), **dict(self.numeric), "version": VERSION, **exact}
 
     @property
     def fingerprint(self) -> str:
@@ -89,7 +97,7 @@ class EncoderSpec:
 
 def read_encoder(
     source: ModelSource,
-    dtype: str,
+    options: Options,
     *,
     recipe: str | None = None,
     max_length: int | None = None,
@@ -112,7 +120,7 @@ def read_encoder(
         if limit is not None and max_length > limit:
             raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={max_length} is more")
         chosen = replace(chosen, max_length=max_length)
-    return EncoderSpec(source.name, source.revision, chosen, dtype)
+    return EncoderSpec(source.name, source.revision, chosen, tuple(numeric_settings(source, options).items()))
 
 
 def is_late_interaction(source: ModelSource) -> bool:
@@ -146,7 +154,7 @@ def _chosen_recipe(source: ModelSource, name: str | None) -> Recipe:
     _refuse_other_kinds(source, stated=name is not None or source.is_sentence_transformer)
     if name is None:
         return _read_recipe(source)
-    if source.is_sentence_transformer and not _is_plain(_modules(source)):
+    if source.is_sentence_transformer and not _is_plain(source):
         raise HarnessError(f"{source.name} has modules of its own, which the recipe {name} would leave out")
     return recipes[name]
 
@@ -191,7 +199,7 @@ def _read_recipe(source: ModelSource) -> Recipe:
             next((prompts[key] for key in ("document", "passage", "corpus") if key in prompts), default)
         ),
         lower_case=bool(transformer.get("do_lower_case")),
-        library=not _is_plain(modules) or pooling not in _OUR_POOLINGS or not keeps_prompt,
+        library=not _is_plain(source) or pooling not in _OUR_POOLINGS or not keeps_prompt,
     )
 
 
@@ -200,10 +208,15 @@ def _modules(source: ModelSource) -> list[tuple[str, str]]:
     return [(str(entry["type"]).rsplit(".", 1)[-1], str(entry["path"])) for entry in source.small["modules.json"]]
 
 
-def _is_plain(modules: Sequence[tuple[str, str]]) -> bool:
-    """Whether the model is Transformer, Pooling and perhaps Normalize, its weights at the top."""
+def _is_plain(source: ModelSource) -> bool:
+    """Whether the model is Transformer, Pooling and perhaps Normalize of the library's own, its weights at the top."""
+    modules = _modules(source)
     kinds = [kind for kind, _ in modules]
-    return kinds in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]) and modules[0][1] == ""
+    return (
+        not foreign_classes(source.small)
+        and kinds in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
+        and modules[0][1] == ""
+    )
 
 
 def _pooling(source: ModelSource, modules: Sequence[tuple[str, str]]) -> tuple[str, bool]:

@@ -22,6 +22,8 @@ from ..errors import HarnessError
 from ..files.cache import cache_folder, file_digest, folder_digest, write_atomically
 from ..files.digest import Digest, digest_of
 from ..files.hub import fetch_file, fetch_files, repository_files, resolve_revision
+from .folder import PICKLED, SAFETENSORS, deciding_files, files_below
+from .own_code import names_own_code, pin
 
 __all__ = ["PACKAGE", "ModelSource", "found_here", "open_model", "snapshot"]
 
@@ -32,13 +34,15 @@ _SMALL = re.compile(
     r"((config|tokenizer_config|modules|sentence_\w+_config|config_sentence_transformers|adapter_config"
     r"|special_tokens_map|[0-9]+_\w+/config)\.json|artifact\.metadata|chat_template\.jinja)\Z"
 )
-_TOKENIZER = re.compile(
-    r"(tokenizer\.json|tokenizer_config\.json|vocab\.(txt|json)|merges\.txt|spiece\.model|tokenizer\.model"
-    r"|sentencepiece\.bpe\.model|special_tokens_map\.json|added_tokens\.json|chat_template\.jinja|generation_config\.json)\Z"
+_WORDS = (
+    r"tokenizer\.json|vocab\.(txt|json|bpe)|encoder\.json|bpe\.codes|[\w.-]+\.tiktoken|tekken\.json"
+    r"|(tokenizer|spiece|spm|sentencepiece(\.bpe)?)\.model"
 )
-_SAFETENSORS = re.compile(r"(model|pytorch_model|adapter_model)[\w.-]*\.safetensors(\.index\.json)?\Z")
-_BIN = re.compile(r"(pytorch_model|adapter_model)[\w.-]*\.bin(\.index\.json)?\Z")
-_VOCABULARY = re.compile(r"(tokenizer\.(json|model)|vocab\.(txt|json)|spiece\.model|sentencepiece\.bpe\.model)\Z")
+_VOCABULARY = re.compile(rf"({_WORDS})\Z")
+_TOKENIZER = re.compile(
+    rf"({_WORDS}|tokenizer_config\.json|merges\.txt|special_tokens_map\.json|added_tokens\.json"
+    r"|chat_template\.(jinja|json)|additional_chat_templates/[^/]+\.jinja|generation_config\.json)\Z"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class ModelSource:
     """For an adapter, the model that it changes; `adapter` is then its own files, and everything else
     speaks of both: `revision` covers the two, `folder` is where `snapshot` puts them together."""
     adapter: ModelSource | None = None
+    code: tuple[tuple[str, str], ...] | None = None
+    """Where code of the model's own runs: the other repositories that it comes from, with their commits."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -89,34 +95,43 @@ class ModelSource:
         found = []
         for folder in ["", *self._module_folders()]:
             inside = [name for name in self.files if name.rpartition("/")[0] == folder]
-            safe = [name for name in inside if _SAFETENSORS.match(name.rpartition("/")[2])]
-            found += safe or [name for name in inside if _BIN.match(name.rpartition("/")[2])]
+            safe = [name for name in inside if SAFETENSORS.match(name.rpartition("/")[2])]
+            found += safe or [name for name in inside if PICKLED.match(name.rpartition("/")[2])]
         return found
 
     def needed_files(self) -> list[str]:
-        """The files that decide what the model computes, sorted; weights in one form only."""
+        """The files that loading reads, sorted; weights in one form only.
+
+        Of a model with code of its own all that may decide what it computes: the code may read any.
+        """
+        decide = deciding_files(self.files)
+        if names_own_code(self.small):
+            return decide
         wanted = set(self.weight_files()) | set(self.small)
         wanted |= {name for name in self.files if _TOKENIZER.match(name)}
-        folders = set(self._module_folders())
-        forms = re.compile(r".*\.(bin|safetensors|h5|msgpack|onnx|ot)\Z")
-        wanted |= {name for name in self.files if name.rpartition("/")[0] in folders and not forms.match(name)}
-        return sorted(wanted)
+        inside = tuple(f"{folder}/" for folder in self._module_folders())
+        return sorted(wanted | {name for name in decide if name.startswith(inside)})
 
     def _module_folders(self) -> list[str]:
         """The folders of a sentence-transformers model's modules, below its own."""
         return sorted({str(module["path"]) for module in self.small.get("modules.json", ())} - {""})
 
 
-def open_model(name: str, cache: Path, *, revision: str | None = None, rehash: bool = False) -> ModelSource:
+def open_model(
+    name: str, cache: Path, *, revision: str | None = None, rehash: bool = False, trust: bool = False
+) -> ModelSource:
     """The model that `name` means: a folder if there is one of that name, else a hub repository.
 
     `name` may end in `@REVISION`; `package:NAME` is the model inside an installed Python package.
-    A LoRA adapter comes with the base model that its adapter_config.json names. Raises HarnessError
+    A LoRA adapter comes with the base model that its adapter_config.json names. With `trust`, code of
+    the model's own will run, and is held at its commit. Raises HarnessError
     for a folder without config.json or weights, an unknown repository or revision, and a hub that
     cannot be reached before it was ever asked.
     """
     source = _open_files(name, cache, revision, rehash)
-    return _on_its_base(source, cache, rehash) if "adapter_config.json" in source.files else source
+    if "adapter_config.json" in source.files:
+        source = _on_its_base(source, cache, rehash)
+    return replace(source, code=pin(source.name, source.small, cache)) if trust else source
 
 
 def _open_files(name: str, cache: Path, revision: str | None, rehash: bool) -> ModelSource:
@@ -158,17 +173,17 @@ def snapshot(source: ModelSource) -> Path:
 
 
 def _open_folder(folder: Path, cache: Path, rehash: bool) -> ModelSource:
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = files_below(folder)
     small = {}
     for name in files:
         if _SMALL.match(name):
             small[name] = _parse(folder / name)
-    draft = ModelSource(folder.name, "", tuple(files), folder, small)
-    _refuse_incomplete(draft, str(folder))
+    _refuse_incomplete(ModelSource(folder.name, "", tuple(files), folder, small), str(folder))
+    decide = deciding_files(files)
     if rehash:
-        for name in draft.needed_files():
+        for name in decide:
             file_digest(folder / name, cache, rehash=True)
-    revision = folder_digest(folder, draft.needed_files(), cache)
+    revision = folder_digest(folder, decide, cache)
     return ModelSource(folder.name, revision, tuple(files), folder, small)
 
 
@@ -294,7 +309,7 @@ def found_here(source: ModelSource) -> ModelSource:
             f"all machines share, or name a model of the hub"
         )
     name = source.name if source.name.startswith(PACKAGE) else str(source.folder)
-    here = open_model(name, cache_folder())
+    here = replace(open_model(name, cache_folder()), code=source.code)
     if here.revision != source.revision:
         raise HarnessError(
             f"{name} on the worker {platform.node()} holds other files ({here.revision[:8]}) than here "

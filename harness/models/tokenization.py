@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import HarnessError
+from .vocabulary import refuse_empty, through_transformers
 
 __all__ = ["Tokenizer", "load_tokenizer", "lower_case", "padding_id", "token_limit"]
 
@@ -53,8 +53,9 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
         from tokenizers import Tokenizer as Backend
 
         backend, kind = Backend.from_file(str(path)), "tokenizer.json"
+        refuse_empty(backend, str(folder), "a whole tokenizer.json")
     else:
-        backend, kind = _through_transformers(folder)
+        backend, kind = through_transformers(folder, str(folder))
     return Tokenizer(backend, kind, padding_id(folder, config, backend))
 
 
@@ -85,16 +86,6 @@ def _named_token(folder: Path, backend: Any, role: str) -> int | None:
         if isinstance(token, str) and (found := backend.token_to_id(token)) is not None:
             return int(found)
     return None
-
-
-def _through_transformers(folder: Path) -> tuple[Any, str]:
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise HarnessError(f"{folder} has no tokenizer.json and its {type(tokenizer).__name__} has no fast form")
-    return backend, f"{type(tokenizer).__name__} of transformers {transformers.__version__.split('.')[0]}"
 
 
 def lower_case(backend: Any) -> None:

@@ -125,6 +125,12 @@ class Reranker:
     source: ModelSource | None = None
     """The model's files, where it has any of its own."""
     basis: Basis = Basis()
+    one_load: bool = False
+    """Whether there is but one load to be had: of a plug-in, a service, an engine, or an encoder, which compares its own."""
+    separate: Callable[[], Any] | None = None
+    """Loads the model once more, where `loader` hands out weights that it has loaded before."""
+    compared: bool = False
+    """Whether two separate loads were found to score alike."""
     origin: Origin | None = field(default=None, repr=False)
     """What a worker opens to have the same; None where the scores are computed in this process alone."""
     _model: Any = field(default=None, repr=False)

@@ -19,6 +19,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ __all__ = ["ENTRY_POINTS", "FAMILY", "entry_point_names", "is_plugin", "open_plu
 FAMILY = "plug-in"
 ENTRY_POINTS = "rerank_harness.rerankers"
 VERSION = 1
+_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
+"""How Python shows an object that has no text of its own."""
 _LIMIT = f"scores are ranked in single precision, whose largest number is {LARGEST_FLOAT32:.2g}"
 
 
@@ -81,8 +84,8 @@ def wrap(target: Any, name: str, source: Path | None = None, options: Options | 
     marked = getattr(target, "context", context)
     if marked not in ("pair", "list"):
         raise HarnessError(f'{name}: context is "pair" or "list", not "{marked}"')
-    declared = getattr(target, "fingerprint", None) or getattr(target, "revision", None)
-    revision = str(declared) if declared else _source_digest(target, source)
+    declared = _declared(target, "fingerprint", name) or _declared(target, "revision", name)
+    revision = declared or _source_digest(target, source)
     settings = {"declared": bool(declared), "join": JOIN_RULE, "method": method, "version": VERSION}
     settings["name"] = _plain_name(name)
     spec = RerankerSpec(
@@ -93,7 +96,41 @@ def wrap(target: Any, name: str, source: Path | None = None, options: Options | 
         model = PairPlugin(getattr(target, method), spec.name)
     else:
         model = ListPlugin(target if method == "call" else target.rank, spec.name)
-    return Reranker(spec, lambda: model, newly_initialised=model.newly_initialised)
+    return Reranker(spec, lambda: model, newly_initialised=model.newly_initialised, one_load=True)
+
+
+def _declared(target: Any, word: str, name: str) -> str:
+    """What a plug-in says of its version under `word`, called where it is a method; empty where it says nothing.
+
+    Raises HarnessError for what another process would find otherwise: an address in memory, a value made anew each time.
+    """
+    value = getattr(target, word, None)
+    if callable(value):
+        try:
+            value, again = value(), value()
+        except Exception as error:
+            raise HarnessError(
+                f"{name}: its {word} is a method, and calling it without arguments failed: {_said(error)}"
+            ) from error
+        if not _lasting(value) or str(value) != str(again):
+            raise HarnessError(
+                f"{name}: its {word}() must give the same text each time, not {value!r:.80} and {again!r:.80}"
+            )
+    if not _lasting(value):
+        raise HarnessError(
+            f"{name}: its {word} is {value!r:.80}, which another process would not find again; a {word} is a text or a "
+            f"number that changes when the scores do"
+        )
+    return str(value) if value else ""
+
+
+def _lasting(value: Any) -> bool:
+    """Whether a value reads alike in every process: text, numbers, and lists of them, without an address in memory."""
+    if isinstance(value, list | tuple):
+        return all(map(_lasting, value))
+    if isinstance(value, Mapping):
+        return all(map(_lasting, [*value.keys(), *value.values()]))
+    return value is None or (isinstance(value, str | bytes | int | float | Path) and not _ADDRESS.search(str(value)))
 
 
 def _plain_name(name: str) -> str:

@@ -28,7 +28,7 @@ from ..types import LARGEST_FLOAT32, Candidates, DocumentText, QueryText, Run, r
 from .base import Reranker, RerankerSpec
 from .inputs import Inputs, look_at
 from .precision import as_single, beyond_single, made_equal, places_below
-from .worker import Answer, Scorer, Texts, columns, list_scores, tallied_by
+from .worker import Answer, Scorer, Texts, columns, compare_first, list_scores, tallied_by
 
 if TYPE_CHECKING:
     from ..engine.scale_out import Workers
@@ -208,6 +208,8 @@ def _score_pairs(
     missing = np.isnan(scores)
     stored = int((~missing).sum())
     doubles = np.full(len(scores), np.nan)
+    if stored < len(scores) and options.workers is None:
+        compare_first(reranker, request.texts, plan[0])
     progress = Progress(reranker.spec.name, len(scores), stored, tokens=int(prepared.lengths[missing].sum()))
 
     def compute(rows: Rows) -> NDArray[np.floating]:
@@ -293,6 +295,9 @@ def _query_by_query(
     scores = store.known(key, keys, documents, request.pairs)
     missing = np.isnan(scores)
     doubles = np.full(len(scores), np.nan)
+    todo = [span if whole else span[missing[span]] for span in request.spans() if missing[span].any()]
+    if todo and options.workers is None:
+        compare_first(reranker, request.texts, todo[0])
     progress = Progress(reranker.spec.name, len(scores), stored := int((~missing).sum()))
     firsts = np.array([span[0] for span in request.spans() if len(span)], np.int64)
     names = tallied_by(reranker.load())
@@ -308,7 +313,6 @@ def _query_by_query(
         scores[rows] = values[:, 0]
         progress.advance(len(rows))
 
-    todo = [span if whole else span[missing[span]] for span in request.spans() if missing[span].any()]
     if options.workers is not None and reranker.origin is not None:
         _on_workers(options.workers, reranker, request, todo, np.ones(len(scores), bool), commit)
     else:

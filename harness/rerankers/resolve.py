@@ -60,7 +60,7 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
     if family == plugin.FAMILY or (family is None and plugin.is_plugin(name)):
         found = plugin.open_plugin(name, options)
         return _with_origin([found], plugin.FAMILY, PluginFile.read(name), options)
-    source = open_model(name, cache, rehash=options.rehash)
+    source = open_model(name, cache, rehash=options.rehash, trust=options.trust_remote_code)
     known = known_models().get(source.name, {})
     chosen = family or str(known.get("family") or _family_of(source))
     if chosen == known.get("family"):

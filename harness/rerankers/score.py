@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from ..data.rows import read_jsonl
 from ..engine.plan import Rows, plan_of, run_plan
 from ..errors import HarnessError
+from ..models import twice
+from ..models.twice import PROBES
 from ..types import LARGEST_FLOAT32, DocumentText, QueryText
 from .base import Reranker
 from .precision import as_single, beyond_single, made_equal
 
-__all__ = ["Pair", "margins_of", "read_pairs", "score_pairs"]
+__all__ = ["Pair", "compare_loads", "margins_of", "read_pairs", "score_and_cut", "score_pairs"]
 
 Pair = tuple[QueryText, DocumentText]
 
@@ -52,9 +54,21 @@ def score_pairs(
 
     A list reranker sees the pairs of one query together, in their order. `say` is told of distinct
     scores that single precision makes equal. Raises HarnessError for a score that is no finite
-    number of single precision, naming the pair by its place from 1.
+    number of single precision, naming the pair by its place from 1, and where two loads score differently.
     """
-    doubles = _margins(reranker, pairs, batch_tokens)
+    return score_and_cut(reranker, pairs, batch_tokens, say)[0]
+
+
+def score_and_cut(
+    reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4096, say: Callable[[str], None] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The scores of `score_pairs`, and shape (n, 2): the tokens of each pair that the model saw, and those it lost.
+
+    Zeros where the family does not count them.
+    """
+    if not reranker.one_load:
+        compare_loads(reranker, pairs)
+    doubles, cut = _margins(reranker, pairs, batch_tokens)
     margins = as_single(doubles)
     bad = np.flatnonzero(~np.isfinite(margins))
     if len(bad):
@@ -71,29 +85,53 @@ def score_pairs(
     if equal and say is not None:
         say(f"{equal} scores differ from another of their query, and are equal to it in single precision")
     model = reranker.load()
-    return np.asarray(model.activate(margins) if hasattr(model, "activate") else margins, np.float32)
+    return np.asarray(model.activate(margins) if hasattr(model, "activate") else margins, np.float32), cut
 
 
 def margins_of(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4096) -> NDArray[np.float32]:
     """The float32 margin of each pair, as it is stored and ranked; shape (n,), in order."""
-    return as_single(_margins(reranker, pairs, batch_tokens))
+    return as_single(_margins(reranker, pairs, batch_tokens)[0])
 
 
-def _margins(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int) -> NDArray[np.float64]:
-    """The margins as the model gives them."""
+def _margins(
+    reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The margins as the model gives them, and the tokens of each pair, seen and lost."""
     model = reranker.load()
     margins = np.full(len(pairs), np.nan)
     if not hasattr(model, "prepare"):
         for query, rows in _by_query(pairs):
             margins[rows] = model.score_list(query, [pairs[row][1] for row in rows])
-        return margins
+        return margins, np.zeros((len(pairs), 2), np.int64)
     prepared = prepare(model, pairs)
 
     def commit(rows: Rows, values: NDArray[Any]) -> None:
         margins[rows] = values
 
     run_plan(plan_of(prepared, batch_tokens), np.ones(len(pairs), bool), prepared.score, commit)
-    return margins
+    return margins, np.stack([prepared.lengths, prepared.lost], axis=1)
+
+
+def compare_loads(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
+    """The largest difference between the margins of the first few pairs in two separate loads of the model.
+
+    None where it has but one load. The first load is let go before the second. Raises HarnessError where
+    the difference is more than rounding.
+    """
+    model = reranker.load()
+    if hasattr(model, "compare_loads"):
+        return float(model.compare_loads(pairs))
+    if reranker.one_load:
+        return None
+    some = list(pairs[:PROBES])
+    dtype = str(dict(reranker.spec.settings).get("dtype", "float32"))
+
+    def once() -> NDArray[np.float32]:
+        return margins_of(Reranker(reranker.spec, reranker.separate or reranker.loader), some)
+
+    found = twice.compare_loads(reranker.spec.name, dtype, once, lambda: margins_of(reranker, some))
+    reranker.compared = True
+    return found
 
 
 def prepare(model: Any, pairs: Sequence[Pair]) -> Any:

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from ..engine.plan import Rows, compute_in_parts
 from ..errors import HarnessError
+from ..models.twice import PROBES
 from ..types import DocumentText, QueryText
 from .base import Prepared, Reranker
 from .origin import Origin
 from .resolve import open_origin
+from .score import compare_loads
 
-__all__ = ["Answer", "Scorer", "Texts", "columns", "list_scores", "tallied_by"]
+__all__ = ["Answer", "Scorer", "Texts", "columns", "compare_first", "list_scores", "tallied_by"]
 
 
 class Answer(NamedTuple):
@@ -61,18 +63,29 @@ class Scorer:
 def _answers(reranker: Reranker, texts: Texts) -> Callable[[Rows], Answer]:
     model = reranker.load()
     if not hasattr(model, "prepare"):
-        return lambda rows: Answer(
-            list_scores(reranker, texts, rows), tallied_by(model), tuple(reranker.newly_initialised)
-        )
+
+        def answer_list(rows: Rows) -> Answer:
+            compare_first(reranker, texts, rows)
+            return Answer(list_scores(reranker, texts, rows), tallied_by(model), tuple(reranker.newly_initialised))
+
+        return answer_list
     prepared: Prepared = model.prepare(*texts)
     parts = 1
 
     def answer(rows: Rows) -> Answer:
         nonlocal parts
+        compare_first(reranker, texts, rows)
         values, parts = compute_in_parts(rows, parts, lambda some: columns(prepared, some, reranker))
         return Answer(values, tuple(prepared.also), tuple(reranker.newly_initialised))
 
     return answer
+
+
+def compare_first(reranker: Reranker, texts: Texts, rows: Rows) -> None:
+    """Before a reranker's first batch, `rows`: two separate loads must score its first pairs alike (see `twice`)."""
+    if not (reranker.compared or reranker.one_load):
+        queries, documents, pairs = texts
+        compare_loads(reranker, [(queries[query], documents[document]) for query, document in pairs[rows[:PROBES]]])
 
 
 def columns(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.floating]:

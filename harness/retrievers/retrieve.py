@@ -127,13 +127,12 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
     from ..models.encoders import Encoder, encoder_spec
     from ..models.source import open_model
 
-    source = open_model(name, cache, rehash=options.rehash)
+    source = open_model(name, cache, rehash=options.rehash, trust=options.trust_remote_code)
     spec = encoder_spec(source, options)
 
     @once
     def encoder() -> Encoder:
-        trust, workers = options.trust_remote_code, options.workers
-        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=trust, workers=workers)
+        return Encoder(source, spec, options, cache)
 
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
         from .search import dense_run

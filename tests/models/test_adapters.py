@@ -13,6 +13,7 @@ import pytest
 from golden_cases import opened, score
 from tiny_models import byte_tokenizer, wordpiece_tokenizer, write_json
 
+from harness.engine.options import Options
 from harness.errors import HarnessError
 from harness.models.checkpoint import read_weights
 from harness.models.loading import load_weights
@@ -65,8 +66,7 @@ def adapter(folder: Path, base: Path, tensors: dict[str, Any], pickled: bool = F
 
 
 def loaded(folder: Path, cache: Path, auto: str = "AutoModelForCausalLM", dtype: str = "float32"):
-    source = open_model(str(folder), cache)
-    return load_weights(auto, snapshot(source), source.name, dtype=dtype, device="cpu")
+    return load_weights(auto, open_model(str(folder), cache), Options(dtype=dtype))
 
 
 def delta(tensors: dict[str, Any], path: str, scale: float):

@@ -44,7 +44,7 @@ def opened(folder: Path, cache: Path, *, name: str | None = None, batch_tokens: 
 
 
 def encoder(source: ModelSource, options: Options, cache: Path, batch_tokens: int = 4096) -> Encoder:
-    return Encoder(source, encoder_spec(source, options), "cpu", batch_tokens, cache)
+    return Encoder(source, encoder_spec(source, options), replace(options, batch_tokens=batch_tokens), cache)
 
 
 def ids_of(folder: Path, text: str, length: int) -> list[int]:
@@ -385,13 +385,13 @@ def test_what_cannot_be_an_encoder_is_one_line(tmp_path: Path, settings: dict, s
 def test_a_classifier_is_no_encoder_even_with_a_recipe(tmp_path: Path):
     source = open_model(str(DATA / "models" / "cross-encoder"), tmp_path)
     with pytest.raises(HarnessError, match="ForSequenceClassification"):
-        read_encoder(source, "float32", recipe="e5")
+        read_encoder(source, Options(), recipe="e5")
 
 
 def test_a_recipe_does_not_leave_out_a_models_own_modules(tmp_path: Path):
     sentence_transformer(tmp_path, dense=8)
     with pytest.raises(HarnessError, match="modules of its own"):
-        read_encoder(open_model(str(tmp_path / "model"), tmp_path), "float32", recipe="e5")
+        read_encoder(open_model(str(tmp_path / "model"), tmp_path), Options(), recipe="e5")
 
 
 def test_a_sparse_model_is_no_dense_encoder(tmp_path: Path):
@@ -399,4 +399,4 @@ def test_a_sparse_model_is_no_dense_encoder(tmp_path: Path):
     stated = json.loads((tmp_path / "model" / "config_sentence_transformers.json").read_text())
     write_json(tmp_path / "model" / "config_sentence_transformers.json", {**stated, "model_type": "SparseEncoder"})
     with pytest.raises(HarnessError, match="a SparseEncoder"):
-        read_encoder(open_model(str(tmp_path / "model"), tmp_path), "float32")
+        read_encoder(open_model(str(tmp_path / "model"), tmp_path), Options())

@@ -160,6 +160,46 @@ def test_a_declared_fingerprint_decides_the_key_and_the_source_does_not():
     assert make("1").fingerprint != make("2").fingerprint
 
 
+class Versioned:
+    """Scores nothing; says its version by a method, as some libraries do."""
+
+    def __init__(self, version) -> None:
+        self.version = version
+
+    def predict(self, pairs):
+        return [0.0] * len(pairs)
+
+    def fingerprint(self):
+        return self.version()
+
+
+@pytest.mark.parametrize("word", ["fingerprint", "revision"])
+def test_a_fingerprint_that_is_a_method_is_called(word: str):
+    def spec(version: str):
+        kind = type("Mine", (), {"predict": lambda _, pairs: pairs, word: lambda _: version})
+        return wrap(kind(), "plugin").spec
+
+    assert spec("1").declared
+    assert spec("1").fingerprint == spec("1").fingerprint != spec("2").fingerprint
+
+
+@pytest.mark.parametrize(
+    "version",
+    [object, lambda: iter([1]).__next__, lambda: f"<model at {hex(id(object()) | 1 << 40)}>", np.random.default_rng(0).random,
+     lambda: {1, 2}, lambda: 1 / 0, lambda needed: needed],
+    ids=["object", "method", "address", "chance", "set", "raises", "argument"],
+)  # fmt: skip
+def test_a_fingerprint_that_no_other_process_finds_again_is_refused(version):
+    with pytest.raises(HarnessError, match=r"plugin: its fingerprint"):
+        wrap(Versioned(version), "plugin")
+
+
+def test_a_fingerprint_that_is_an_object_is_refused():
+    rank = SimpleNamespace(predict=lambda pairs: pairs, fingerprint=object())
+    with pytest.raises(HarnessError, match="another process would not find again"):
+        wrap(rank, "plugin")
+
+
 def test_tokens_that_nobody_counted_are_missing_and_never_a_number(cli: Cli, collection_folder: Path, counter: Counter):
     Path("mine.py").write_text("def rank(query, documents):\n    return [len(text) for text in documents]\n")
     words = ["run", collection_folder, "--reranker", counter.name, "--reranker", "mine.py:rank"]

@@ -18,6 +18,7 @@ from ...engine.fast import note_of
 from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.exact_head import head_settings
+from ...models.running import numeric_settings
 from ...models.settings import at_least, read_settings, yes_or_no
 from ...models.source import ModelSource
 from ...models.tokenization import token_limit
@@ -54,7 +55,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         raise HarnessError(f"{source.name} has positions for {limit} tokens; max_length={max_length} is more")
     normalize = bool(chosen.get("normalize", False))
     settings = {
-        "dtype": options.dtype,
+        **numeric_settings(source, options),
         "join": JOIN_RULE,
         "max_length": max_length,
         "normalize": normalize,

@@ -21,6 +21,7 @@ from ...models.embedding_store import Vectors
 from ...models.encoders import Encoder, encoder_spec
 from ...models.source import ModelSource
 from ...models.tokenization import Tokenizer
+from ...models.twice import PROBES
 from ...text import JOIN_RULE, join_document, join_query
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec
@@ -36,15 +37,14 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
 
     @once
     def encoder() -> Encoder:
-        trust, workers = options.trust_remote_code, options.workers
-        return Encoder(source, spec, options.device, options.batch_tokens, cache, trust=trust, workers=workers)
+        return Encoder(source, spec, options, cache)
 
     note = note_of(source.config, source.note, known=False if spec.recipe.library else None)
 
     def reranker(task_prompt: str, more: Mapping[str, object], bind: Callable[[str], Reranker] | None) -> Reranker:
         settings = tuple(sorted({**spec.settings, "join": JOIN_RULE, **more}.items()))
         found = RerankerSpec(source.name, FAMILY, source.revision, settings)
-        return Reranker(found, lambda: BiEncoder(encoder(), task_prompt), note, bind)
+        return Reranker(found, lambda: BiEncoder(encoder(), task_prompt), note, bind, one_load=True)
 
     def bound(task_prompt: str) -> Reranker:
         return reranker(task_prompt, {"task_prompt": task_prompt}, None)
@@ -62,6 +62,11 @@ class BiEncoder:
     def tokenizer(self) -> Tokenizer | None:
         """The encoder's; None where its library runs the model."""
         return self.encoder.tokenizer
+
+    def compare_loads(self, pairs: Sequence[tuple[QueryText, DocumentText]]) -> float:
+        """The largest difference between the vectors of some documents in two separate loads."""
+        texts = [join_document(document) for _, document in pairs[:PROBES]]
+        return self.encoder.compare_loads(texts, "document", self.encoder.spec.recipe.document_prompt)
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]

@@ -16,6 +16,7 @@ from ...engine.fast import note_of
 from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.cross_encoder import CrossEncoderLayout, assumed_causal, read_layout, saved_chat_template
+from ...models.running import numeric_settings
 from ...models.settings import Reader, one_of, read_settings, whole_number, yes_or_no
 from ...models.source import ModelSource
 from ...text import JOIN_RULE
@@ -67,7 +68,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     rule_name = str(chosen.get("rule", next(iter(template.rules))))
     rule = _rule(source, template.rules[rule_name], scoring.answer, chosen)
     settings = {
-        "dtype": options.dtype,
+        **numeric_settings(source, options),
         "join": JOIN_RULE,
         "max_length": rule.max_length,
         "rule": rule_name,
@@ -81,7 +82,15 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     note = source.note if scoring.vllm else note_of(source.config, source.note, known=scoring.packs(source))
     published = {"softmax": "P(positive) of the two labels"}.get(template.score, "none: the margin itself")
     basis = Basis(prompt=f"the template {template.name}", activation=published, rule=f"{FAMILY}/{template.name}")
-    return [Reranker(spec, lambda: CausalModel(source, options, template, rule, scoring), note, basis=basis)]
+    return [
+        Reranker(
+            spec,
+            lambda: CausalModel(source, options, template, rule, scoring),
+            note,
+            basis=basis,
+            one_load=scoring.vllm,
+        )
+    ]
 
 
 def _saved_layout(source: ModelSource, options: Options) -> CrossEncoderLayout | None:
@@ -116,7 +125,7 @@ def _open_saved(source: ModelSource, options: Options, layout: CrossEncoderLayou
     scoring = replace(_scoring(source, template, chosen), form=form, activation=activation)
     positions_for(source, scoring.answer)
     settings = {
-        "dtype": options.dtype,
+        **numeric_settings(source, options),
         "join": JOIN_RULE,
         "labels": [labels.positive, labels.negative],
         "max_length": form.rule.max_length,
@@ -127,7 +136,13 @@ def _open_saved(source: ModelSource, options: Options, layout: CrossEncoderLayou
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
     note = source.note if scoring.vllm else note_of(source.config, source.note, known=scoring.packs(source))
     basis = Basis(prompt=form.shown, activation=activation.name, rule="sentence-transformers/LogitScore")
-    return Reranker(spec, lambda: CausalModel(source, options, template, form.rule, scoring), note, basis=basis)
+    return Reranker(
+        spec,
+        lambda: CausalModel(source, options, template, form.rule, scoring),
+        note,
+        basis=basis,
+        one_load=scoring.vllm,
+    )
 
 
 def _scoring(source: ModelSource, template: Template, chosen: Mapping[str, object]) -> Scoring:

@@ -101,14 +101,7 @@ class CausalModel:
         the weights do not fit (see `loading.load_weights`).
         """
         if self._model is None:
-            model = load_weights(
-                "AutoModelForCausalLM",
-                self.folder,
-                self.source.name,
-                dtype=self.options.dtype,
-                device=self.options.device,
-                trust_remote_code=self.options.trust_remote_code,
-            )
+            model = load_weights("AutoModelForCausalLM", self.source, self.options)
             self._model = (pack_causal(model, self.labels) if self.packs else None) or self._plain(model)
         return self._model
 

@@ -86,7 +86,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     layout = Layout(**parts)
     if source.config.get("model_type") != "t5" or "spiece.model" not in source.files:
         raise HarnessError(f"{source.name} is no EncT5 model: that is a T5 encoder with its tokenizer in spiece.model")
-    settings = {**parts, "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION, **labels.setting}
+    settings = {**parts, **options.precision, "join": JOIN_RULE, "version": VERSION, **labels.setting}
     settings |= head_settings(options.dtype)
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
     notes = [note_of(source.config, source.note), labels.note]
@@ -145,9 +145,7 @@ class EncT5:
             device=options.device,
             ignorable=r"(shared|encoder)\..*",
         )
-        self._encoder = load_weights(
-            "T5EncoderModel", self.folder, self.source.name, dtype=options.dtype, device=options.device
-        )
+        self._encoder = load_weights("T5EncoderModel", self.source, options)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [entry.ids for entry in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]

@@ -20,8 +20,9 @@ from ...engine.fast import note_of
 from ...engine.options import Options
 from ...engine.plan import Rows, plan_batches
 from ...errors import HarnessError
-from ...models.encoders import pad
 from ...models.loading import load_weights, torch_dtype
+from ...models.runners import pad
+from ...models.running import numeric_settings
 from ...models.settings import Reader, read_settings, whole_number
 from ...models.source import ModelSource, snapshot
 from ...models.tokenization import Tokenizer, load_tokenizer, token_limit
@@ -54,7 +55,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         if limit is not None and length > limit:
             raise HarnessError(f"{source.name} takes at most {limit} tokens; {side}_length={length} is more")
     layout = replace(layout, query_length=lengths["query"], document_length=lengths["document"])
-    settings = {**asdict(layout), "dtype": options.dtype, "join": JOIN_RULE, "version": VERSION}
+    settings = {**asdict(layout), **numeric_settings(source, options), "join": JOIN_RULE, "version": VERSION}
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
     return [
         Reranker(
@@ -180,11 +181,7 @@ class LateInteraction:
 
     @cached_property
     def _model(self) -> Any:
-        options = self.options
-        return load_weights(
-            "AutoModel", snapshot(self.source), self.source.name,
-            dtype=options.dtype, device=options.device, trust_remote_code=options.trust_remote_code,
-        )  # fmt: skip
+        return load_weights("AutoModel", self.source, self.options)
 
     @cached_property
     def _projections(self) -> list[Any]:

@@ -7,7 +7,7 @@ loaded model; a pass for any of them computes all, and hands the others' scores 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -73,7 +73,11 @@ def open_layers(
         return lambda: LayerModel(shared, place, shared.template)
 
     notes = " ".join(text for text in (source.note, note) if text) or None
-    return [Reranker(spec, loader(place), notes) for place, spec in enumerate(layers)]
+
+    def separate(place: int) -> Callable[[], LayerModel]:
+        return lambda: LayerModel(replace(shared), place, shared.template)
+
+    return [Reranker(spec, loader(place), notes, separate=separate(place)) for place, spec in enumerate(layers)]
 
 
 @dataclass

@@ -46,7 +46,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     layers = choose_layers(chosen.get("cutoff_layers"), config.layers, source.name)
     rule = AbRule.read(chosen, PROMPT)
     normalize = chosen.get("normalize", False)
-    settings = {**rule.settings, "dtype": options.dtype, "join": JOIN_RULE, "normalize": normalize, "version": VERSION}
+    settings = {**rule.settings, **options.precision, "join": JOIN_RULE, "normalize": normalize, "version": VERSION}
     specs = [
         RerankerSpec(
             f"{source.name}[layer {layer}]" if "cutoff_layers" in chosen else source.name,

@@ -58,7 +58,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     economy = _economy(chosen, config, layers[-1], source.name)
     rule = AbRule.read(chosen, PROMPT)
     normalize = chosen.get("normalize", False)
-    settings = {**rule.settings, "dtype": options.dtype, "join": JOIN_RULE, "normalize": normalize, "version": VERSION}
+    settings = {**rule.settings, **options.precision, "join": JOIN_RULE, "normalize": normalize, "version": VERSION}
     specs = [
         RerankerSpec(
             f"{source.name}[layer {layer}]" if "cutoff_layers" in chosen else source.name,

@@ -21,6 +21,7 @@ from ...engine.options import Options
 from ...errors import HarnessError
 from ...files.digest import digest_of_settings
 from ...models.loading import load_weights
+from ...models.running import numeric_settings
 from ...models.settings import one_of, read_settings, whole_number
 from ...models.source import ModelSource, snapshot
 from ...models.tokenization import load_tokenizer, token_limit
@@ -79,7 +80,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     template = templates[name]
     settings: dict[str, object] = {
         **asdict(rule),
-        "dtype": options.dtype,
+        **numeric_settings(source, options),
         "join": _JOIN,
         "template": name,
         "template_digest": digest_of_settings(asdict(template).items()),
@@ -179,14 +180,7 @@ class Listwise:
         if self._model is None:
             from transformers import GenerationConfig
 
-            self._model = load_weights(
-                "AutoModelForCausalLM",
-                self.folder,
-                self.source.name,
-                dtype=self.options.dtype,
-                device=self.options.device,
-                trust_remote_code=self.options.trust_remote_code,
-            )
+            self._model = load_weights("AutoModelForCausalLM", self.source, self.options)
             # The model's own settings (sampling, a repetition penalty) would be merged in: only its ends are kept.
             ends = self._model.generation_config.eos_token_id
             self._model.generation_config = GenerationConfig(

@@ -19,10 +19,10 @@ from ...engine.fast import knows_decoder, pack_classifier, pack_pooled
 from ...engine.fast.sharing import Sharing
 from ...engine.options import Options
 from ...models.cross_encoder import Module
-from ...models.encoders import pad
 from ...models.exact_head import exact_head
 from ...models.loading import load_weights
 from ...models.module_chain import ModuleChain
+from ...models.runners import pad
 from ...models.source import ModelSource, snapshot
 from ...models.tokenization import Tokenizer, load_tokenizer
 from ...text import join_document, join_query
@@ -72,17 +72,10 @@ class PairClassifier:
 
         Raises HarnessError where they do not fit (see `loading.load_weights`).
         """
-        options = self.options
-        model = load_weights(
-            _class_of(self.source) if self.chain else "AutoModelForSequenceClassification",
-            self.folder,
-            self.source.name,
-            dtype=options.dtype,
-            device=options.device,
-            trust_remote_code=options.trust_remote_code,
-        )
+        kind = _class_of(self.source) if self.chain else "AutoModelForSequenceClassification"
+        model = load_weights(kind, self.source, self.options)
         if self.chain:
-            chain = ModuleChain(self.source, self.chain, options.device)
+            chain = ModuleChain(self.source, self.chain, self.options.device)
             return ChainedModel(pack_pooled(model, chain.pooling) if chain.pooling else None, model, chain)
         return pack_classifier(model) or exact_head(model)
 

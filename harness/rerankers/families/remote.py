@@ -173,7 +173,7 @@ def open_remote(name: str, options: Options) -> Reranker:
         scorer = RemoteList if context == "list" else RemotePairs
         return scorer(provider, model, poster, chosen.get("concurrency", 4), max_chars)
 
-    return Reranker(spec, load)
+    return Reranker(spec, load, one_load=True)
 
 
 def _base_address(name: str, url: str | None) -> str:

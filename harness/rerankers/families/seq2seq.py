@@ -22,6 +22,7 @@ from ...errors import HarnessError
 from ...files.digest import digest_of_settings
 from ...files.yaml_file import read_yaml
 from ...models.loading import load_weights
+from ...models.running import numeric_settings
 from ...models.settings import one_of, read_settings, whole_number
 from ...models.source import ModelSource, snapshot
 from ...models.spiece import read_spiece
@@ -84,7 +85,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     max_length: int = chosen.get("max_length") or token_limit({}, source.tokenizer_config) or _USUAL_LENGTH
     truncation: str = chosen.get("truncation", "published")
     settings = {
-        "dtype": options.dtype,
+        **numeric_settings(source, options),
         "join": JOIN_RULE,
         "max_length": max_length,
         "template": chosen["template"],
@@ -138,14 +139,7 @@ class Seq2Seq:
     def model(self) -> Any:
         """The weights. Raises HarnessError where they do not fit (see `loading.load_weights`)."""
         if self._model is None:
-            self._model = load_weights(
-                "AutoModelForSeq2SeqLM",
-                self.folder,
-                self.source.name,
-                dtype=self.options.dtype,
-                device=self.options.device,
-                trust_remote_code=self.options.trust_remote_code,
-            )
+            self._model = load_weights("AutoModelForSeq2SeqLM", self.source, self.options)
         return self._model
 
     def prepare(

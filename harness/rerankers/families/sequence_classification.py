@@ -19,6 +19,7 @@ from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.cross_encoder import CrossEncoderLayout, read_layout
 from ...models.exact_head import head_settings
+from ...models.running import numeric_settings
 from ...models.settings import Reader, one_of, read_settings, whole_number, yes_or_no
 from ...models.source import ModelSource
 from ...models.tokenization import lower_case, token_limit
@@ -126,7 +127,7 @@ def _settings(
 ) -> dict[str, object]:
     first = chain or source.config.get("model_type") in _FIRST_TOKEN
     return {
-        "dtype": options.dtype,
+        **numeric_settings(source, options),
         "join": JOIN_RULE,
         "labels": labels.count,
         "max_length": max_length,

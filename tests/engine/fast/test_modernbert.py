@@ -11,7 +11,7 @@ import transformers
 
 from harness.engine.fast import note_of, pack
 from harness.engine.fast.modernbert import PackedModernBert
-from harness.models.encoders import pad, pool
+from harness.models.runners import pad, pool
 
 WINDOW = 8
 VOCABULARY = 90

@@ -19,8 +19,9 @@ from harness.engine.fast.attention import _grouped, _varlen, attention_for, grou
 from harness.engine.fast.linear import Linear, _agree, linear
 from harness.engine.fast.packed import PackedEncoder
 from harness.engine.options import Options
-from harness.models.encoders import Encoder, encoder_spec, pad, pool
+from harness.models.encoders import Encoder, encoder_spec
 from harness.models.loading import load_weights
+from harness.models.runners import pad, pool
 from harness.models.source import open_model
 
 TOLERANCE = 1e-5
@@ -164,9 +165,8 @@ def test_a_tiny_checkpoint_takes_the_fast_path_and_scores_as_the_plain_one(syste
     found = score(reranker, pairs, batch=7)
     assert isinstance(found.model.model, PackedEncoder)
     assert reranker.note is None
-    model = load_weights(
-        "AutoModelForSequenceClassification", model_folder(system), system, dtype="float32", device="cpu"
-    )
+    source = open_model(str(model_folder(system)), tmp_path)
+    model = load_weights("AutoModelForSequenceClassification", source, Options())
     encodings = found.prepared.encodings(np.arange(len(pairs)))
     types = [entry.type_ids for entry in encodings] if model.config.type_vocab_size > 1 else None
     expected = padded(model, found.ids, types)[:, 0]
@@ -177,11 +177,11 @@ def test_a_tiny_checkpoint_takes_the_fast_path_and_scores_as_the_plain_one(syste
 def test_a_real_encoder_gives_the_vectors_of_transformers(tmp_path):
     source = open_model(MINILM, tmp_path)
     spec = encoder_spec(source, Options())
-    encoder = Encoder(source, spec, "cpu", 2048, tmp_path)
+    encoder = Encoder(source, spec, Options(batch_tokens=2048), tmp_path)
     documents = (ROOT / "tasks" / "demo" / "english" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:10]
     documents += ["short", "a b"]
     found = encoder.encode(documents, "document")
-    model = load_weights("AutoModel", source.folder, "minilm", dtype="float32", device="cpu")
+    model = load_weights("AutoModel", source, Options())
     ids = encoder.token_ids(documents, "document")
     expected = padded(model, ids, None, "mean")
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)

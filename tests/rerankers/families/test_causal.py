@@ -541,7 +541,7 @@ def test_a_run_that_was_stopped_in_a_query_goes_on_to_the_same_bits(tmp_path: Pa
     whole = run_of(reranker, tmp_path / "whole.sqlite", dtype, texts)
     for stop in (1, 3):
         fresh = open_causal(tmp_path, "followir", dtype=dtype, max_length=600)
-        stopping = Reranker(fresh.spec, lambda fresh=fresh, stop=stop: Failing(fresh.load(), at=stop))
+        stopping = Reranker(fresh.spec, lambda fresh=fresh, stop=stop: Failing(fresh.load(), at=stop), one_load=True)
         with pytest.raises(KeyboardInterrupt):
             run_of(stopping, tmp_path / f"{stop}.sqlite", dtype, texts)
         resumed = run_of(fresh, tmp_path / f"{stop}.sqlite", dtype, texts)
@@ -552,7 +552,7 @@ def test_a_run_that_was_stopped_in_a_query_goes_on_to_the_same_bits(tmp_path: Pa
 def test_out_of_memory_in_the_middle_of_a_query_loses_nothing(tmp_path: Path):
     texts, reranker = Texts(many("followir")), open_causal(tmp_path, "followir", max_length=600)
     whole = run_of(reranker, tmp_path / "whole.sqlite", "float32", texts)
-    tight = Reranker(reranker.spec, lambda: Failing(reranker.load(), most=2))
+    tight = Reranker(reranker.spec, lambda: Failing(reranker.load(), most=2), one_load=True)
     found = run_of(tight, tmp_path / "tight.sqlite", "float32", texts)
     np.testing.assert_allclose(found.margins, whole.margins, atol=1e-5, rtol=0)
 

@@ -109,10 +109,9 @@ def test_tart_keeps_scores_apart_too(tmp_path: Path):
 def test_vectors_are_pooled_and_normalised_in_float32(tmp_path: Path, pooling: str, dense: int | None):
     sentence_transformer(tmp_path, pooling, dense=dense)
     source = open_model(str(tmp_path / "model"), tmp_path / "cache")
-    spec = encoder_spec(source, Options(dtype="bfloat16"))
-    vectors = Encoder(source, spec, "cpu", 4096, tmp_path / "cache").encode(
-        [text for _, text in PAIRS[:40]], "document"
-    )
+    options = Options(dtype="bfloat16")
+    spec = encoder_spec(source, options)
+    vectors = Encoder(source, spec, options, tmp_path / "cache").encode([text for _, text in PAIRS[:40]], "document")
     found = np.asarray(vectors[np.arange(40)])
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     rounded = (found.view(np.uint32) & 0xFFFF) == 0

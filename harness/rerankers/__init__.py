@@ -6,6 +6,7 @@
 - `plugin`             rerankers of the user's own
 - `rerank`             candidates → a run: scores every pair that is not stored yet
 - `precision`          scores in double precision → the single precision that is stored and ranked
+- `instruction`        a sentence for every query without one
 - `inputs`             what truncation took from whom, and which documents share an input
 - `score`              pairs outside a task
 - `origin`, `worker`   the same reranker on another machine

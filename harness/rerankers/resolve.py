@@ -21,6 +21,7 @@ from ..models.cross_encoder import is_cross_encoder, read_layout
 from ..models.recipes import is_late_interaction
 from ..models.source import ModelSource, found_here, open_model
 from .base import Reranker
+from .instruction import instructed, without_instruction
 from .origin import Origin, PluginFile
 
 __all__ = ["FAMILIES", "known_models", "open_origin", "open_rerankers", "template_names"]
@@ -65,11 +66,16 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
     chosen = family or str(known.get("family") or _family_of(source))
     if chosen == known.get("family"):
         options = _with_settings(options, known.get("settings") or {})
-    module = importlib.import_module(f".{FAMILIES[chosen]}", __package__)
-    opened: list[Reranker] = module.open_family(source, options, cache)
-    opened = [replace(reranker, source=source) for reranker in opened]
+    opened = [replace(reranker, source=source) for reranker in _open_family(chosen, source, options, cache)]
     # A bi-encoder's dot products stay here, beside its store of vectors: its encoder has the workers.
     return opened if chosen == "bi-encoder" else _with_origin(opened, chosen, source, options)
+
+
+def _open_family(family: str, source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
+    instruction, options = without_instruction(family, options)
+    module = importlib.import_module(f".{FAMILIES[family]}", __package__)
+    opened: list[Reranker] = module.open_family(source, options, cache)
+    return opened if instruction is None else [instructed(reranker, instruction) for reranker in opened]
 
 
 def _with_origin(
@@ -85,8 +91,7 @@ def open_origin(origin: Origin) -> list[Reranker]:
 
     if isinstance(origin.source, PluginFile):
         return [open_plugin(origin.source.here(), origin.options)]
-    module = importlib.import_module(f".{FAMILIES[origin.family]}", __package__)
-    opened: list[Reranker] = module.open_family(found_here(origin.source), origin.options, cache_folder())
+    opened = _open_family(origin.family, found_here(origin.source), origin.options, cache_folder())
     return [reranker.for_task(origin.task_prompt) for reranker in opened]
 
 

@@ -63,7 +63,6 @@ VARIANTS = {
     "followir": Layout("query first", "only_second", 1024, "Retrieve news paper paragraph to answer this question"),
 }
 _READERS: dict[str, Reader] = {
-    "instruction": str,
     "label": str,
     "max_length": at_least(16),
     "order": one_of("instruction first", "query first"),
@@ -75,8 +74,8 @@ _READERS: dict[str, Reader] = {
 def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
     """The reranker of an EncT5 classifier.
 
-    Settings: variant (tart or followir) names a whole layout; order, truncation, max_length and
-    instruction (for queries without one) replace its parts; label is the one that is scored. Raises
+    Settings: variant (tart or followir) names a whole layout; order, truncation and max_length
+    replace its parts; label is the one that is scored. Raises
     HarnessError for a model that has no spiece.model or not two labels.
     """
     chosen = read_settings(FAMILY, options.settings, _READERS)

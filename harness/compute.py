@@ -170,7 +170,10 @@ class Workbench:
         before = self._stored(job)
         if reranked.pace.done == 0 and before is not None and before.performance.get("pairs_scored"):
             return dict(before.performance)
-        return measured(reranked, self._bound(job), candidates, collection, self._request.options)
+        found = measured(reranked, self._bound(job), candidates, collection, self._request.options)
+        if found.get("billed", {}).get("requests"):
+            self._say(f"{job.task.name}, {job.identity.reranker}: {_billed(found['billed'])}")
+        return found
 
     def _bound(self, job: Job) -> Reranker:
         """The job's reranker as it is used on its task; the last one is kept, with its model."""
@@ -207,6 +210,17 @@ class Workbench:
             write_run(first.path(folder).with_suffix(".trec"), candidates.run, identity.retriever)
         if reranked is not None:
             write_run(identity.path(folder).with_suffix(".trec"), reranked.run, identity.reranker or "")
+
+
+def _billed(bill: dict[str, Any]) -> str:
+    """A provider's bill in words."""
+    about = "about " if bill["estimated"] else ""
+    units = f", {bill['units']:g} units" if "units" in bill else ""
+    said = f"{bill['requests']} requests, {about}{bill['tokens']:,} tokens{units}"
+    if bill.get("cost") is None:
+        return said
+    whole = f", {bill['cost_of_all_pairs']:.4f} for all pairs" if "cost_of_all_pairs" in bill else ""
+    return f"{said}; cost {bill['cost']:.4f}{whole}, {bill['cost_per_1000_queries']:.4f} a 1,000 queries"
 
 
 def _first_queries(run: Run, limit: int, collection: Collection) -> list[str]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..engine.options import Options
     from ..request import Job, Request
     from ..rerankers.base import Reranker
+    from ..rerankers.rerank import RequestPairs
 
 __all__ = ["Planned", "dry_run", "plan_jobs"]
 
@@ -57,6 +58,9 @@ class Planned:
     seconds: float | None = None
     memory_gib: float | None = None
     """Peak memory of the process with the longest batch loaded, measured."""
+    cost: float | None = None
+    """Of a provider's model, the money for the pairs that are not stored, at the price that the user states."""
+    cost_per_1000_queries: float | None = None
 
 
 def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> str:
@@ -65,6 +69,8 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
     if as_json:
         return json.dumps({"plan": [asdict(entry) for entry in planned]})
     head = ["task", "first stage", "reranker", "state", "pairs", "from the store", "tokens to score", "time", "memory"]
+    priced = any(entry.cost is not None for entry in planned)
+    head += ["cost", "a 1,000 queries"] if priced else []
     rows = [
         [
             entry.task + ("" if entry.subset == "default" else f" {entry.subset}"),
@@ -76,6 +82,7 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
             _count(entry.tokens),
             _duration(entry.seconds),
             MISSING if entry.memory_gib is None else f"{entry.memory_gib:.1f} GiB",
+            *([_money(entry.cost), _money(entry.cost_per_1000_queries)] if priced else []),
         ]
         for entry in planned
     ]
@@ -149,6 +156,8 @@ def _counted(job: Job, request: Request, candidates: Candidates, bench: Workbenc
 
     reranker = _bound(job)
     pairs = gather(candidates, bench.collection(job), request.missing_text)
+    if reranker.estimate is not None:
+        return _billed(job, reranker, pairs, candidates, bench)
     if not _by_pairs(reranker):
         return _entry(job, "to compute", pairs=len(pairs.pairs))
     prepared = reranker.load().prepare(pairs.queries, pairs.documents, pairs.pairs)
@@ -166,6 +175,37 @@ def _counted(job: Job, request: Request, candidates: Candidates, bench: Workbenc
     )
 
 
+def _billed(job: Job, reranker: Reranker, pairs: RequestPairs, candidates: Candidates, bench: Workbench) -> Planned:
+    """What a provider's model will be asked for: nothing is sent, and no key is needed."""
+    import numpy as np
+
+    from ..engine.store import document_digest, query_digest
+    from ..rerankers.rerank import store_key
+
+    assert reranker.estimate is not None
+    missing = np.ones(len(pairs.pairs), bool)
+    if reranker.spec.context == "pair":
+        key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, None)
+        queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)
+        missing = np.isnan(bench.store().known(key, list(queries), list(documents), pairs.pairs))
+    rest = pairs.pairs[missing]
+    tokens, cost = reranker.estimate(pairs.queries, pairs.documents, rest)
+    asked = len(np.unique(rest[:, 0]))
+    return _entry(
+        job,
+        "to compute",
+        pairs=len(missing),
+        from_store=int((~missing).sum()),
+        tokens=tokens,
+        **_price(cost, asked),
+    )
+
+
+def _price(cost: float | None, queries: int) -> dict[str, float | None]:
+    per_query = None if cost is None or not queries else cost / queries
+    return {"cost": cost, "cost_per_1000_queries": None if per_query is None else per_query * 1000}
+
+
 def _estimated(job: Job, request: Request, collection: Collection) -> Planned:
     """Without candidates: the cost of as many pairs as there can be, as long as those of a random sample."""
     from ..engine.plan import plan_of
@@ -173,6 +213,11 @@ def _estimated(job: Job, request: Request, collection: Collection) -> Planned:
 
     most = _most_pairs(job, request, len(collection.queries))
     reranker = _bound(job)
+    if most and reranker.estimate is not None:
+        sample = gather(_random_pairs(collection), collection, "skip")
+        asked, depth = most // (job.top_k or 1), job.top_k or 1
+        tokens, money = reranker.estimate(sample.queries, sample.documents, sample.pairs, (asked, depth))
+        return _entry(job, _CANDIDATES_FIRST, pairs=most, tokens=tokens, **_price(money, asked))
     if most is None or not _by_pairs(reranker):
         return _entry(job, _CANDIDATES_FIRST, pairs=most)
     pairs = gather(_random_pairs(collection), collection, "skip")
@@ -222,6 +267,10 @@ def _probe(prepared: Any, batches: list[Any]) -> tuple[float, float | None]:
         if time.monotonic() - started > _PROBE_SECONDS:
             break
     return tokens / (time.monotonic() - started), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _money(amount: float | None) -> str:
+    return MISSING if amount is None else f"{amount:,.4f}" if amount < 10 else f"{amount:,.2f}"
 
 
 def _count(number: int | None) -> str:

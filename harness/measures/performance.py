@@ -46,7 +46,9 @@ def measured(
     workers = options.workers if pace.done else None
     done, tokens, seconds = pace.rated(whole=workers is not None or reranker.spec.family == "bi-encoder")
     rates = {"pairs_per_second": done, "tokens_per_second": tokens if reranker.spec.counts_tokens else None}
+    bill: Any = getattr(reranker.load(), "bill", None)
     return {
+        **(_billed(bill, reranked, candidates) if bill is not None else {}),
         "seconds": round(reranked.seconds, 3),
         "scoring_seconds": round(sum(pace.steps), 3),
         "pairs_scored": pace.done,
@@ -55,6 +57,16 @@ def measured(
         **({} if workers else _latency(reranked, reranker, candidates, collection, options)),
         **({"workers": workers.count} if workers else peak_memory(options.device)),
     }
+
+
+def _billed(bill: Any, reranked: Reranked, candidates: Candidates) -> dict[str, Any]:
+    """What this run's requests were billed, and, from that, what all pairs would be, also those from the store."""
+    queries = sum(bool(scores) for scores in candidates.run.values())
+    done = reranked.pace.done
+    found = bill.settle(queries * done / reranked.pairs if reranked.pairs else 0)
+    if "cost" in found and done:
+        found["cost_of_all_pairs"] = found["cost"] * reranked.pairs / done
+    return {"billed": found}
 
 
 def _latency(

@@ -12,4 +12,5 @@
 - `origin`, `worker`   the same reranker on another machine
 - `families/`          one file for each way of scoring
 - `prompts/`           prompts as data, and how token ids are built from them
+- `services/`          what is sent to providers of rerankers, and what it costs
 """

@@ -162,7 +162,7 @@ def gather(candidates: Candidates, collection: Collection, missing_text: str = "
     """Every candidate pair with its texts. Raises HarnessError for candidates without text, unless they are skipped."""
     wanted = sorted({doc_id for scores in candidates.run.values() for doc_id in scores})
     texts = collection.documents(wanted)
-    found = {doc_id: text for doc_id, text in texts.items() if text.title or text.text}
+    found = {doc_id: text for doc_id, text in texts.items() if text.title.strip() or text.text.strip()}
     lacking = len(wanted) - len(found)
     if lacking and missing_text != "skip":
         unknown = [doc_id for doc_id in wanted if doc_id not in texts]

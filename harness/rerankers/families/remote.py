@@ -1,10 +1,11 @@
-"""Rerankers behind the /rerank request that Cohere, Jina, Voyage, Mixedbread, TEI and vLLM share.
+"""Rerankers behind the rerank request that providers and servers share; see providers.yaml for which.
 
     remote:cohere/rerank-v3.5
     remote:vllm/BAAI/bge-reranker-v2-m3 --set url=http://localhost:8000
+    remote:mine/some-model --set providers=mine.yaml
 
 A query's documents travel in one request, but each is scored on its own, so scores are kept pair by
-pair; for the few listwise models (`context=list`) the whole list is the key. Keys are read from the
+pair; for the few that see them together (`context=list`) the whole list is the key. Keys are read from the
 environment when the first request is made. A provider can change a model without a word, so only
 scores of a stated `revision` serve other runs; without one they serve to resume this run.
 """
@@ -14,31 +15,25 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from threading import Event
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
 
 from ...engine.options import Options
 from ...errors import HarnessError, did_you_mean
-from ...files.yaml_file import read_yaml
+from ...files.digest import digest_of_settings
 from ...models.settings import Reader, one_of, read_settings, whole_number
-from ...text import JOIN_RULE, join_document, join_query
-from ...types import DocumentText, QueryText
+from ...text import JOIN_RULE
 from ..base import Reranker, RerankerSpec
-
-if TYPE_CHECKING:
-    from .transport import Poster
+from ..services.cost import Prices
+from ..services.providers import Provider, read_providers
+from ..services.scorer import RemoteList, RemotePairs, RemoteScorer, Sending
 
 __all__ = [
     "FAMILY",
-    "MalformedError",
     "Provider",
     "RemoteList",
     "RemotePairs",
@@ -52,71 +47,40 @@ FAMILY = "remote"
 VERSION = 1
 _PREFIX = "remote:"
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+
+
+def _price(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < 1e9:
+        raise ValueError("an amount of money, such as 0.05")
+    return found
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(sorted({part.strip() for part in text.split(",") if part.strip()}))
+
+
 _READERS: dict[str, Reader] = {
     "concurrency": whole_number,
     "context": one_of("pair", "list"),
+    "documents_per_request": whole_number,
+    "instruction": str,
+    "instruction_field": str,
     "key_variable": str,
+    "leave_out": _names,
     "max_chars": whole_number,
+    "price_per_million_tokens": _price,
+    "price_per_thousand_units": _price,
+    "providers": lambda text: Path(text).expanduser(),
     "revision": str,
     "timeout": whole_number,
+    "tokens_per_request": whole_number,
     "tries": whole_number,
     "url": str,
 }
-
-
-class MalformedError(Exception):
-    """What an answer lacks of one score for each document."""
-
-
-@dataclass(frozen=True)
-class Provider:
-    """How a provider writes the request and the answer; see remote.yaml."""
-
-    url: str | None
-    path: str
-    key_variable: str | None
-    documents: str
-    top: str | None
-    results: str | None
-    score: str
-    at_most: int
-    sends_model: bool = True
-    more: Mapping[str, Any] = field(default_factory=dict)
-    listwise: Sequence[str] = ()
-
-    def request(self, model: str, query: str, documents: Sequence[str]) -> dict[str, Any]:
-        """The body of the request that asks for the scores of all documents."""
-        body = {"query": query, self.documents: list(documents), **self.more}
-        if self.sends_model:
-            body["model"] = model
-        if self.top is not None:
-            body[self.top] = len(documents)
-        return body
-
-    def scores(self, answer: Any, count: int) -> list[float]:
-        """One score a document, in the request's order. Raises MalformedError for an answer of another shape."""
-        entries = answer.get(self.results) if self.results and isinstance(answer, dict) else answer
-        if not isinstance(entries, list):
-            raise MalformedError("the answer holds no list of results")
-        found: dict[int, float] = {}
-        for entry in entries:
-            place, score = (entry.get("index"), entry.get(self.score)) if isinstance(entry, dict) else (None, None)
-            if type(place) is not int or not 0 <= place < count or place in found:
-                raise MalformedError(
-                    f"a result has the index {place!r}; {count} documents were sent, from 0, each once"
-                )
-            if isinstance(score, bool) or not isinstance(score, int | float):
-                raise MalformedError(f"document {place} has the {self.score} {score!r}, which is not a number")
-            found[place] = float(score)
-        if len(found) != count:
-            raise MalformedError(f"{len(found)} of {count} documents were scored")
-        return [found[place] for place in range(count)]
-
-
-def read_providers() -> dict[str, Provider]:
-    """The providers by name, from remote.yaml."""
-    table = read_yaml(Path(__file__).with_name("remote.yaml"))
-    return {name: Provider(**entry) for name, entry in table.items()}
 
 
 def is_remote(name: str) -> bool:
@@ -127,53 +91,101 @@ def is_remote(name: str) -> bool:
 def open_remote(name: str, options: Options) -> Reranker:
     """The reranker that `remote:PROVIDER/MODEL` means. Sends nothing and needs no key yet.
 
-    Settings: url (the address of a server of one's own), key_variable (the environment variable with
-    the key), revision (states that scores may be kept under this word), max_chars (documents are
-    sent whole without it), context (list for a listwise model), concurrency, timeout (seconds), tries.
-    Raises HarnessError for an unknown provider, or an address that is missing or not usable.
+    Settings: url (the address of a server of one's own), providers (a YAML file with more of them, in the form of
+    providers.yaml), key_variable (the environment variable with the key), revision (states that scores may be kept under
+    this word), instruction (for queries that bring none; `card`: the task's sentence), instruction_field (where it stands
+    in the request, or `none`: joined to the query), leave_out (fields not to be sent, with commas), max_chars (documents
+    are sent whole without it), context (list for a model that sees a query's documents together), documents_per_request,
+    tokens_per_request, concurrency, timeout (seconds for a whole answer), tries, price_per_million_tokens,
+    price_per_thousand_units. Raises HarnessError for an unknown provider, or an address that is missing or not usable.
     """
     provider_name, _, model = name.removeprefix(_PREFIX).partition("/")
-    providers = read_providers()
+    chosen: dict[str, Any] = read_settings(FAMILY, options.settings, _READERS)
+    own: Path | None = chosen.get("providers")
+    providers = read_providers(own)
     if provider_name not in providers or not model:
         raise HarnessError(
-            f"{name}: a provider's model is written remote:PROVIDER/MODEL, with a provider of "
-            f"{', '.join(providers)}.{did_you_mean(provider_name, providers)}"
+            f"{name}: a provider's model is written remote:PROVIDER/MODEL, with a provider of {', '.join(providers)}; "
+            f"--set providers=FILE.yaml adds others.{did_you_mean(provider_name, providers)}"
         )
-    provider = providers[provider_name]
-    chosen: dict[str, Any] = read_settings(FAMILY, options.settings, _READERS)
+    packed = read_providers().get(provider_name)
+    published = providers[provider_name]
+    return _open(name, model, published, _adapted(name, published, chosen), chosen, own=published != packed)
+
+
+def _open(
+    name: str, model: str, published: Provider, provider: Provider, chosen: Mapping[str, Any], *, own: bool
+) -> Reranker:
     base = _base_address(name, chosen.get("url") or provider.url)
     variable = _key_variable(chosen.get("key_variable") or provider.key_variable)
-    usual: Literal["pair", "list"] = "list" if model in provider.listwise else "pair"
+    usual: Literal["pair", "list"] = "list" if provider.sees_lists(model) else "pair"
     context: Literal["pair", "list"] = chosen.get("context", usual)
-    revision, max_chars = chosen.get("revision"), chosen.get("max_chars")
-    settings = {
+    revision, instruction = chosen.get("revision"), str(chosen.get("instruction", ""))
+    settings: dict[str, Any] = {
         "host": base.partition("://")[2],
         "join": JOIN_RULE,
-        "max_chars": max_chars,
+        "max_chars": chosen.get("max_chars"),
         "model": model,
-        "provider": provider_name,
+        "provider": name.removeprefix(_PREFIX).partition("/")[0],
         "revision": revision,
         "version": VERSION,
     }
+    # What is not as it was when scores were first kept has a key of its own.
+    if instruction:
+        settings["instruction"] = instruction
+    if provider.instruction is not None or published.instruction is not None:
+        settings["instruction_field"] = provider.instruction
+    if provider.more != published.more:
+        settings["left_out"] = ",".join(chosen["leave_out"])
+    if own:
+        settings["request"] = digest_of_settings(asdict(published).items())
     spec = RerankerSpec(
-        f"{_PREFIX}{provider_name}/{model}",
+        name,
         FAMILY,
         hashlib.blake2b((revision or "not stated").encode(), digest_size=20).hexdigest(),
         tuple(sorted(settings.items())),
         context,
         declared=revision is not None,
     )
+    prices = Prices(chosen.get("price_per_million_tokens"), chosen.get("price_per_thousand_units"))
+    sending = Sending(chosen.get("max_chars"), "" if instruction == "card" else instruction, prices)
 
     def load() -> RemoteScorer:
-        from .transport import Patience, Poster, Service
+        from ..services.transport import Patience, Poster, Service
 
         patience = Patience(chosen.get("tries", Patience.tries), chosen.get("timeout", Patience.timeout))
-        service = Service(spec.name, base + provider.path, variable)
-        poster = Poster(service, _key(spec.name, variable), patience)
+        address = base + provider.path.replace("{model}", quote(model, safe=""))
+        poster = Poster(Service(name, address, variable, provider.headers), _key(name, variable), patience)
         scorer = RemoteList if context == "list" else RemotePairs
-        return scorer(provider, model, poster, chosen.get("concurrency", 4), max_chars)
+        return scorer(provider, model, poster, chosen.get("concurrency", 4), sending)
 
-    return Reranker(spec, load, one_load=True)
+    opened = Reranker(spec, load, one_load=True)
+    opened.estimate = partial(sending.estimate, provider)
+    if instruction == "card":
+        opened.bind = lambda sentence: _open(
+            name, model, published, provider, {**chosen, "instruction": sentence}, own=own
+        )
+    return opened
+
+
+def _adapted(name: str, provider: Provider, chosen: Mapping[str, Any]) -> Provider:
+    """The provider with the user's limits and fields. Raises HarnessError for a field to leave out that is not sent."""
+    sent = dict(provider.more)
+    for field in chosen.get("leave_out", ()):
+        if field not in sent:
+            raise HarnessError(
+                f"{name} sends no field {field} that could be left out; beside query, documents and the like it sends: "
+                f"{', '.join(sent) or 'none'}.{did_you_mean(field, sent)}"
+            )
+        del sent[field]
+    place = chosen.get("instruction_field", provider.instruction)
+    return replace(
+        provider,
+        more=sent,
+        instruction=None if place == "none" else place,
+        at_most=chosen.get("documents_per_request", provider.at_most),
+        at_most_tokens=chosen.get("tokens_per_request", provider.at_most_tokens),
+    )
 
 
 def _base_address(name: str, url: str | None) -> str:
@@ -211,110 +223,3 @@ def _key(name: str, variable: str | None) -> str | None:
     if not re.fullmatch(r"[!-~]+", key):
         raise HarnessError(f"{name}: the environment variable {variable} holds characters that no key has")
     return key
-
-
-class RemoteScorer:
-    """A provider's model: asks for scores, several requests at a time."""
-
-    def __init__(
-        self, provider: Provider, model: str, poster: Poster, concurrency: int = 4, max_chars: int | None = None
-    ) -> None:
-        self.provider, self.model, self.poster = provider, model, poster
-        self.concurrency, self.max_chars = concurrency, max_chars
-
-    def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the provider gave."""
-        return margins
-
-    def texts(self, documents: Sequence[DocumentText]) -> list[str]:
-        """The documents as they are sent."""
-        return [join_document(document)[: self.max_chars] for document in documents]
-
-    def ask(self, query: str, documents: Sequence[str], stop: Event) -> NDArray[np.float64]:
-        """One score a document, from one request. Raises HarnessError where the answer is not that."""
-        answer = self.poster.post(self.provider.request(self.model, query, documents), stop)
-        try:
-            return np.array(self.provider.scores(answer, len(documents)), np.float64)
-        except MalformedError as error:
-            raise HarnessError(f"{_PREFIX}…/{self.model}: {error}; every document needs one score") from None
-
-    def ask_all(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[NDArray[np.float64]]:
-        """The scores of each (query, documents), in order; the first failure ends the others."""
-        from .transport import StoppedError
-
-        stop = Event()
-
-        def ask(request: tuple[str, Sequence[str]]) -> NDArray[np.float64]:
-            try:
-                return self.ask(*request, stop)
-            except BaseException:
-                stop.set()
-                raise
-
-        with ThreadPoolExecutor(self.concurrency) as pool:
-            futures = [pool.submit(ask, request) for request in requests]
-            try:
-                wait(futures)
-            finally:
-                stop.set()  # an interrupt ends the waits too
-        failures = [error for future in futures if (error := future.exception()) is not None]
-        if failures:
-            # Those that were stopped say nothing of why.
-            raise min(failures, key=lambda error: isinstance(error, StoppedError))
-        return [future.result() for future in futures]
-
-
-class RemotePairs(RemoteScorer):
-    """A model whose score of a document does not depend on the others in the request."""
-
-    def prepare(
-        self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
-    ) -> SentPairs:
-        return SentPairs(self, [join_query(query) for query in queries], documents, pairs)
-
-
-class SentPairs:
-    """The pairs of one request of ours; a batch of them is as many requests as it has queries."""
-
-    def __init__(
-        self, model: RemotePairs, queries: Sequence[str], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
-    ) -> None:
-        self._model, self._queries, self._pairs = model, queries, pairs
-        self._documents = model.texts(documents)
-        self.also: Mapping[str, NDArray[np.float32]] = {}
-        # Without lengths the plan keeps the order, query by query, and so fills the requests.
-        self.lengths = np.zeros(len(pairs), np.int64)
-        # No tokenizer is known: a token is taken for four characters.
-        cut = [len(join_document(whole)) - len(sent) for whole, sent in zip(documents, self._documents, strict=True)]
-        self.lost = -(-np.array(cut, np.int64)[pairs[:, 1]] // 4)
-
-    def score(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        groups: dict[int, list[int]] = {}
-        for place, query in enumerate(self._pairs[rows, 0].tolist()):
-            groups.setdefault(query, []).append(place)
-        size = self._model.provider.at_most
-        parts = [
-            (query, places[start : start + size])
-            for query, places in groups.items()
-            for start in range(0, len(places), size)
-        ]
-        chosen = self._pairs[rows, 1]
-        requests = [(self._queries[query], [self._documents[text] for text in chosen[part]]) for query, part in parts]
-        scores = np.empty(len(rows))
-        for (_, part), found in zip(parts, self._model.ask_all(requests), strict=True):
-            scores[part] = found
-        return scores
-
-
-class RemoteList(RemoteScorer):
-    """A listwise model: the whole list goes into one request, in first-stage order."""
-
-    def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float64]:
-        """One score a document. Raises HarnessError for a list that does not fit into one request."""
-        if len(documents) > self.provider.at_most:
-            raise HarnessError(
-                f"{_PREFIX}…/{self.model} takes {self.provider.at_most} documents a request and a listwise model must "
-                f"see them all; {len(documents)} were given: --retriever bm25 --top-k "
-                f"{self.provider.at_most}"
-            )
-        return self.ask(join_query(query), self.texts(documents), Event())

@@ -2,153 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Cli
+from rerank_server import Call, Server, serving, worth
 
 from harness.engine.options import Options
 from harness.errors import HarnessError
 from harness.rerankers.families.remote import RemotePairs, read_providers
-from harness.rerankers.families.transport import LONGEST_WAIT, Patience, Poster, Service, retry_after
 from harness.rerankers.resolve import open_rerankers
 from harness.rerankers.score import margins_of, prepare
+from harness.rerankers.services.transport import LONGEST_WAIT, Patience, Poster, Service, retry_after
 from harness.types import DocumentText, QueryText
 
 KEY = "sk-very-secret-0123456789"
 QUICK = Patience(tries=4, timeout=5.0, first_wait=0.01)
 
 
-def worth(query: str, document: str) -> float:
-    """What the server thinks of a pair."""
-    return len(set(query.split()) & set(document.split())) + len(document) / 1000
-
-
-class Call:
-    """One request as the server got it, and what it may do with it."""
-
-    def __init__(self, handler: BaseHTTPRequestHandler, number: int) -> None:
-        self.handler, self.number, self.path = handler, number, handler.path
-        self.counted = 1
-        self.headers = dict(handler.headers)
-        self.body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-
-    @property
-    def provider(self) -> str:
-        field = next(name for name in ("documents", "texts", "input") if name in self.body)
-        by_path = {"/v2/rerank": "cohere", "/v1/reranking": "mixedbread", "/rerank": "tei"}
-        return by_path.get(self.path) or ("voyage" if "top_k" in self.body else "jina") if field else ""
-
-    @property
-    def documents(self) -> list[str]:
-        return next(self.body[name] for name in ("documents", "texts", "input") if name in self.body)
-
-    def results(self) -> list[dict[str, Any]]:
-        """One entry a document, the best first, as every provider answers."""
-        name = "score" if self.provider in ("tei", "mixedbread") else "relevance_score"
-        found = [
-            {"index": place, name: worth(self.body["query"], document)} for place, document in enumerate(self.documents)
-        ]
-        return sorted(found, key=lambda entry: -entry[name])
-
-    def answer(self, results: list[dict[str, Any]] | None = None) -> None:
-        entries = self.results() if results is None else results
-        field = {"tei": None, "voyage": "data", "mixedbread": "data"}.get(self.provider, "results")
-        self.reply(200, entries if field is None else {field: entries, "model": "of today"})
-
-    def closed(self) -> None:
-        """Count the request as over, once. Before its answer is sent: the client may be quicker than the server."""
-        with self.handler.server.lock:
-            self.handler.server.open -= self.counted
-            self.counted = 0
-
-    def reply(self, status: int, value: object, **headers: str) -> None:
-        self.closed()
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.handler.send_response(status)
-        for name, text in headers.items():
-            self.handler.send_header(name.replace("_", "-"), text)
-        self.handler.send_header("Content-Length", str(len(data)))
-        self.handler.end_headers()
-        self.handler.wfile.write(data)
-
-    def cut(self, sent: bytes = b"") -> None:
-        """Break the connection, after a part of the answer or before it."""
-        if sent:
-            self.handler.send_response(200)
-            self.handler.send_header("Content-Length", "1000")
-            self.handler.end_headers()
-            self.handler.wfile.write(sent)
-        self.handler.close_connection = True
-        self.handler.connection.close()
-
-
-class Server(ThreadingHTTPServer):
-    """Answers as `behave` says: a function of the call. Keeps every call, and how many were open at once."""
-
-    daemon_threads = True
-
-    def __init__(self, behave: Callable[[Call], None]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.behave, self.calls, self.open, self.most_open = behave, [], 0, 0
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, *_: object) -> None:
-        """A broken connection is what a test asked for."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        with self.server.lock:
-            self.server.open += 1
-            self.server.most_open = max(self.server.most_open, self.server.open)
-            call = Call(self, len(self.server.calls))
-            self.server.calls.append(call)
-        try:
-            self.server.behave(call)
-        finally:
-            call.closed()
-
-    def do_GET(self) -> None:
-        with self.server.lock:
-            self.server.calls.append(self)
-        self.send_error(404)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[Call], None]], Server]]:
-    """Starts servers; stops them when the test ends."""
-    servers = []
-
-    def start(behave: Callable[[Call], None] = Call.answer) -> Server:
-        server = Server(behave)
-        servers.append(server)
-        # The usual half second of polling would be waited for at every stop.
-        threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01), daemon=True).start()
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+serve = pytest.fixture(serving)
 
 
 @pytest.fixture(autouse=True)
@@ -211,8 +89,15 @@ def test_the_addresses_and_variables_are_the_providers():
         "jina": ("https://api.jina.ai", "JINA_API_KEY"),
         "voyage": ("https://api.voyageai.com", "VOYAGE_API_KEY"),
         "mixedbread": ("https://api.mixedbread.com", "MXBAI_API_KEY"),
+        "zeroentropy": ("https://api.zeroentropy.dev", "ZEROENTROPY_API_KEY"),
+        "contextual": ("https://api.contextual.ai", "CONTEXTUAL_API_KEY"),
+        "dashscope": ("https://dashscope.aliyuncs.com", "DASHSCOPE_API_KEY"),
+        "pinecone": ("https://api.pinecone.io", "PINECONE_API_KEY"),
+        "bedrock": (None, "AWS_BEARER_TOKEN_BEDROCK"),
+        "nim": (None, None),
         "tei": (None, None),
         "vllm": (None, None),
+        "sglang": (None, None),
     }
 
 

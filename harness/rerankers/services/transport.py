@@ -1,6 +1,6 @@
 """Posting JSON over HTTP with patience: time-outs, retries, `Retry-After`.
 
-Busy servers (429, 5xx), lost connections, time-outs and answers cut short are tried again, each
+An answer has a time for all of it, so one that drips is given up, and a size beyond which it is not read. Busy servers (429, 5xx), lost connections, time-outs and answers cut short are tried again, each
 time after about twice the wait, shortened at random so that many clients do not return together.
 The key is sent in a header and nowhere else: it is taken out of everything a server says before
 that becomes a message, and redirects, which would carry it to another host, are not followed.
@@ -9,20 +9,23 @@ that becomes a message, and redirects, which would carry it to another host, are
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
-from threading import Event
+from http.client import HTTPException, IncompleteRead
+from threading import Event, Thread
+from time import monotonic
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ...errors import HarnessError
 
-__all__ = ["LONGEST_WAIT", "Patience", "Poster", "Service", "StoppedError", "retry_after"]
+__all__ = ["LONGEST_WAIT", "Patience", "Poster", "RefusedError", "Service", "StoppedError", "retry_after"]
 
 LONGEST_WAIT = 300.0
 """Seconds; a server that asks for a longer wait ends the run, which can go on later."""
@@ -30,19 +33,37 @@ LONGEST_WAIT = 300.0
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a request is tried, how long an answer may take, and the first wait; in seconds."""
+    """How often a request is tried, how long a whole answer may take, and the first wait; in seconds."""
 
     tries: int = 6
     timeout: float = 60.0
     first_wait: float = 1.0
 
 
-class Service(NamedTuple):
-    """Whom the requests go to: the name for messages, the address, and the variable that holds the key."""
+_MOST_BYTES = 64 * 2**20
+"""An answer has some hundred bytes a document; what is larger is none."""
+_BEARER: Mapping[str, str] = {"Authorization": "Bearer {key}"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """Whom the requests go to: the name for messages, the address, the variable that holds the key, and headers.
+
+    `{key}` in a header is the key; where no header has it, it is sent as a bearer token.
+    """
 
     name: str
     url: str
     key_variable: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class RefusedError(HarnessError):
+    """A request that a server refuses for what is in it: its status, and what the server said, without the key."""
+
+    def __init__(self, name: str, status: int, said: str) -> None:
+        super().__init__(f"{name} refused the request (HTTP {status}): {said[:200] or 'without a reason'}")
+        self.status, self.said = status, said
 
 
 class StoppedError(Exception):
@@ -100,26 +121,70 @@ class Poster:
     def _try(self, body: bytes) -> tuple[Any] | _Failure:
         """The answer in a tuple (it may be null), or why there is none."""
         try:
-            return (json.loads(self._open(body)),)
+            return (json.loads(self._within_time(body), parse_int=_whole),)
         except HTTPError as error:
-            return self._refused(error.code, _body(error), error.headers.get("Retry-After"))
+            return self._refused(error.code, getattr(error, "beginning", b""), error.headers.get("Retry-After"))
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             return _Failure(self._clean(f"{type(reason).__name__}: {reason}"))
+        except RecursionError:
+            raise HarnessError(f"{self._service.name}: the answer is nested too deep to be one") from None
         except ValueError:
             return _Failure("the answer is not JSON, or was cut short")
 
-    def _open(self, body: bytes) -> bytes:
+    def _within_time(self, body: bytes) -> bytes:
+        """The answer's bytes. Raises TimeoutError where not all of it comes in time, also where its head drips.
+
+        A socket's own time-out begins anew with every byte, so the whole is waited for from outside.
+        """
+        found: list[bytes | Exception] = []
+        deadline = monotonic() + self._patience.timeout
+
+        def work() -> None:
+            try:
+                found.append(self._open(body, deadline))
+            except Exception as error:  # noqa: BLE001  (handed to the thread that waits)
+                if isinstance(error, HTTPError):
+                    error.beginning = _body(error)  # type: ignore[attr-defined]
+                found.append(error)
+
+        thread = Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(self._patience.timeout)
+        if not found:
+            raise TimeoutError(f"no whole answer in {self._patience.timeout:g} seconds")
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
+
+    def _open(self, body: bytes, deadline: float) -> bytes:
         request = Request(self._service.url, body, {"Content-Type": "application/json", "User-Agent": "rerank-harness"})  # noqa: S310  (the address was checked to be http or https)
-        if self._key is not None:
-            # Unredirected headers are sent to this address alone.
-            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
+        headers = self._service.headers
+        if not any("{key}" in text for text in headers.values()):
+            headers = {**headers, **_BEARER}
+        for name, text in headers.items():
+            if self._key is not None or "{key}" not in text:
+                # Unredirected headers are sent to this address alone.
+                request.add_unredirected_header(name, text.replace("{key}", self._key or ""))
         with build_opener(_NoRedirect).open(request, timeout=self._patience.timeout) as answer:
-            found: bytes = answer.read()
-        return found
+            return self._whole_body(answer, deadline)
+
+    def _whole_body(self, answer: Any, deadline: float) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while part := answer.read1(2**16):
+            parts.append(part)
+            size += len(part)
+            if size > _MOST_BYTES:
+                raise HarnessError(f"{self._service.name}: the answer has more than {_MOST_BYTES // 2**20} MiB")
+            if monotonic() > deadline:
+                raise TimeoutError
+        if answer.length:
+            raise IncompleteRead(b"", answer.length)
+        return b"".join(parts)
 
     def _refused(self, status: int, body: bytes, wait: str | None) -> _Failure:
-        name, _, variable = self._service
+        name, variable = self._service.name, self._service.key_variable
         said = self._clean(body.decode("utf-8", "replace"))
         if status == 429 or status >= 500:
             return _Failure(f"HTTP {status} {said}".strip(), retry_after(wait))
@@ -130,13 +195,13 @@ class Poster:
             raise HarnessError(
                 f"{name} answers with a redirect (HTTP {status}), which is not followed: check the url"
             ) from None
-        raise HarnessError(f"{name} refused the request (HTTP {status}): {said or 'without a reason'}") from None
+        raise RefusedError(name, status, self._clean(body.decode("utf-8", "replace"), 1000)) from None
 
-    def _clean(self, text: str) -> str:
+    def _clean(self, text: str, longest: int = 200) -> str:
         """One short line of what a server or socket said, without the key."""
         if self._key:
             text = text.replace(self._key, "***")
-        return " ".join(text.split())[:200]
+        return " ".join(text.split())[:longest]
 
 
 def _body(error: HTTPError) -> bytes:
@@ -146,6 +211,11 @@ def _body(error: HTTPError) -> bytes:
             return error.read(2000)
     except (OSError, HTTPException):
         return b""
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number; one that no float can hold is infinite, and refused where it is known what it counts."""
+    return int(digits) if len(digits) < 300 else math.copysign(math.inf, -1 if digits.startswith("-") else 1)
 
 
 def retry_after(value: str | None) -> float | None:

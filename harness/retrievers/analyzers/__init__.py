@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 from . import languages
 from .languages import chosen
-from .standard import split
 
 __all__ = ["Analyzer", "analyzer", "chosen"]
 
@@ -46,10 +45,11 @@ class Analyzer:
         self.name = chain.name
         self.version = chain.version
         self.known = chain.known
+        self._pieces = chain.pieces
         self._memo = _Memo(chain.analyze)
 
     def __call__(self, text: str) -> list[str]:
-        return list(itertools.chain.from_iterable(map(self._memo.__getitem__, split(text))))
+        return list(itertools.chain.from_iterable(map(self._memo.__getitem__, self._pieces(text))))
 
 
 def analyzer(language: str) -> Analyzer:

@@ -1,9 +1,12 @@
 """Which analyzer each language has, as Anserini chooses among Lucene's, and what each is made of.
 
-Where ours differ from Lucene 9's: Japanese is cut in pairs, since its words take a dictionary, and Thai
+Anserini takes what `AnalyzerMap` names, white space alone for Hausa, Somali, Swahili and Yoruba
+(`IndexCollection`), and the English analyzer for every language that it does not know.
+
+Where ours differ: Korean and Japanese are cut in pairs, since their words take a dictionary, and Thai
 in threes where the package with one is not installed (`segmenters`); Polish and Ukrainian, for the
-same reason, have no analyzer; Romanian writes ş and ţ as ș and ț first; Swahili, Yoruba and Vietnamese
-are words in lower case; Finnish and the Scandinavian languages have the stems of Snowball 3 where
+same reason, have no analyzer; Romanian, which Anserini does not know, has Lucene's own analyzer and
+writes ş and ţ as ș and ț first; Vietnamese is words in lower case; Finnish and the Scandinavian languages have the stems of Snowball 3 where
 Lucene has those of Snowball 2 (rare words only).
 """
 
@@ -27,7 +30,7 @@ from .filters import (
     without_possessive,
 )
 from .segmenters import SEGMENTERS, chinese_words, japanese_words, thai_words
-from .standard import tokenize
+from .standard import between_spaces, split, tokenize, whole
 
 __all__ = ["Chain", "chain", "chosen", "code", "tag"]
 
@@ -44,6 +47,8 @@ class Chain:
     name: str
     steps: tuple[Step, ...]
     tokens: Callable[[str], Iterable[str]] = tokenize
+    pieces: Callable[[str], list[str]] = split
+    """A text in pieces that no token crosses: what is remembered piece by piece."""
     snowball: bool = False
     known: bool = True
     segmenter: str = ""
@@ -126,6 +131,7 @@ _CJK = Chain("CJKAnalyzer", (), cjk_terms)
 _ENGLISH = Chain("EnglishAnalyzer", (without_possessive, lower, _stop("english"), porter.stem))
 _STANDARD = Chain("StandardTokenizer, lower case", (lower,))
 _THREES = Chain("Thai letters in threes", (), thai_terms)
+_WHITESPACE = Chain("WhitespaceAnalyzer", (), between_spaces, whole)
 _UNKNOWN = Chain("StandardTokenizer, lower case", (lower,), known=False)
 
 _CHAINS = {
@@ -159,6 +165,7 @@ _CHAINS = {
             european.italian,
         ),
     ),
+    "ha": _WHITESPACE,
     "ja": _CJK,
     "ko": _CJK,
     "nl": Chain("DutchAnalyzer", (lower, _stop("nl"), _dutch), snowball=True),
@@ -169,6 +176,8 @@ _CHAINS = {
         (lower, _romanian, _stop("ro"), _stem("romanian")),
         snowball=True,
     ),
+    # White space alone, case kept, for these four: Anserini's figures for MIRACL and CIRAL are so.
+    "so": _WHITESPACE,
     "ru": _snowball("RussianAnalyzer", "ru", "russian"),
     "sv": _snowball("SwedishAnalyzer", "sv", "swedish"),
     "sw": _STANDARD,
@@ -184,17 +193,19 @@ _CHAINS = {
         snowball=True,
     ),
     "vi": _STANDARD,
-    "yo": _STANDARD,
+    "yo": _WHITESPACE,
     "zh": _CJK,
 }
 
 _CHOICES = {
-    "janome": ("ja", Chain("janome, then as JapaneseAnalyzer", (), japanese_words, segmenter="janome")),
-    "jieba": ("zh", Chain("jieba, for search", (), chinese_words, segmenter="jieba")),
-    "newmm": ("th", Chain("newmm, then as ThaiAnalyzer", (), thai_words, segmenter="newmm")),
-    "threes": ("th", _THREES),
+    "janome": (("ja",), Chain("janome, then as JapaneseAnalyzer", (), japanese_words, segmenter="janome")),
+    "jieba": (("zh",), Chain("jieba, for search", (), chinese_words, segmenter="jieba")),
+    "newmm": (("th",), Chain("newmm, then as ThaiAnalyzer", (), thai_words, segmenter="newmm")),
+    "threes": (("th",), _THREES),
+    "whitespace": (("ha", "so", "sw", "yo"), _WHITESPACE),
+    "words": (("ha", "so", "sw", "yo"), _STANDARD),
 }
-"""What may take the place of a language's analyzer, by the name that `--retriever-set analyzer=` takes."""
+"""What may take the place of the analyzers of these languages, by the name that `--retriever-set analyzer=` takes."""
 
 _PRIVATE = "-x-"
 """A language whose analyzer is chosen is written with the choice as BCP 47's private subtag: `zh-x-jieba`."""
@@ -210,6 +221,7 @@ _ISO_639_3 = {
     "fa": "fas pes prs",
     "fi": "fin",
     "fr": "fra",
+    "ha": "hau",
     "hi": "hin",
     "hu": "hun",
     "id": "ind",
@@ -221,6 +233,7 @@ _ISO_639_3 = {
     "pt": "por",
     "ro": "ron",
     "ru": "rus",
+    "so": "som",
     "sv": "swe",
     "sw": "swa swh",
     "te": "tel",
@@ -249,10 +262,11 @@ def chosen(language: str, analyzer: str) -> str:
             f'there is no analyzer "{analyzer}"; beside each language\'s own there are {", ".join(sorted(_CHOICES))}.'
             f"{did_you_mean(analyzer, _CHOICES)}"
         )
-    of_language, found = _CHOICES[analyzer]
+    of_languages, found = _CHOICES[analyzer]
     if found.segmenter:
         SEGMENTERS[found.segmenter].needed()
-    return f"{of_language}{_PRIVATE}{analyzer}" if code(language) == of_language else language
+    short = code(language)
+    return f"{short}{_PRIVATE}{analyzer}" if short in of_languages else language
 
 
 def tag(language: str) -> str:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 
-__all__ = ["MAX_TOKEN_LENGTH", "runs", "split", "tokenize"]
+__all__ = ["MAX_TOKEN_LENGTH", "between_spaces", "runs", "split", "tokenize", "whole"]
 
 MAX_TOKEN_LENGTH = 255
 """In UTF-16 units, as Java counts characters."""
@@ -98,6 +98,34 @@ def _pattern(name: str) -> re.Pattern[str]:
 def split(text: str) -> list[str]:
     """`text` in pieces no token crosses: cut at white space, except at the one space that joins words."""
     return [text] if _NARROW_NO_BREAK_SPACE in text else text.split()
+
+
+def whole(text: str) -> list[str]:
+    """`text` in one piece, for tokens that are cut in another way."""
+    return [text]
+
+
+_JAVA_SPACES = re.compile("[\t-\r\x1c-\x20\u1680\u2000-\u2006\u2008-\u200a\u2028\u2029\u205f\u3000]+")
+"""What Java's Character.isWhitespace calls so: the spaces that do not join words, and neither NEL nor NBSP."""
+
+
+def between_spaces(text: str) -> list[str]:
+    """The tokens of Lucene's WhitespaceTokenizer: whatever stands between white space, cut after 255 UTF-16 units."""
+    return [piece for word in _JAVA_SPACES.split(text) if word for piece in _cut(word)]
+
+
+def _cut(word: str) -> Iterator[str]:
+    if len(word) * 2 <= MAX_TOKEN_LENGTH:
+        yield word
+        return
+    start = units = 0
+    for place, character in enumerate(word, 1):
+        units += _units(character)
+        if units >= MAX_TOKEN_LENGTH:  # a pair of units that begins below the limit is still taken
+            yield word[start:place]
+            start, units = place, 0
+    if start < len(word):
+        yield word[start:]
 
 
 def tokenize(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .types import DocumentText, QueryText
 
-__all__ = ["JOIN_RULE", "join_document", "join_query"]
+__all__ = ["JOIN_RULE", "has_text", "is_unicode", "join_document", "join_query"]
 
 JOIN_RULE = "title space text, query space instruction, stripped; 1"
 
@@ -24,3 +24,18 @@ def join_document(document: DocumentText) -> str:
 def join_query(query: QueryText) -> str:
     """`query instruction`, the instruction once and at the end (FollowIR, arXiv 2403.15246)."""
     return f"{query.text} {query.instruction}".strip() if query.instruction else query.text
+
+
+def has_text(document: DocumentText) -> bool:
+    """Whether there is anything but white space in title and text; a document without text is never scored."""
+    return bool(document.title.strip() or document.text.strip())
+
+
+def is_unicode(*fields: str) -> bool:
+    """Whether every field is Unicode text; half of a surrogate pair, which a Python string may hold, is none."""
+    try:
+        for text in fields:
+            text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

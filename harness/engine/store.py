@@ -101,6 +101,8 @@ class ScoreStore:
         except OSError as error:
             raise explained(error, path) from error
         self._unsorted = 0
+        self.rebuilt = False
+        """Whether this process set a damaged file aside since it opened the store."""
         self._identity: tuple[int, int] | None = None
         try:
             self._database, self._identity = self._open(None)
@@ -115,6 +117,11 @@ class ScoreStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def path(self) -> Path:
+        """The file, behind any link."""
+        return self._path
 
     def close(self) -> None:
         """Closes the file; a second call does nothing."""
@@ -227,6 +234,7 @@ class ScoreStore:
                 raise HarnessError(
                     f"the score store {self._path} is damaged again ({error}): check its disk"
                 ) from error
+            self.rebuilt = True
             self._report(
                 f"the score store {self._path} was damaged ({damage}) and is set aside as {aside.name}; "
                 f"{saved:,} scores were taken over from it, the others will be scored again"

@@ -4,7 +4,7 @@
 - `base`               what every reranker is; all that the rest of the harness knows of families
 - `activations`        what a score is published as
 - `plugin`             rerankers of the user's own
-- `rerank`             candidates → a run: scores every pair that is not stored yet
+- `rerank`, `kept`     candidates → a run: scores every pair that is not stored yet
 - `precision`          scores in double precision → the single precision that is stored and ranked
 - `instruction`        a sentence for every query without one
 - `inputs`             what truncation took from whom, and which documents share an input

@@ -43,7 +43,9 @@ class RerankerSpec:
     @property
     def fingerprint(self) -> str:
         """32 hex digits over family, revision and settings; the name is not a part of it."""
-        fields = [("family", self.family), ("revision", self.revision), ("context", self.context)]
+        # Lists were kept by their texts once, and equal texts then shared one score: those are never used again.
+        context = "list by place" if self.context == "list" else self.context
+        fields = [("family", self.family), ("revision", self.revision), ("context", context)]
         return digest_of_settings([*fields, ("settings", dict(self.settings))])
 
     @property

@@ -1,13 +1,14 @@
 """Stage 3: Candidates → Run. Scores every pair that is not stored yet; adds none, drops none.
 
 Pair-context rerankers are keyed by each pair's content, list-context ones by the whole list in its
-order. What is ranked is the float32 margin that the model gives.
+order and a place in it: two equal texts of one list have a score each. What is ranked is the float32
+margin that the model gives, as the store keeps it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,11 @@ from ..engine.store import ScoreStore, document_digest, query_digest
 from ..errors import HarnessError
 from ..files.digest import Digest, digest_of
 from ..models.special_tokens import texts_with_special_tokens
-from ..text import join_document, join_query
+from ..text import has_text, is_unicode, join_document, join_query
 from ..types import LARGEST_FLOAT32, Candidates, DocumentText, QueryText, Run, ranked
 from .base import Reranker, RerankerSpec
 from .inputs import Inputs, look_at
+from .kept import Kept
 from .precision import as_single, beyond_single, made_equal, places_below
 from .worker import Answer, Scorer, Texts, columns, compare_first, list_scores, tallied_by
 
@@ -162,12 +164,14 @@ def gather(candidates: Candidates, collection: Collection, missing_text: str = "
     """Every candidate pair with its texts. Raises HarnessError for candidates without text, unless they are skipped."""
     wanted = sorted({doc_id for scores in candidates.run.values() for doc_id in scores})
     texts = collection.documents(wanted)
-    found = {doc_id: text for doc_id, text in texts.items() if text.title.strip() or text.text.strip()}
+    found = {doc_id: text for doc_id, text in texts.items() if has_text(text)}
     lacking = len(wanted) - len(found)
     if lacking and missing_text != "skip":
         unknown = [doc_id for doc_id in wanted if doc_id not in texts]
         empty = [doc_id for doc_id in wanted if doc_id in texts and doc_id not in found]
         raise HarnessError(_missing_text(candidates.origin, unknown, empty))
+    if not found:
+        raise HarnessError(f"no candidate of {candidates.origin} has a text: there is nothing to score")
     doc_ids = [doc_id for doc_id in wanted if doc_id in found]
     place = {doc_id: index for index, doc_id in enumerate(doc_ids)}
     query_ids = list(candidates.run)
@@ -180,8 +184,20 @@ def gather(candidates: Candidates, collection: Collection, missing_text: str = "
         if left:
             skipped[query_id] = left
     queries = [collection.queries[query_id] for query_id in query_ids]
+    _refuse_half_characters(query_ids, queries, found)
     array = np.array(pairs, np.int64).reshape(-1, 2)
     return RequestPairs(query_ids, doc_ids, queries, [found[doc_id] for doc_id in doc_ids], array, skipped)
+
+
+def _refuse_half_characters(
+    query_ids: Sequence[str], queries: Sequence[QueryText], documents: Mapping[str, DocumentText]
+) -> None:
+    for what, texts in (("query", zip(query_ids, queries, strict=True)), ("document", documents.items())):
+        for name, text in texts:
+            if not is_unicode(*text):
+                raise HarnessError(
+                    f'{what} "{name}" holds half of a surrogate pair, which is no Unicode text: mend the data'
+                )
 
 
 def _missing_text(origin: str, unknown: Sequence[str], empty: Sequence[str]) -> str:
@@ -202,9 +218,8 @@ def _score_pairs(
     prepared = reranker.load().prepare(request.queries, request.documents, request.pairs)
     plan = plan_of(prepared, options.batch_tokens)
     key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
-    queries = [query_digest(query) for query in request.queries]
-    documents = [document_digest(document) for document in request.documents]
-    scores = store.known(key, queries, documents, request.pairs)
+    kept = _by_content(request, store, key)
+    scores = kept.known()
     missing = np.isnan(scores)
     stored = int((~missing).sum())
     doubles = np.full(len(scores), np.nan)
@@ -219,9 +234,8 @@ def _score_pairs(
         _refuse_not_finite(values, rows, request, reranker)
         doubles[rows], values = values[:, 0], as_single(values)
         for other, column in zip(others, values.T[1:], strict=True):
-            there = store_key(other, reranker.spec, candidates, plan)
-            store.add(there, queries, documents, request.pairs[rows], column)
-        store.add(key, queries, documents, request.pairs[rows], values[:, 0])
+            kept.add(rows, column, store_key(other, reranker.spec, candidates, plan))
+        kept.add(rows, values[:, 0])
         scores[rows] = values[:, 0]
         progress.advance(len(rows), int(prepared.lengths[rows].sum()))
 
@@ -230,9 +244,7 @@ def _score_pairs(
     else:
         run_plan(plan, missing, compute, lambda rows, values: commit(rows, values, list(prepared.also)))
     progress.finish()
-    if missing.any():
-        # What the store kept is what is ranked: another process may have scored a pair first.
-        scores = store.known(key, queries, documents, request.pairs)
+    scores = kept.settled(scores) if missing.any() else scores
     inputs = look_at(prepared, request.documents, request.pairs, request.spans(), scores)
     return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace(), doubles, inputs=inputs)
 
@@ -263,36 +275,34 @@ def _score_marked(
     reranker: Reranker, request: RequestPairs, store: ScoreStore, options: Options, candidates: Candidates
 ) -> _Scored:
     """A function that takes a query's documents together but scores each on its own."""
-    queries = [query_digest(query) for query in request.queries]
-    return _query_by_query(reranker, request, store, options, candidates, queries, whole=False)
+    key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, None)
+    return _query_by_query(reranker, request, options, _by_content(request, store, key), whole=False)
 
 
 def _score_lists(
     reranker: Reranker, request: RequestPairs, store: ScoreStore, options: Options, candidates: Candidates
 ) -> _Scored:
-    keys = []
+    lists, places = [], request.pairs.copy()
     for query, rows in zip(request.queries, request.spans(), strict=True):
-        key = Digest().add("list", query_digest(query))
-        for document in request.pairs[rows, 1]:
-            key.add(document_digest(request.documents[document]))
-        keys.append(key.bytes())
-    return _query_by_query(reranker, request, store, options, candidates, keys, whole=True)
-
-
-def _query_by_query(
-    reranker: Reranker,
-    request: RequestPairs,
-    store: ScoreStore,
-    options: Options,
-    candidates: Candidates,
-    keys: list[bytes],
-    *,
-    whole: bool,
-) -> _Scored:
-    """Call a list model once a query: for the whole list, or for the documents not stored yet."""
+        texts = [document_digest(request.documents[document]) for document in request.pairs[rows, 1]]
+        lists.append(Digest().add("list", query_digest(query), *texts).bytes())
+        places[rows, 1] = np.arange(len(rows))
+    longest = int(places[:, 1].max(initial=-1)) + 1
+    in_list = [Digest().add("place in a list", str(place)).bytes() for place in range(longest)]
     key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, None)
+    return _query_by_query(reranker, request, options, Kept(store, key, lists, in_list, places), whole=True)
+
+
+def _by_content(request: RequestPairs, store: ScoreStore, key: str) -> Kept:
+    """Each pair by the content of its texts."""
+    queries = [query_digest(query) for query in request.queries]
     documents = [document_digest(document) for document in request.documents]
-    scores = store.known(key, keys, documents, request.pairs)
+    return Kept(store, key, queries, documents, request.pairs)
+
+
+def _query_by_query(reranker: Reranker, request: RequestPairs, options: Options, kept: Kept, *, whole: bool) -> _Scored:
+    """Call a list model once a query: for the whole list, or for the documents not stored yet."""
+    scores = kept.known()
     missing = np.isnan(scores)
     doubles = np.full(len(scores), np.nan)
     todo = [span if whole else span[missing[span]] for span in request.spans() if missing[span].any()]
@@ -301,6 +311,7 @@ def _query_by_query(
     progress = Progress(reranker.spec.name, len(scores), stored := int((~missing).sum()))
     firsts = np.array([span[0] for span in request.spans() if len(span)], np.int64)
     names = tallied_by(reranker.load())
+    tallies = {name: kept.tally(name).known() for name in names}
 
     def commit(rows: Rows, values: NDArray[Any], others: Sequence[str]) -> None:
         _refuse_not_finite(values, rows, request, reranker)
@@ -308,8 +319,9 @@ def _query_by_query(
         # Before the scores: a list whose scores are kept has its tallies too.
         for name, column in zip(others, values.T[1:], strict=True):
             at = np.flatnonzero(np.isin(rows, firsts))
-            store.add(digest_of(key, name), keys, documents, request.pairs[rows[at]], column[at])
-        store.add(key, keys, documents, request.pairs[rows], values[:, 0])
+            kept.tally(name).add(rows[at], column[at])
+            tallies[name][rows[at]] = column[at]
+        kept.add(rows, values[:, 0])
         scores[rows] = values[:, 0]
         progress.advance(len(rows))
 
@@ -319,10 +331,13 @@ def _query_by_query(
         for rows in todo:
             commit(rows, list_scores(reranker, request.texts, rows), names)
     progress.finish()
+    if todo:
+        for name in names:
+            kept.tally(name).put_back(tallies[name])
+        scores = kept.settled(scores)
+    counted = {name: int(np.nansum(kept.tally(name).known())) for name in names}
     nothing = np.zeros(len(scores), np.int64)
-    counted = {name: store.known(digest_of(key, name), keys, documents, request.pairs[firsts]) for name in names}
-    tallies = {name: int(np.nansum(found)) for name, found in counted.items()}
-    return _Scored(scores, stored, key, nothing, nothing, progress.pace(), doubles, tallies or None)
+    return _Scored(scores, stored, kept.key, nothing, nothing, progress.pace(), doubles, counted or None)
 
 
 def store_key(fingerprint: str, spec: RerankerSpec, candidates: Candidates, plan: Sequence[Rows] | None) -> str:

@@ -17,6 +17,7 @@ from ..engine.plan import Rows, plan_of, run_plan
 from ..errors import HarnessError
 from ..models import twice
 from ..models.twice import PROBES
+from ..text import has_text, is_unicode
 from ..types import LARGEST_FLOAT32, DocumentText, QueryText
 from .base import Reranker
 from .precision import as_single, beyond_single, made_equal
@@ -31,7 +32,7 @@ _OPTIONAL = ("instruction", "title")
 def read_pairs(path: Path) -> list[Pair]:
     """Pairs of a JSON-lines file with `query` and `text`, and if wanted `instruction` and `title`.
 
-    Raises HarnessError, naming file and line, for a row without them, and for an empty file.
+    Raises HarnessError, naming file and line, for a row without them or a blank text, and for an empty file.
     """
     pairs = []
     for place, row in read_jsonl(path):
@@ -40,6 +41,8 @@ def read_pairs(path: Path) -> list[Pair]:
                 raise HarnessError(
                     f'{place}: "{name}" must be a string; a pair has query and text, and may have instruction and title'
                 )
+        if not has_text(DocumentText(str(row.get("title", "")), str(row["text"]))):
+            raise HarnessError(f"{place}: the document has no text but white space, so there is nothing to score")
         query = QueryText(str(row["query"]), str(row.get("instruction", "")))
         pairs.append((query, DocumentText(str(row.get("title", "")), str(row["text"]))))
     if not pairs:
@@ -89,7 +92,10 @@ def score_and_cut(
 
 
 def margins_of(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4096) -> NDArray[np.float32]:
-    """The float32 margin of each pair, as it is stored and ranked; shape (n,), in order."""
+    """The float32 margin of each pair, as it is stored and ranked; shape (n,), in order.
+
+    Raises HarnessError where there is no pair, or a text is not Unicode, naming the pair by its place from 1.
+    """
     return as_single(_margins(reranker, pairs, batch_tokens)[0])
 
 
@@ -97,6 +103,7 @@ def _margins(
     reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The margins as the model gives them, and the tokens of each pair, seen and lost."""
+    _refuse_unfit(pairs)
     model = reranker.load()
     margins = np.full(len(pairs), np.nan)
     if not hasattr(model, "prepare"):
@@ -135,13 +142,22 @@ def compare_loads(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
 
 
 def prepare(model: Any, pairs: Sequence[Pair]) -> Any:
-    """The pairs as the model's Prepared, each distinct text once."""
+    """The pairs as the model's Prepared, each distinct text once. Raises HarnessError as `margins_of` does."""
+    _refuse_unfit(pairs)
     queries = list(dict.fromkeys(query for query, _ in pairs))
     documents = list(dict.fromkeys(document for _, document in pairs))
     place_of_query = {query: place for place, query in enumerate(queries)}
     place_of_document = {document: place for place, document in enumerate(documents)}
     rows = [(place_of_query[query], place_of_document[document]) for query, document in pairs]
     return model.prepare(queries, documents, np.array(rows, np.int64).reshape(-1, 2))
+
+
+def _refuse_unfit(pairs: Sequence[Pair]) -> None:
+    if not len(pairs):
+        raise HarnessError("there is no pair to score: give one (query, document) at least")
+    for number, (query, document) in enumerate(pairs, 1):
+        if not is_unicode(*query, *document):
+            raise HarnessError(f"pair {number} holds half of a surrogate pair, which is no Unicode text: mend the data")
 
 
 def _by_query(pairs: Sequence[Pair]) -> Iterator[tuple[QueryText, list[int]]]:

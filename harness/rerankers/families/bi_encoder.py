@@ -103,7 +103,8 @@ class VectorPairs:
 
     def plan(self, budget: int) -> list[Rows]:
         """The pairs in their order: a dot product costs nothing beside the encoding, which has a plan of its own."""
-        return np.split(np.arange(len(self._pairs)), range(budget, len(self._pairs), budget))
+        rows = np.arange(len(self._pairs))
+        return np.split(rows, range(budget, len(rows), budget)) if len(rows) else []
 
     def token_ids(self, row: int) -> list[int]:
         """The query's ids and then the document's: the two inputs of the pair."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ...engine.fast import knows_decoder, pack_classifier, pack_pooled
 from ...engine.fast.sharing import Sharing
 from ...engine.options import Options
+from ...errors import HarnessError
 from ...models.cross_encoder import Module
 from ...models.exact_head import exact_head
 from ...models.loading import load_weights
@@ -40,6 +41,8 @@ __all__ = ["ClassifierPairs", "PairClassifier"]
 class PairClassifier:
     """A loaded tokenizer, and weights that are loaded when the first score is missing."""
 
+    pairs = True
+    """Whether the tokenizer gets a pair of texts; one text where both are written into it."""
     activation: Activation = SIGMOID
     """What is published of a margin. It moves no margin, so it is no part of the fingerprint."""
     form: SavedForm | None = None
@@ -59,11 +62,19 @@ class PairClassifier:
         self.max_length, self.labels, self.prefixes = max_length, labels, prefixes
         self.folder: Path = snapshot(source)
         self.tokenizer: Tokenizer = load_tokenizer(self.folder, source.config)
+        self._refuse_no_room(self.tokenizer.specials_in(pair=self.pairs))
         self._cut()
 
     def _cut(self) -> None:
         side = "right" if self.form is None else self.form.layout.truncation_side
         self.tokenizer.backend.enable_truncation(self.max_length, strategy="longest_first", direction=side)
+
+    def _refuse_no_room(self, specials: int) -> None:
+        if self.max_length <= specials:
+            raise HarnessError(
+                f"{self.source.name} puts {specials} special tokens around {'a pair' if self.pairs else 'a text'}; "
+                f"max_length={self.max_length} leaves no room for query and document: take more"
+            )
 
     @cached_property
     def model(self) -> Any:

@@ -115,6 +115,11 @@ class Seq2Seq:
         self.folder = snapshot(source)
         self.tokenizer = _tokenizer(source, self.folder)
         self.closing: list[int] = self.tokenizer.backend.encode("").ids
+        if max_length <= len(self.closing):
+            raise HarnessError(
+                f"{source.name} closes every prompt with {len(self.closing)} special tokens; max_length={max_length} leaves "
+                f"no room for the prompt: take more"
+            )
         self.labels = [self._piece(template.negative), self._piece(template.positive)]
         self.start = self._start_id()
         self._tail = len(template.prompt) - template.prompt.index("{document}") - len("{document}")

@@ -35,10 +35,14 @@ _CHUNK = 4096
 class SingleStringClassifier(PairClassifier):
     """A sequence classifier over one string, pooled at the last token."""
 
+    pairs = False
+
     def __init__(self, source: ModelSource, options: Options, max_length: int, labels: Labels) -> None:
         super().__init__(source, options, max_length, labels)
         self.tokenizer.backend.no_truncation()
         self.end = _end_id(source, self.tokenizer)
+        around_nothing = self.tokenizer.backend.encode("").ids
+        self._refuse_no_room(len(around_nothing) + (around_nothing[-1:] != [self.end]))
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteList", "RemotePairs", "RemoteScorer", "Sending"]
 
 _TOO_LARGE = re.compile(
-    r"exceed|too (?:large|long|many|big)|\bmax|at most|limit|(?:larger|longer|more|greater) than|token|batch size|payload",
+    r"exceed|too (?:large|long|many|big)|\bmax|at most|limit|(?:larger|longer|more|greater) than|tokens|batch size|payload",
     re.IGNORECASE,
 )
 

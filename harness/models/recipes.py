@@ -8,7 +8,7 @@ model; a bare transformer says nothing of its pooling and is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
 from ..files.digest import digest_of_settings
 from ..files.yaml_file import read_yaml
+from .copies import copy_of
 from .own_code import foreign_classes
 from .running import numeric_settings
 from .source import ModelSource
@@ -36,6 +37,9 @@ _POOLINGS = {
 }
 _OUR_POOLINGS = frozenset(_POOLINGS.values())
 _TASK = "{task}"
+FROM_FILES = "files"
+"""The name of the recipe that a model's own files state."""
+_SAID_BY_RECIPES = ("pooling", "normalize", "query_prompt", "document_prompt", "bos_and_eos", "lower_case")
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class EncoderSpec:
     recipe: Recipe
     numeric: tuple[tuple[str, object], ...]
     """How the model is run, as far as it moves vectors: `numeric_settings`."""
+    note: str | None = field(default=None, compare=False)
+    """What the user should know of how the recipe was found."""
 
     @property
     def dtype(self) -> str:
@@ -103,7 +109,7 @@ def read_encoder(
     max_length: int | None = None,
     task: str | None = None,
 ) -> EncoderSpec:
-    """The spec of an encoder: by the recipe of this name, else by the model's id, else by its files.
+    """The spec of an encoder: by the recipe of this name (`files`: what they state), else by the model's id, else by its files.
 
     `max_length` (in tokens) and `task` (one task sentence for every data set) go before the
     recipe's own. Raises HarnessError for an unknown recipe, a model of another kind (a classifier,
@@ -120,7 +126,8 @@ def read_encoder(
         if limit is not None and max_length > limit:
             raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={max_length} is more")
         chosen = replace(chosen, max_length=max_length)
-    return EncoderSpec(source.name, source.revision, chosen, tuple(numeric_settings(source, options).items()))
+    numeric = tuple(numeric_settings(source, options).items())
+    return EncoderSpec(source.name, source.revision, chosen, numeric, None if recipe else _note(source, chosen))
 
 
 def is_late_interaction(source: ModelSource) -> bool:
@@ -147,6 +154,9 @@ def _table() -> dict[str, dict[str, Any]]:
 
 def _chosen_recipe(source: ModelSource, name: str | None) -> Recipe:
     recipes = known_recipes()
+    if name == FROM_FILES:
+        _refuse_other_kinds(source, stated=source.is_sentence_transformer)
+        return _read_recipe(source)
     if name is not None and name not in recipes:
         known = ", ".join(sorted(recipes))
         raise HarnessError(f'unknown recipe "{name}"; known: {known}.{did_you_mean(name, recipes)}')
@@ -157,6 +167,25 @@ def _chosen_recipe(source: ModelSource, name: str | None) -> Recipe:
     if source.is_sentence_transformer and not _is_plain(source):
         raise HarnessError(f"{source.name} has modules of its own, which the recipe {name} would leave out")
     return recipes[name]
+
+
+def _note(source: ModelSource, chosen: Recipe) -> str | None:
+    """What a copy of a known encoder is told: that the known recipe is another than its files'."""
+    models = _table()["models"]
+    known = copy_of(source, models)
+    if known is None or source.name in models:
+        return None
+    recipe = known_recipes()[models[known]]
+    other = [part for part in _SAID_BY_RECIPES if getattr(recipe, part) != getattr(chosen, part)]
+    prompts = chosen.query_prompt or chosen.document_prompt
+    if not other or (prompts and set(other) <= {"query_prompt", "document_prompt"}):
+        return None
+    first = f"{other[0].replace('_', ' ')} {getattr(recipe, other[0])!r}"
+    return (
+        f"its files seem to be a copy of {known}, whose recipe is another than they state ({first}): say "
+        f"--set recipe={models[known]} for a reranker, --retriever-set recipe={models[known]} for a first stage; "
+        f"recipe={FROM_FILES} keeps what the files state"
+    )
 
 
 def _refuse_other_kinds(source: ModelSource, *, stated: bool) -> None:
@@ -171,10 +200,12 @@ def _refuse_other_kinds(source: ModelSource, *, stated: bool) -> None:
         )
     if source.architecture.endswith("ForSequenceClassification") or not stated:
         what = source.architecture or "a model without a named architecture"
+        known = copy_of(source, _table()["models"])
+        hint = f" It seems to be a copy of {known}: recipe={_table()['models'][known]}." if known else ""
         raise HarnessError(
             f"{source.name} is {what}, not a sentence-transformers model (it has no modules.json), so it cannot "
             f"be a first stage or a bi-encoder: its pooling is not stated. A reranker goes to --reranker; for an "
-            f"encoder whose recipe is known, say recipe=NAME: {', '.join(sorted(known_recipes()))}."
+            f"encoder whose recipe is known, say recipe=NAME: {', '.join(sorted(known_recipes()))}.{hint}"
         )
 
 

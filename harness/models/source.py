@@ -177,7 +177,7 @@ def _open_folder(folder: Path, cache: Path, rehash: bool) -> ModelSource:
     small = {}
     for name in files:
         if _SMALL.match(name):
-            small[name] = _parse(folder / name)
+            small[name] = _parse(folder / name, name)
     _refuse_incomplete(ModelSource(folder.name, "", tuple(files), folder, small), str(folder))
     decide = deciding_files(files)
     if rehash:
@@ -193,7 +193,7 @@ def _open_repository(name: str, commit: str, note: str | None, cache: Path) -> M
         known = json.loads(memory.read_text())
     except (OSError, ValueError):
         files = repository_files("model", name, commit, cache)
-        small = {file: _parse(fetch_file("model", name, commit, file)) for file in files if _SMALL.match(file)}
+        small = {file: _parse(fetch_file("model", name, commit, file), file) for file in files if _SMALL.match(file)}
         known = {"name": name, "commit": commit, "files": files, "small": small}
         _refuse_incomplete(ModelSource(name, commit, tuple(files), None, small), name)
         write_atomically(memory, json.dumps(known))
@@ -277,13 +277,27 @@ def _put_together(source: ModelSource, adapter: ModelSource, base: ModelSource) 
     return folder
 
 
-def _parse(path: Path) -> Any:
+def _parse(path: Path, name: str) -> Any:
+    """What a small file holds: a template's text, in modules.json a list of objects, else an object.
+
+    Raises HarnessError for anything else.
+    """
     try:
-        if path.suffix == ".jinja":
-            return path.read_text(encoding="utf-8")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        text = path.read_text(encoding="utf-8")
+        found = text if path.suffix == ".jinja" else json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise HarnessError(f"{path} is not valid JSON: {error}") from None
+    if name == "modules.json":
+        wanted = "a list of objects, each with a type and a path"
+        fits = isinstance(found, list) and all(
+            isinstance(entry, dict) and isinstance(entry.get("type"), str) and isinstance(entry.get("path"), str)
+            for entry in found
+        )
+    else:
+        wanted, fits = "an object", isinstance(found, str if path.suffix == ".jinja" else dict)
+    if not fits:
+        raise HarnessError(f"{path} is not what a model's {name} is: {wanted}")
+    return found
 
 
 def _refuse_incomplete(source: ModelSource, where: str) -> None:

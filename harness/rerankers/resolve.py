@@ -13,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..engine.fast import joined
 from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
 from ..files.cache import cache_folder
 from ..files.yaml_file import read_yaml
+from ..models.copies import copy_of
 from ..models.cross_encoder import is_cross_encoder, read_layout
 from ..models.recipes import is_late_interaction
 from ..models.source import ModelSource, found_here, open_model
@@ -66,7 +68,11 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
     chosen = family or str(known.get("family") or _family_of(source))
     if chosen == known.get("family"):
         options = _with_settings(options, known.get("settings") or {})
-    opened = [replace(reranker, source=source) for reranker in _open_family(chosen, source, options, cache)]
+    told = None if family else _copy_note(source, chosen, dict(options.settings))
+    opened = [
+        replace(reranker, source=source, note=joined(reranker.note, told))
+        for reranker in _open_family(chosen, source, options, cache)
+    ]
     # A bi-encoder's dot products stay here, beside its store of vectors: its encoder has the workers.
     return opened if chosen == "bi-encoder" else _with_origin(opened, chosen, source, options)
 
@@ -76,6 +82,21 @@ def _open_family(family: str, source: ModelSource, options: Options, cache: Path
     module = importlib.import_module(f".{FAMILIES[family]}", __package__)
     opened: list[Reranker] = module.open_family(source, options, cache)
     return opened if instruction is None else [instructed(reranker, instruction) for reranker in opened]
+
+
+def _copy_note(source: ModelSource, chosen: str, given: Mapping[str, str]) -> str | None:
+    """What a copy of a known reranker is told: that the known one is scored in another way."""
+    table = known_models()
+    name = copy_of(source, table)
+    if name is None or source.name in table:
+        return None
+    family, settings = str(table[name]["family"]), table[name].get("settings") or {}
+    if family == chosen and settings.keys() <= given.keys():
+        return None
+    words = "".join(f" --set {key}={value}" for key, value in settings.items())
+    return (
+        f"its files seem to be a copy of {name}, which is scored with --family {family}{words}: say so where it is one"
+    )
 
 
 def _with_origin(

@@ -123,7 +123,7 @@ def _bm25(cache: Path, language: str = "und", analyzer: str = "") -> FirstStage:
 
 
 def _dense(name: str, options: Options, cache: Path) -> FirstStage:
-    from ..engine.fast import note_of
+    from ..engine.fast import joined, note_of
     from ..models.encoders import Encoder, encoder_spec
     from ..models.source import open_model
 
@@ -140,7 +140,7 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
         return dense_run(collection, encoder(), k, task.prompt)
 
     settings = (("revision", source.revision), *sorted(spec.settings.items()))
-    note = note_of(source.config, source.note, known=False if spec.recipe.library else None)
+    note = note_of(source.config, joined(source.note, spec.note), known=False if spec.recipe.library else None)
     return FirstStage(source.name, settings, search, spec.recipe.wants_task_prompt, note=note)
 
 

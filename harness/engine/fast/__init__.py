@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .decoder_weights import DecoderShape
     from .packed import PackedEncoder
 
-__all__ = ["knows_decoder", "note_of", "pack", "pack_causal", "pack_classifier", "pack_pooled"]
+__all__ = ["joined", "knows_decoder", "note_of", "pack", "pack_causal", "pack_classifier", "pack_pooled"]
 
 _ENCODERS = ("bert", "camembert", "modernbert", "roberta", "xlm-roberta")
 _DECODERS = ("gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3")
@@ -97,6 +97,11 @@ def knows_decoder(config: Mapping[str, Any]) -> bool:
     rotary = scaled.get("rope_type", scaled.get("type", "default"))
     own = config.get("auto_map") or config.get("quantization_config")
     return config.get("model_type") in _DECODERS and rotary in _ROTARY and not own
+
+
+def joined(*notes: str | None) -> str | None:
+    """The notes that there are as one."""
+    return "; ".join(note for note in notes if note) or None
 
 
 def note_of(config: Mapping[str, Any], note: str | None, *, known: bool | None = None) -> str | None:

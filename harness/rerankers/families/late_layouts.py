@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import HarnessError
+from ...models.own_code import foreign_classes
 from ...models.source import ModelSource
 
 __all__ = ["LateLayout", "Projection", "read_layout"]
@@ -65,6 +66,11 @@ def read_layout(source: ModelSource) -> LateLayout:
     modules = source.small.get("modules.json", [])
     kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
     stated: Mapping[str, Any] = source.small.get("config_sentence_transformers.json", {})
+    if foreign := foreign_classes(source.small):
+        raise HarnessError(
+            f"{source.name} runs a module that is not known here, {foreign[0]}, and its scores would be others without it: "
+            f"wrap the model in a plug-in (--reranker path/file.py:attribute)"
+        )
     if kinds[:1] == ["Transformer"] and modules[0]["path"] == "" and "Dense" in kinds:
         if stated.get("model_type") == "MultiVectorEncoder":
             return _multi_vector(source, modules)

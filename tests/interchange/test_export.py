@@ -441,7 +441,7 @@ def test_a_result_loads_with_its_values(tmp_path: Path):
 def test_importing_the_package_loads_nothing_and_an_unknown_name_is_no_secret():
     program = (
         "import sys, harness; heavy = {'pandas', 'numpy', 'pyarrow', 'mteb', 'torch'} & set(sys.modules); "
-        "assert not heavy, heavy; assert harness.__all__ == ['load_result', 'load_results']; harness.load_results"
+        "assert not heavy, heavy; assert {'load_result', 'load_results'} <= set(harness.__all__); harness.load_results"
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,12 @@ def instructed(reranker: Reranker, asked: str) -> Reranker:
 def _given(reranker: Reranker, text: str) -> Reranker:
     settings = dict(reranker.spec.settings) | {_KEY: text}
     spec = replace(reranker.spec, settings=tuple(sorted(settings.items())))
-    return replace(reranker, spec=spec, loader=lambda: _wrapped(reranker.load(), text))
+    return replace(
+        reranker,
+        spec=spec,
+        loader=lambda: _wrapped(reranker.load(), text),
+        separate=lambda: _wrapped((reranker.separate or reranker.loader)(), text),
+    )
 
 
 def _of_card(prompt: str) -> str:

@@ -92,6 +92,33 @@ def test_scores_that_two_loads_do_not_share_are_refused_before_the_first_batch(t
         scores_of(folder, tmp_path)
 
 
+def test_an_instruction_of_ones_own_is_compared_in_two_loads_too(tmp_path: Path):
+    chance = "self.chance = [float(torch.rand(1, device='cpu'))]"
+    folder = own_classifier(tmp_path / "own", computed=chance, forward="hidden = hidden * self.chance[0]")
+    options = Options(trust_remote_code=True, settings=(("instruction", "only rivers"),))
+    (reranker,) = open_rerankers(str(folder), options, tmp_path)
+    with pytest.raises(HarnessError, match="loaded twice"):
+        compare_loads(reranker, PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("system", "family", "settings"),
+    [
+        ("cross-encoder", None, ()), ("bge-reranker", "bge", ()), ("bge-reranker-layerwise", None, ()),
+        ("tart", None, ()), ("followir", "causal", (("template", "followir"),)),
+    ],
+)  # fmt: skip
+def test_two_loads_of_every_family_share_no_weights(tmp_path: Path, system: str, family: str | None, settings):
+    folder = Path(__file__).parents[1] / "assets" / "models" / system
+    (reranker,) = open_rerankers(str(folder), Options(settings=settings), tmp_path, family)
+    loaded = [reranker.load(), (reranker.separate or reranker.loader)()]
+    assert loaded[0] is not loaded[1]
+    inside = [getattr(model, "shared", model) for model in loaded]
+    assert inside[0] is not inside[1]
+    assert compare_loads(reranker, PAIRS) == 0.0
+    assert reranker.compared
+
+
 def test_check_tells_that_two_loads_differ(tmp_path: Path, cli):
     chance = "self.chance = [float(torch.rand(1, device='cpu'))]"
     folder = own_classifier(tmp_path / "own", computed=chance, forward="hidden = hidden * self.chance[0]")

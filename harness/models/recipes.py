@@ -194,9 +194,13 @@ def _refuse_other_kinds(source: ModelSource, *, stated: bool) -> None:
     late = is_late_interaction(source)
     if late or kind != "SentenceTransformer":
         what = "a late-interaction model" if late else f"a {kind}"
+        ways = {
+            "late": " As a reranker its family is late-interaction.",
+            "SparseEncoder": " It is one for --retriever.",
+        }
         raise HarnessError(
-            f"{source.name} is {what}: it does not give one dense vector a text, so it cannot be a first stage or a "
-            f"bi-encoder.{' As a reranker its family is late-interaction.' if late else ''}"
+            f"{source.name} is {what}: it does not give one dense vector a text, so it cannot be a dense first stage "
+            f"or a bi-encoder.{ways.get('late' if late else kind, '')}"
         )
     if source.architecture.endswith("ForSequenceClassification") or not stated:
         what = source.architecture or "a model without a named architecture"

@@ -301,6 +301,8 @@ def _parse(path: Path, name: str) -> Any:
 
 
 def _refuse_incomplete(source: ModelSource, where: str) -> None:
+    if "router_config.json" in source.files:
+        return  # each of its modules has a folder of its own, with all that is its
     if "config.json" not in source.files and "adapter_config.json" not in source.files:
         raise HarnessError(f"{where} is not a model: it has no config.json")
     if not source.weight_files():

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache as once
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..data.collection import Collection
 from ..data.formats import read_run
@@ -23,6 +24,9 @@ from ..errors import HarnessError, did_you_mean
 from ..files.cache import file_digest, write_atomically, writing
 from ..files.digest import Digest, digest_of, digest_of_settings
 from ..types import Candidates, Run, Subset, Task, cut
+
+if TYPE_CHECKING:
+    from ..models.source import ModelSource
 
 __all__ = [
     "FirstStage",
@@ -126,8 +130,11 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
     from ..engine.fast import joined, note_of
     from ..models.encoders import Encoder, encoder_spec
     from ..models.source import open_model
+    from ..models.sparse import is_sparse
 
     source = open_model(name, cache, rehash=options.rehash, trust=options.trust_remote_code)
+    if is_sparse(source):
+        return _sparse(source, options, cache)
     spec = encoder_spec(source, options)
 
     @once
@@ -142,6 +149,24 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
     settings = (("revision", source.revision), *sorted(spec.settings.items()))
     note = note_of(source.config, joined(source.note, spec.note), known=False if spec.recipe.library else None)
     return FirstStage(source.name, settings, search, spec.recipe.wants_task_prompt, note=note)
+
+
+def _sparse(source: ModelSource, options: Options, cache: Path) -> FirstStage:
+    from ..models.sparse import SparseEncoder, sparse_spec
+
+    spec = sparse_spec(source, options)
+
+    @once
+    def encoder() -> SparseEncoder:
+        return SparseEncoder(source, spec, options, cache)
+
+    def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
+        from .search import sparse_run
+
+        return sparse_run(collection, encoder(), cache, k)
+
+    settings = (("family", "sparse encoder"), ("revision", source.revision), *spec.settings)
+    return FirstStage(source.name, settings, search, note=source.note)
 
 
 def run_file_stage(path: Path, cache: Path) -> FirstStage:

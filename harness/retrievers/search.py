@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.collection import Collection
+from ..errors import HarnessError
+from ..files.cache import writing
 from ..files.digest import digest_of
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import Run
@@ -17,11 +19,13 @@ from . import BM25_VERSION
 from .analyzers import analyzer
 from .bm25 import build, open_index
 from .dense import search_exactly
+from .sparse import build_postings, open_postings, search_postings
 
 if TYPE_CHECKING:
     from ..models.encoders import Encoder
+    from ..models.sparse import SparseEncoder
 
-__all__ = ["bm25_run", "dense_run"]
+__all__ = ["bm25_run", "dense_run", "sparse_run"]
 
 
 def bm25_run(collection: Collection, language: str, cache: Path, k: int) -> Run:
@@ -41,6 +45,20 @@ def dense_run(collection: Collection, encoder: Encoder, k: int, task_prompt: str
     documents = encoder.encode(_DocumentTexts(collection), "document")
     queries = encoder.encode([join_query(query) for query in collection.queries.values()], "query", task_prompt)
     return _as_run(collection, search_exactly(queries, documents, k, tie_order(collection)))
+
+
+def sparse_run(collection: Collection, encoder: SparseEncoder, cache: Path, k: int) -> Run:
+    """The best `k` documents of every query by sparse vectors; the index is built once for a collection and model."""
+    folder = cache / "sparse" / digest_of("index", collection.fingerprint, encoder.spec.fingerprint, JOIN_RULE)
+    postings = open_postings(folder)
+    if postings is None:
+        with writing(cache):
+            build_postings(encoder.documents(_DocumentTexts(collection), collection.size), folder)
+        postings = open_postings(folder)
+        if postings is None:
+            raise HarnessError(f"the index {folder} does not stay on the disk: look at its health")
+    queries = encoder.queries([join_query(query) for query in collection.queries.values()])
+    return _as_run(collection, search_postings(postings, queries, k, tie_order(collection)))
 
 
 class _DocumentTexts:

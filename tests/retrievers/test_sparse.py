@@ -1,0 +1,159 @@
+"""Learned sparse encoders as first stages: equal to the whole product of sentence-transformers' own vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Cli
+from tiny_models import wordpiece_tokenizer
+
+from harness.data.collection import prepare
+from harness.data.task import folder_task
+from harness.engine.options import Options
+from harness.errors import HarnessError
+from harness.models import sparse as encoders
+from harness.models.source import open_model
+from harness.models.sparse import SparseEncoder, SparseRows, sparse_spec
+from harness.retrievers.retrieve import candidates_of, open_first_stage
+from harness.retrievers.sparse import build_postings, open_postings, search_postings
+from harness.text import join_document, join_query
+
+
+def splade(folder: Path, pooling: str = "max", **more: Any) -> Any:
+    """A tiny SPLADE of random weights in sentence-transformers' layout; returns the oracle."""
+    import torch
+    import transformers
+    from sentence_transformers import SparseEncoder as Oracle
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    base = folder.with_name(f"{folder.name}-base")
+    wordpiece_tokenizer(base)
+    torch.manual_seed(3)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    size = len(transformers.AutoTokenizer.from_pretrained(str(base)))
+    config = transformers.BertConfig(vocab_size=size, **shape, initializer_range=0.4)
+    transformers.BertForMaskedLM(config).eval().save_pretrained(base)
+    body = Transformer(str(base), transformer_task="fill-mask")
+    model = Oracle(modules=[body, SpladePooling(pooling)], device="cpu", **more)
+    model.save_pretrained(str(folder))
+    return Oracle(str(folder), device="cpu")
+
+
+def inference_free(folder: Path) -> Any:
+    """Queries by a table of weights, documents by a SPLADE, behind a Router."""
+    from sentence_transformers import SparseEncoder as Oracle
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
+
+    documents = splade(folder.with_name("documents"))
+    rng = np.random.default_rng(0)
+    import torch
+
+    table = SparseStaticEmbedding(
+        tokenizer=documents.tokenizer,
+        weight=torch.tensor(rng.uniform(0.1, 2, len(documents.tokenizer)), dtype=torch.float32),
+    )
+    router = Router.for_query_document(query_modules=[table], document_modules=list(documents.children()))
+    Oracle(modules=[router], device="cpu").save_pretrained(str(folder))
+    return Oracle(str(folder), device="cpu")
+
+
+KINDS = {
+    "max": splade,
+    "sum": lambda folder: splade(folder, "sum"),
+    "cosine": lambda folder: splade(folder, similarity_fn_name="cosine"),
+    "inference-free": inference_free,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_candidates_are_those_of_the_whole_product(tmp_path: Path, collection_folder: Path, kind: str):
+    oracle, cache = KINDS[kind](tmp_path / "model"), tmp_path / "cache"
+    task = folder_task(collection_folder, cache)
+    collection = prepare(task, task.subsets[0], cache)
+    stage = open_first_stage(str(tmp_path / "model"), Options(), cache)
+    found = candidates_of(stage, collection, task, task.subsets[0], 10, cache).run
+    texts = dict(
+        zip(collection.doc_ids_at(range(collection.size)), map(join_document, collection.iterate_texts()), strict=True)
+    )
+    queries = {key: join_query(query) for key, query in collection.queries.items()}
+    asked, held = oracle.encode_query(list(queries.values())), oracle.encode_document(list(texts.values()))
+    whole = oracle.similarity(asked, held).numpy()
+    for query_id, row in zip(queries, whole, strict=True):
+        best = dict(zip(texts, row.tolist(), strict=True))
+        least = sorted(best.values())[-10]
+        assert len(found[query_id]) == 10
+        for doc_id, score in found[query_id].items():
+            assert score == pytest.approx(best[doc_id], abs=1e-4, rel=1e-5)
+            assert best[doc_id] >= least - 1e-4
+
+
+def rows_of(dense: np.ndarray) -> SparseRows:
+    rows, terms = np.nonzero(dense)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(dense)))])
+    return SparseRows(starts.astype(np.int64), terms.astype(np.int32), dense[rows, terms])
+
+
+def test_an_index_of_blocks_answers_as_the_matrix_does(tmp_path: Path):
+    numbers = np.random.default_rng(1)
+    held = numbers.integers(-2, 3, (40, 12)).astype(np.float32) * (numbers.random((40, 12)) < 0.4)
+    asked = numbers.integers(-1, 3, (7, 15)).astype(np.float32)  # terms that no document has among them
+    build_postings([rows_of(held[:9]), rows_of(held[9:9]), rows_of(held[9:])], tmp_path / "index")
+    order = np.arange(40)[::-1]
+    found = list(search_postings(open_postings(tmp_path / "index"), rows_of(asked), 6, order))
+    for query, (rows, scores) in zip(asked[:, :12], found, strict=True):
+        whole = held @ query
+        sharing = np.flatnonzero(((held != 0) & (query != 0)).any(1))
+        best = sharing[np.lexsort((order[sharing], -whole[sharing]))][:6]
+        assert rows.tolist() == best.tolist()
+        assert scores.tolist() == whole[best].tolist()
+
+
+def test_a_half_written_index_is_none_and_is_built_again(tmp_path: Path):
+    held = rows_of(np.eye(5, dtype=np.float32))
+    build_postings([held], tmp_path / "index")
+    (tmp_path / "index" / "weights.npy").write_bytes(b"")
+    assert open_postings(tmp_path / "index") is None
+    build_postings([held], tmp_path / "index")
+    assert open_postings(tmp_path / "index").documents == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    splade(tmp_path / "model")
+    monkeypatch.setattr(encoders, "_BLOCK", 4)
+    source = open_model(str(tmp_path / "model"), tmp_path / "cache")
+
+    def encoder() -> SparseEncoder:
+        return SparseEncoder(source, sparse_spec(source, Options()), Options(), tmp_path / "cache")
+
+    texts = [f"water {number} stone" for number in range(10)]
+    first = list(encoder().documents(texts, 10))
+    again = encoder()
+    monkeypatch.setattr(again, "_encode", None)  # a call would fail
+    for one, other in zip(first, again.documents(texts, 10), strict=True):
+        for name in SparseRows._fields:
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    damaged = next((tmp_path / "cache" / "sparse").rglob("*.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    assert [block.texts for block in encoder().documents(texts, 10)] == [4, 4, 2]
+
+
+def test_settings_that_move_vectors_move_the_key(tmp_path: Path):
+    splade(tmp_path / "model")
+    source = open_model(str(tmp_path / "model"), tmp_path / "cache")
+    settings = [Options(), Options(settings=(("max_length", "16"),)), Options(dtype="bfloat16")]
+    assert len({sparse_spec(source, options).fingerprint for options in settings}) == 3
+    with pytest.raises(HarnessError, match='has no setting "length"'):
+        sparse_spec(source, Options(settings=(("length", "16"),)))
+
+
+def test_the_command_line_takes_one_as_first_stage(cli: Cli, collection_folder: Path, tmp_path: Path):
+    splade(tmp_path / "mine")
+    answer = cli("run", collection_folder, "--retriever", tmp_path / "mine", "--top-k", "5", "--format", "json")
+    assert answer.results()[0]["retriever"] == "mine"
+    assert "no dense vector" not in answer.err

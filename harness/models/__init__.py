@@ -11,5 +11,5 @@
 - `module_chain`, `exact_head`   what turns a transformer's states into scores, in float32
 - `copies`                       copies of models that are known by their id
 - `recipes`, `encoders`          how a text becomes a vector, and the encoders that do it with `runners`
-- `embedding_store`              vectors on disk by content; `sparse` learned sparse encoders
+- `embedding_store`              vectors on disk by content
 """

@@ -130,7 +130,7 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
     from ..engine.fast import joined, note_of
     from ..models.encoders import Encoder, encoder_spec
     from ..models.source import open_model
-    from ..models.sparse import is_sparse
+    from .sparse_encoder import is_sparse
 
     source = open_model(name, cache, rehash=options.rehash, trust=options.trust_remote_code)
     if is_sparse(source):
@@ -152,7 +152,7 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
 
 
 def _sparse(source: ModelSource, options: Options, cache: Path) -> FirstStage:
-    from ..models.sparse import SparseEncoder, sparse_spec
+    from .sparse_encoder import SparseEncoder, sparse_spec
 
     spec = sparse_spec(source, options)
 

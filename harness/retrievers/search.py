@@ -23,7 +23,7 @@ from .sparse import build_postings, open_postings, search_postings
 
 if TYPE_CHECKING:
     from ..models.encoders import Encoder
-    from ..models.sparse import SparseEncoder
+    from .sparse_encoder import SparseEncoder
 
 __all__ = ["bm25_run", "dense_run", "sparse_run"]
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.sparse import SparseRows
+from .sparse_encoder import SparseRows
 
 __all__ = ["Postings", "build_postings", "open_postings", "search_postings"]
 

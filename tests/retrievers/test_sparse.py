@@ -14,11 +14,11 @@ from harness.data.collection import prepare
 from harness.data.task import folder_task
 from harness.engine.options import Options
 from harness.errors import HarnessError
-from harness.models import sparse as encoders
 from harness.models.source import open_model
-from harness.models.sparse import SparseEncoder, SparseRows, sparse_spec
+from harness.retrievers import sparse_encoder as encoders
 from harness.retrievers.retrieve import candidates_of, open_first_stage
 from harness.retrievers.sparse import build_postings, open_postings, search_postings
+from harness.retrievers.sparse_encoder import SparseEncoder, SparseRows, sparse_spec
 from harness.text import join_document, join_query
 
 

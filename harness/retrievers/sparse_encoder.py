@@ -22,9 +22,9 @@ from ..engine.progress import Progress
 from ..errors import HarnessError, MissingDependency
 from ..files.cache import write_atomically
 from ..files.digest import Digest, digest_of_settings
-from .loading import check_device, torch_dtype
-from .settings import read_settings, whole_number
-from .source import ModelSource, snapshot
+from ..models.loading import check_device, torch_dtype
+from ..models.settings import read_settings, whole_number
+from ..models.source import ModelSource, snapshot
 
 __all__ = ["SparseEncoder", "SparseRows", "SparseSpec", "is_sparse", "sparse_spec"]
 

@@ -143,6 +143,8 @@ class Task:
     """The first is the headline."""
     given_lists: bool = False
     """Whether the data set brings each query's candidates; a first stage is then used only when asked for."""
+    scoped: bool = False
+    """Whether a query's list is the scope of the search: what may be retrieved for it, not what is reranked whole."""
     drop_identical_ids: bool = False
     """Whether a document with the query's own id leaves the candidates before the cut at k."""
     licence: str = ""

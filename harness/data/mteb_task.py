@@ -34,7 +34,7 @@ _MEASURES = {
     "ndcg": "nDCG", "map": "MAP", "recall": "R", "mrr": "RR", "precision": "P", "hit_rate": "Success",
     "robustness": "robustness",
 }  # fmt: skip
-_RULE = "2"
+_RULE = "3"
 """Changed whenever the same metadata would be read into something else: what is remembered has it in its name."""
 _ALSO = ("nDCG@10", "MAP@1000", "RR@10")
 
@@ -134,13 +134,18 @@ def _ask(name: str) -> Task | Aggregate | None:
         headline = _measures(metadata.main_score)[0][0]
         return Aggregate(name, members, ((str(headline), (str(headline),) * len(members)),))
     measures, note = _measures(metadata.main_score)
+    lists, reranks = _has_lists(task), str(metadata.type).endswith("Reranking")
+    if lists and not reranks:
+        scope = "the data set says which documents may be retrieved for each query; a first stage ranks these alone"
+        note = "; ".join(part for part in (note, scope) if part)
     return Task(
         name=metadata.name,
         path=metadata.dataset["path"],
         revision=metadata.dataset["revision"],
         subsets=_subsets(task),
         measures=measures,
-        given_lists=_has_lists(task),
+        given_lists=lists and reranks,
+        scoped=lists and not reranks,
         drop_identical_ids=bool(getattr(task, "ignore_identical_ids", False)),
         licence=str(metadata.license or ""),
         prompt=_prompt(metadata.prompt),

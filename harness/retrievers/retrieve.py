@@ -268,21 +268,27 @@ def digest_of_run(run: Run) -> str:
 def _key(stage: FirstStage, fingerprint: str, task: Task, subset: Subset, top_k: int | None) -> str:
     identical = "drop" if task.drop_identical_ids else "keep"
     sentence = [task.prompt] if stage.wants_task_prompt else []
-    return digest_of(stage.fingerprint, fingerprint, str(top_k), identical, *subset.languages[:1], *sentence)
+    scope = ["scoped"] if task.scoped else []
+    return digest_of(stage.fingerprint, fingerprint, str(top_k), identical, *subset.languages[:1], *sentence, *scope)
 
 
 def _depth(collection: Collection, task: Task, top_k: int | None) -> int:
     """How deep to search so that `top_k` are left when refused documents are gone."""
     refused = max((len(doc_ids) for doc_ids in collection.excluded.values()), default=0) + task.drop_identical_ids
+    if task.scoped:
+        refused += collection.size - min(map(len, (collection.given or {}).values()), default=0)
     return (top_k or max((len(documents) for documents in (collection.given or {}).values()), default=1)) + refused
 
 
 def allowed(run: Run, collection: Collection, task: Task, k: int | None) -> Run:
-    """The run of the judged queries without excluded and identical ids, then cut at k."""
+    """The run of the judged queries, within their scope, without excluded and identical ids, then cut at k."""
     kept: Run = {}
     for query_id in collection.queries:
         refused = collection.excluded.get(query_id, set()) | ({query_id} if task.drop_identical_ids else set())
         scores = run.get(query_id, {})
+        if task.scoped:
+            scope = set((collection.given or {}).get(query_id, ()))
+            scores = {doc_id: score for doc_id, score in scores.items() if doc_id in scope}
         kept[query_id] = {doc_id: score for doc_id, score in scores.items() if doc_id not in refused}
     return kept if k is None else cut(kept, k)
 

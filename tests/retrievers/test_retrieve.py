@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, Cli, write_collection, write_lines
 
 from harness.data.collection import prepare
-from harness.data.task import folder_task
+from harness.data.task import Cards, folder_task
+from harness.engine.options import Options
 from harness.errors import HarnessError
-from harness.retrievers.retrieve import candidates_of, given_stage
+from harness.retrievers.retrieve import candidates_of, given_stage, open_first_stage
+from harness.types import ranked
 
 LISTS = {f"q{i}": [f"d{number:02d}" for number in range(24)] for i in range(6)}
 
@@ -87,3 +90,33 @@ def test_the_pages_agree_on_the_cut_of_given_lists():
     pages = [(ROOT / "docs" / name).read_text() for name in ("tasks.md", "two-stages.md")]
     assert not any("whole unless `--top-k`" in page for page in pages)
     assert all("is an error" in page for page in pages)
+
+
+# -- a list that is the scope of the search
+
+
+def test_what_is_out_of_a_querys_scope_is_never_a_candidate_and_the_list_is_not_reranked_whole(tmp_path: Path):
+    folder, cache = write_collection(tmp_path / "data", documents=300, queries=5), tmp_path / "cache"
+    plain = folder_task(folder, cache)
+    bm25 = open_first_stage("bm25", Options(), cache).for_subset(plain.subsets[0])
+    whole = candidates_of(bm25, prepare(plain, plain.subsets[0], cache), plain, plain.subsets[0], 100, cache)
+    best = {query_id: ranked(scores)[:3] for query_id, scores in whole.run.items()}
+    rows = [
+        {"query-id": query_id, "corpus-ids": [f"d{i:02d}" for i in range(300) if f"d{i:02d}" not in best[query_id]]}
+        for query_id in best
+    ]
+    write_lines(folder / "top_ranked.jsonl", [json.dumps(row) for row in rows])
+    task = replace(folder_task(folder, cache), given_lists=False, scoped=True)
+    found = candidates_of(bm25, prepare(task, task.subsets[0], cache), task, task.subsets[0], 40, cache)
+    deep = candidates_of(bm25, prepare(plain, plain.subsets[0], cache), plain, plain.subsets[0], 43, cache)
+    assert {query_id: ranked(scores) for query_id, scores in found.run.items()} == {
+        query_id: ranked(scores)[3:] for query_id, scores in deep.run.items()
+    }
+    assert all(len(scores) == 40 for scores in found.run.values())
+
+
+def test_a_retrieval_task_of_mteb_with_lists_has_a_scope_and_a_reranking_task_has_candidates(tmp_path: Path):
+    for name, given, scoped in (("OBLIQBenchMathRetrieval", False, True), ("AskUbuntuDupQuestions", True, False)):
+        (task,) = Cards().resolve([name], tmp_path)
+        assert (task.given_lists, task.scoped) == (given, scoped)
+        assert ("may be retrieved for each query" in task.note) is scoped

@@ -213,14 +213,18 @@ def _place(task: Task, subset: Subset, cache: Path) -> Path:
     return cache / "collections" / slug / key
 
 
+_FIELDS = {"fingerprint", "documents", "queries", "judged_without_text", "without_text", "unread"}
+"""What a manifest must say; one that an older version wrote may say less, and is prepared again."""
+
+
 def _manifest(place: Path) -> dict[str, Any] | None:
-    """The manifest of a whole collection; None where it is missing or a file has another size."""
+    """The manifest of a whole collection; None where it or a part of it is missing, or a file has another size."""
     try:
         manifest = json.loads((place / "manifest.json").read_bytes())
         whole = all((place / name).stat().st_size == size for name, size in manifest["sizes"].items())
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
-    return manifest if whole else None
+    return manifest if whole and manifest.keys() >= _FIELDS else None
 
 
 def _opened(place: Path) -> Collection:

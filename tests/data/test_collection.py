@@ -15,7 +15,14 @@ from typing import Any
 
 import pytest
 
-from harness.data.collection import Collection, folder_revision, folder_splits, prepare, prepared_fingerprint
+from harness.data.collection import (
+    Collection,
+    find_prepared,
+    folder_revision,
+    folder_splits,
+    prepare,
+    prepared_fingerprint,
+)
 from harness.errors import HarnessError
 from harness.types import DocumentText, Measure, QueryText, Subset, Task
 
@@ -277,6 +284,20 @@ def test_the_fingerprint_of_a_prepared_collection_is_known_without_heavy_imports
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == [collection.fingerprint, "[]"]
+
+
+@pytest.mark.parametrize("field", ["without_text", "unread", "fingerprint", "documents"])
+def test_a_collection_that_an_older_version_prepared_is_passed_over_and_prepared_again(folder, cache, field):
+    task, subset = task_of(folder, cache)
+    fingerprint = prepare(task, subset, cache).fingerprint
+    (path,) = (cache / "collections").rglob("manifest.json")
+    manifest = json.loads(path.read_text())
+    del manifest[field]
+    path.write_text(json.dumps(manifest))
+    assert find_prepared(fingerprint, cache) is None
+    assert prepared_fingerprint(task, subset, cache) is None
+    assert prepare(task, subset, cache).fingerprint == fingerprint
+    assert find_prepared(fingerprint, cache).fingerprint == fingerprint
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "corpus.arrow", "judged.json"])

@@ -47,6 +47,7 @@ def check_reranker(reranker: Reranker) -> Iterator[Finding]:
     """Every finding, as soon as it is known. Raises HarnessError where the model cannot be loaded."""
     import numpy as np
 
+    from ..rerankers.rules import lines_of
     from ..rerankers.score import margins_of
 
     spec = reranker.spec
@@ -55,6 +56,8 @@ def check_reranker(reranker: Reranker) -> Iterator[Finding]:
         "info",
         f"{spec.family}, {spec.context} context, revision {spec.revision[:12]}, fingerprint {spec.fingerprint[:8]}",
     )
+    for name, line in lines_of(reranker):
+        yield Finding(name, "info", line)
     yield Finding("settings", "info", ", ".join(f"{key}={value}" for key, value in spec.settings))
     pairs = _pairs()
     yield from _input(reranker, pairs)

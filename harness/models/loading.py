@@ -17,7 +17,7 @@ from ..engine.options import Options
 from ..errors import HarnessError
 from .adapters import ADAPTER_FOLDER, merge_adapter
 from .buffers import filled_memory, settle_buffers
-from .own_code import is_own_class
+from .own_code import is_own_class, refuse_ignored
 from .running import code_revision, explaining, failure
 from .source import ModelSource, snapshot
 
@@ -46,6 +46,8 @@ def load_weights(auto_class: str, source: ModelSource, options: Options, **more:
     import torch
 
     check_device(options.device)
+    if not options.trust_remote_code:
+        refuse_ignored(source.name, source.config, auto_class)
     model, report = _from_pretrained(auto_class, source, options, more)
     adapter = snapshot(source) / ADAPTER_FOLDER
     brought = merge_adapter(model, adapter, source.name) if adapter.is_dir() else frozenset()

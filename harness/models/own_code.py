@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import HarnessError
 from ..files.hub import resolve_revision
 
-__all__ = ["code_files", "foreign_classes", "is_own_class", "names_own_code", "pin"]
+__all__ = ["code_files", "foreign_classes", "is_own_class", "names_own_code", "pin", "refuse_ignored"]
 
 _LIBRARIES = ("sentence_transformers.", "pylate.")
 """Whose classes modules.json may name without being code of the model's own."""
@@ -60,6 +60,21 @@ def pin(name: str, small: Mapping[str, Any], cache: Path) -> tuple[tuple[str, st
             f"commit: copy the code into a folder of the model and name it without the repositories"
         )
     return tuple((repository, resolve_revision("model", repository, None, cache).commit) for repository in elsewhere)
+
+
+def refuse_ignored(name: str, config: Mapping[str, Any], auto_class: str) -> None:
+    """Raise HarnessError where config.json names code of its own for this class, which is not trusted.
+
+    Where transformers has a class for the model's type, it takes that one instead without a word: another
+    attention, another head.
+    """
+    named = config.get("auto_map") or {}
+    found = named.get(auto_class) or named.get("AutoConfig")
+    if found:
+        raise HarnessError(
+            f"{name} needs code from its own repository to load ({found}, auto_map of config.json), and without "
+            f"it scores would be those of another model. Read that code, and if you trust it, say --trust-remote-code"
+        )
 
 
 def is_own_class(kind: type) -> bool:

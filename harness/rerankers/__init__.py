@@ -7,6 +7,7 @@
 - `rerank`, `kept`     candidates → a run: scores every pair that is not stored yet
 - `precision`          scores in double precision → the single precision that is stored and ranked
 - `instruction`        a sentence for every query without one
+- `rules`              what `check` says of a rule: its input, its activation, what it was held against
 - `inputs`             what truncation took from whom, and which documents share an input
 - `score`              pairs outside a task
 - `origin`, `worker`   the same reranker on another machine

@@ -69,10 +69,13 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
     if chosen == known.get("family"):
         options = _with_settings(options, known.get("settings") or {})
     told = None if family else _copy_note(source, chosen, dict(options.settings))
-    opened = [
-        replace(reranker, source=source, note=joined(reranker.note, told))
-        for reranker in _open_family(chosen, source, options, cache)
-    ]
+    decided = f"--family {family}" if family else _what_decides(source, known)
+
+    def as_opened(reranker: Reranker) -> Reranker:
+        basis = replace(reranker.basis, decided_by=decided)
+        return replace(reranker, source=source, note=joined(reranker.note, told), basis=basis)
+
+    opened = [as_opened(reranker) for reranker in _open_family(chosen, source, options, cache)]
     # A bi-encoder's dot products stay here, beside its store of vectors: its encoder has the workers.
     return opened if chosen == "bi-encoder" else _with_origin(opened, chosen, source, options)
 
@@ -161,6 +164,17 @@ _BY_ARCHITECTURE = {
     "T5ForConditionalGeneration": "seq2seq",
     "MT5ForConditionalGeneration": "seq2seq",
 }
+
+
+def _what_decides(source: ModelSource, known: Mapping[str, Any]) -> str:
+    """What the family of a model follows from where the user names none."""
+    if known.get("family"):
+        return "its name, in known.yaml"
+    if is_cross_encoder(source) and source.architecture not in _BY_ARCHITECTURE:
+        return "its modules.json, that of a CrossEncoder"
+    if source.is_sentence_transformer and not source.architecture.endswith("ForSequenceClassification"):
+        return "its modules.json"
+    return f"its class {source.architecture}, in config.json"
 
 
 def _family_of(source: ModelSource) -> str:

@@ -130,6 +130,7 @@ class Workbench:
         self, job: Job, collection: Collection, candidates: Candidates, qrels: Qrels, reranked: Reranked | None
     ) -> Result:
         from .measures.diagnosis import diagnose, diagnose_reranked
+        from .measures.significance import INTERVAL_METHOD
         from .measures.verdict import judge, report_measures
 
         longest = max(map(len, candidates.run.values()))
@@ -155,6 +156,7 @@ class Workbench:
             environment=describe(self._request.options.device, self._request.options.dtype),
             values=values,
             query_ids=query_ids,
+            interval_method=INTERVAL_METHOD,
         )
         keep_rankings(result, first, final, self._request.cache)
         return replace(result, diagnostics=found | {"cautions": [vars(each) for each in cautions_of(result)]})

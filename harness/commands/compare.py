@@ -40,15 +40,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Compare each of the others with the first."""
     from ..files.cache import cache_folder
-    from ..verdicts.compare import compare, open_system
+    from ..verdicts.compare import compare_all, open_system
     from ..verdicts.text import comparison_text, moved_text
 
     first, *others = (open_system(word, given.results) for word in (given.first, *given.others))
     entries = [entry for system in (first, *others) for entry in system.entries]
     aggregates = complete_aggregates(given.cards, entries)
     records = []
-    for other in others:
-        found = compare(first, other, aggregates, measure=given.measure, allow_different=given.allow_different)
+    for found in compare_all(first, others, aggregates, measure=given.measure, allow_different=given.allow_different):
         moved = _moved(found, cache_folder(), given.queries, say)
         if given.format == "json":
             records.append({**found.record(), "moved": [_moved_record(*entry) for entry in moved]})

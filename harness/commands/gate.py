@@ -27,12 +27,22 @@ def _number(text: str) -> float:
     return value
 
 
+def _level(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < 0.5:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no significance level: between 0 and 0.5, both excluded, as in 0.05'
+        )
+    return value
+
+
 _OPTIONS: Options = {
     "tasks": {"nargs": "*", "metavar": "TASK", "help": "look at the results of these tasks and suites alone"},
     "--baseline": {"type": Path, "required": True, "metavar": "DIR", "help": "the committed results"},
     "--current": {"type": Path, "required": True, "metavar": "DIR", "help": "the results to be judged"},
     "--max-drop": {"type": _number, "default": None, "metavar": "X", "help": "tolerated drop in the measure's own unit (0.01)"},
-    "--alpha": {"type": _number, "default": None, "metavar": "P", "help": "significance level after Holm's correction (0.05)"},
+    "--alpha": {"type": _level, "default": None, "metavar": "P", "help": "how often a gate may fail by chance, or pass a drop beyond the tolerance (0.05)"},
+    "--undecided": {"choices": ("pass", "fail"), "default": "pass", "help": "the exit code where neither could be shown: 0 with a warning (pass) or 1 (fail)"},
     "--measure": MEASURE,
     "--reranker": {"metavar": "NAME", "help": "look at the results of this reranker alone"},
     "--any-reranker": {"action": "store_true", "help": "pair by task alone: hold a new model against an old one"},
@@ -49,10 +59,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Hold the current results against the baseline; returns 0, 1 or 3."""
-    from ..verdicts.compare import ALPHA
     from ..verdicts.gate import MAX_DROP, Scope, judge_against, update
+    from ..verdicts.gate_text import gate_github, gate_junit, gate_text
     from ..verdicts.pairing import entries_in
-    from ..verdicts.text import gate_github, gate_junit, gate_text
+    from ..verdicts.rows import ALPHA
 
     if given.any_reranker and given.reranker:
         raise HarnessError("--reranker looks at one reranker and --any-reranker at all of them: give one of the two")
@@ -72,6 +82,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         any_reranker=given.any_reranker,
         scope=scope,
         measure=given.measure,
+        undecided_fails=given.undecided == "fail",
     )
     forms = {"text": gate_text, "github": gate_github, "junit": gate_junit}
     if given.format == "json":

@@ -1,7 +1,7 @@
 """Results → the rows of a board: figures with their intervals, ranks that are believed, what is missing left out.
 
-Ranks go down each view's key column. Its best row is tested against every row below it (paired
-randomisation over the very figure that is shown, Holm-corrected over these tests); the rows until the
+Ranks go down each view's key column. Its best row is tested against every row below it (paired sign
+flips of the very figure that is shown, corrected over all pairs of rows); the rows until the
 first that differs are its group and share its rank, and that first row leads the next group. Oracles
 and published figures have no rank: the one is a ceiling, the others come without values of queries.
 """
@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
 from ..errors import HarnessError
-from ..measures.significance import holm
 from ..types import Interval, Task
 from .board import Board
 from .columns import Column, Part, View, subset_columns, views_of
 from .facts import Facts, facts_of, trained_on
 from .references import imported_systems, left_out_of, published_systems
+from .resampling import RESAMPLES, Sums, resample
 from .resampling import Part as Sampled
-from .resampling import Sums, resample, resamples_for
 from .speed import Speed, speed_of
 from .systems import Figure, System, systems_in
 
@@ -117,7 +117,7 @@ def _fill(table: Table) -> None:
         for column in of_it:
             if column not in open_columns:
                 ranked = any(view.key == column for view in table.views)
-                open_columns[column] = Sums(len(measured), resamples_for(len(measured)), ranked=ranked)
+                open_columns[column] = Sums(len(measured), RESAMPLES, ranked=ranked)
         _resample(measured, task, of_it, open_columns)
         for column in of_it:
             left[column].discard(task.name)
@@ -187,11 +187,13 @@ def _rank(rows: Sequence[Row], view: int, key: Column, sums: Sums) -> None:
         if key in row.cells and row.system.kind in ("reranker", "first stage") and sums.tested(number)
     ]
     order = [number for _, number in sorted(ranked, key=lambda entry: (-entry[0], _order(rows[entry[1]], key)))]
+    # Which row is the best is seen in the data too, so that every pair is in the family.
+    pairs = list(combinations(order, 2))
+    p_values = dict(zip(pairs, sums.p_values(pairs), strict=True))
     start = 0
     while start < len(order):
-        below = order[start + 1 :]
-        corrected = holm([sums.p(order[start], number) for number in below])
-        end = next((place for place, p in enumerate(corrected, start + 1) if p <= ALPHA), len(order))
+        below = enumerate(order[start + 1 :], start + 1)
+        end = next((place for place, number in below if p_values[order[start], number] <= ALPHA), len(order))
         for number in order[start:end]:
             rows[number].ranks[view] = start + 1
         start = end

@@ -20,10 +20,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..measures.significance import RESAMPLES, SEED, paired_randomisation
+from ..measures.family import corrected
+from ..measures.flips import PATTERNS as RESAMPLES
+from ..measures.flips import SEED
+from ..measures.significance import paired_randomisation
 from ..types import Interval
 
-__all__ = ["Part", "Sums", "resample", "resamples_for"]
+__all__ = ["RESAMPLES", "Part", "Sums", "resample"]
 
 Array = NDArray[np.float64]
 
@@ -88,6 +91,30 @@ class Sums:
         count = int(np.count_nonzero(sums >= abs(float((two - one).sum())) - gamma))
         return (count + 1) / (self.resamples + 1)
 
+    def p_values(self, pairs: Sequence[tuple[int, int]]) -> list[float]:
+        """The p of each pair, corrected over all of them (`measures.family`)."""
+        sizes = [self._size(*pair) for pair in pairs]
+
+        def flipped(place: int) -> Array:
+            first, second = pairs[place]
+            return np.abs(self.flipped[:, second] - self.flipped[:, first]) / sizes[place]
+
+        figures = sum(each.sum(axis=0) for each in self.contributions)
+        seen = [abs(float(figures[b] - figures[a])) / size for (a, b), size in zip(pairs, sizes, strict=True)]
+        found = corrected(seen, flipped)
+        return [max(p, self.p(*pair)) if p <= _NEARLY else p for p, pair in zip(found, pairs, strict=True)]
+
+    def _size(self, first: int, second: int) -> float:
+        """The root of the sum of squares of what is flipped: how far flips alone carry the difference."""
+        apart = np.concatenate([each[:, second] - each[:, first] for each in self.contributions])
+        size = float(np.sqrt(apart @ apart))
+        scale = max(float(np.abs(each[:, [first, second]]).sum()) for each in self.contributions)
+        return size if size > 1e-14 * scale else np.inf
+
+
+_NEARLY = 0.1
+"""Above, a pair's own p changes nothing."""
+
 
 def resample(
     task: str, parts: Sequence[Part], figures: Mapping[int, Sums], shares: Sequence[Mapping[int, float]]
@@ -111,7 +138,7 @@ def resample(
         if own:
             whole = np.zeros((len(position), sums.systems))
             for share, where, rows in own:
-                whole[where] += share * rows
+                np.add.at(whole, where, share * rows)
             sums.contributions.append(whole)
     resamples = next(iter(figures.values())).resamples
     groups = _groups(places, len(position))
@@ -151,8 +178,3 @@ def _draws(task: str, groups: Sequence[NDArray[np.int64]], resamples: int) -> It
         packed = generator.integers(0, 256, (rows, -(-width // 8)), dtype=np.uint8)
         signs: Array = 1.0 - 2.0 * np.unpackbits(packed, axis=1, count=width).astype(np.float64)
         yield slice(start, start + rows), counts, signs
-
-
-def resamples_for(systems: int) -> int:
-    """RESAMPLES, and more for a board so long that Holm's correction could not reject with them."""
-    return max(RESAMPLES, 100 * systems)

@@ -157,8 +157,8 @@ def notes(table: Table) -> list[str]:
             "only where every task of it is there."
         ),
         (
-            "Ranks: the best row of a group is tested against every row below it (paired randomisation of the figure "
-            "ranked by, Holm-corrected over these tests); rows until the first with p ≤ 0.05 share its rank."
+            "Ranks: the best row of a group is tested against every row below it (paired sign flips of the figure "
+            "ranked by, corrected over all pairs of rows); rows until the first with p ≤ 0.05 share its rank."
         ),
     ]
     if "oracle" in kinds:

@@ -8,9 +8,9 @@ from ..data.collection import Collection
 from ..types import Measure, Measurement, Qrels, Run
 from .measure import measure_run, oracle
 from .p_mrr import p_mrr, robustness
-from .significance import paired_bootstrap, paired_randomisation
+from .significance import judged, units_of
 
-__all__ = ["judge", "report_measures"]
+__all__ = ["figures_of_pairs", "judge", "report_measures"]
 
 Stages = dict[str, dict[str, Measurement]]
 """measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
@@ -30,12 +30,14 @@ def judge(
     qrels: Qrels,
     measures: Sequence[Measure],
     relevance_level: int,
+    clusters: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, dict[str, float | None]], Stages]:
     """Per measure: the three means, the difference reranked − first stage, its interval and p.
 
     `first_stage` is None where the candidates carry no scores, `reranked` where there is no
-    reranker; what cannot be computed is None, never a number. The interval is the 95 % percentile
-    paired bootstrap over queries, p the paired randomisation test (`significance`).
+    reranker; what cannot be computed is None, never a number. p is that of the paired sign-flip test, the
+    interval its inversion (`flips`). Where queries have `clusters` (query_id → cluster) these move together,
+    and `low_by_query`, `high_by_query` and `p_by_query` say what would be seen if each stood alone.
     """
     runs = {"first_stage": first_stage, "reranked": reranked, "oracle": oracle(candidates, qrels)}
     stages: Stages = {}
@@ -43,7 +45,7 @@ def judge(
         if run is not None:
             for name, measurement in _measure(run, collection, qrels, measures, relevance_level, stage):
                 stages.setdefault(name, {})[stage] = measurement
-    return {name: _row(found) for name, found in stages.items()}, stages
+    return {name: _row(found, clusters) for name, found in stages.items()}, stages
 
 
 def _measure(
@@ -75,16 +77,30 @@ def _groups(qrels: Qrels) -> dict[str, list[str]]:
     return groups
 
 
-def _row(found: Mapping[str, Measurement]) -> dict[str, float | None]:
+def _row(found: Mapping[str, Measurement], clusters: Mapping[str, str] | None) -> dict[str, float | None]:
     row: dict[str, float | None] = dict.fromkeys(
         ("first_stage", "reranked", "oracle", "difference", "low", "high", "p")
     )
     row |= {stage: measurement.mean for stage, measurement in found.items()}
     if "first_stage" in found and "reranked" in found:
         before, after = found["first_stage"].values, found["reranked"].values
-        paired = [(before[query_id], after[query_id]) for query_id in before]
-        first, second = [a for a, _ in paired], [b for _, b in paired]
-        interval = paired_bootstrap(first, second)
+        row |= figures_of_pairs(
+            [(before[query_id], after[query_id]) for query_id in before], _clusters_of(before, clusters)
+        )
         row["difference"] = found["reranked"].mean - found["first_stage"].mean
-        row |= {"low": interval.low, "high": interval.high, "p": paired_randomisation(first, second)}
     return row
+
+
+def figures_of_pairs(pairs: Sequence[tuple[float, float]], clusters: Sequence[str] | None) -> dict[str, float | None]:
+    """low, high and p of paired values; with clusters, of these, and the same by query beside them."""
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    alone = judged(units_of(first, second))
+    if clusters is None:
+        return {"low": alone.low, "high": alone.high, "p": alone.p}
+    together = judged(units_of(first, second, clusters))
+    by_query = {"low_by_query": alone.low, "high_by_query": alone.high, "p_by_query": alone.p}
+    return {"low": together.low, "high": together.high, "p": together.p, **by_query}
+
+
+def _clusters_of(query_ids: Iterable[str], clusters: Mapping[str, str] | None) -> list[str] | None:
+    return None if clusters is None else [clusters.get(query_id, query_id) for query_id in query_ids]

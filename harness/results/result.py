@@ -155,14 +155,20 @@ class Result:
     values: Mapping[str, Mapping[str, list[float | None]]] = field(default_factory=dict, compare=False)
     """measure → stage → value of each query, in the order of `query_ids`; None where a measure leaves a query out."""
     query_ids: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
+    """The cluster of each query of `query_ids`, within which queries share something; empty where each stands alone."""
+    interval_method: str = "percentile bootstrap"
+    """How `low` and `high` were found; files that do not say are of the time of the bootstrap."""
 
     def save(self, results: Path) -> Path:
         """Write the result and its per-query values under `results`; the JSON last. Returns its path."""
         path = self.identity.path(results)
         record: dict[str, Any] = {"schema": SCHEMA}
-        record |= {k: v for k, v in vars(self).items() if k not in ("values", "query_ids", "identity")}
+        record |= {k: v for k, v in vars(self).items() if k not in _BESIDE}
         record["identity"] = asdict(self.identity)
-        values = json.dumps({"query_ids": self.query_ids, "values": self.values}, allow_nan=False)
+        beside = {"query_ids": self.query_ids, "values": self.values}
+        beside |= {"clusters": self.clusters} if self.clusters else {}
+        values = json.dumps(beside, allow_nan=False)
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         try:
             write_atomically(values_path(path), gzip.compress(values.encode(), mtime=0))
@@ -184,10 +190,15 @@ class Result:
             "top_k": self.identity.top_k,
             "queries": self.queries,
             "measures": self.measures,
+            "interval_method": self.interval_method,
             "diagnostics": self.diagnostics,
             "performance": self.performance,
             "environment": self.environment,
         }
+
+
+_BESIDE = ("values", "query_ids", "clusters", "identity")
+"""What the JSON does not hold as it is: the values of queries lie in a file beside it."""
 
 
 def values_path(path: Path) -> Path:
@@ -216,6 +227,7 @@ def load_result(path: Path, *, with_values: bool = False) -> Result:
         if with_values:
             record |= _values_beside(path)
             record["query_ids"] = tuple(record["query_ids"])
+            record["clusters"] = tuple(record.get("clusters", ()))
         result = Result(identity, **record)
         _require_means(result, path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -41,7 +41,9 @@ def result_block(result: Result, path: Path, *, reused: bool, published: Sequenc
     ]
     table = align([[row[i] for i in keep] for row in [head, *rows]])
     where = f"{'unchanged, read from' if reused else 'written to'} {path}"
-    return "\n".join([title, table, *_notes(result), *_sources(published), where, ""])
+    older = "interval" in table and result.interval_method == "percentile bootstrap"
+    told = ["the interval is an older version's percentile bootstrap: report and compare find it anew"] if older else []
+    return "\n".join([title, table, *told, *_notes(result), *_sources(published), where, ""])
 
 
 def number_of(measure: str, value: float | None) -> str:

@@ -1,29 +1,26 @@
 """Is one reranker better than another, and is it to be believed? Two results, query by query.
 
-The unit is the query: both results have a value for each, and everything here is of their paired
-differences: their mean with a 95 % paired bootstrap interval, p by the paired randomisation test,
-corrected by Holm over all rows, and how many queries won, tied and lost. No model is loaded.
+Both results have a value for each query, and everything here is of their paired differences: their
+mean, p by the paired sign-flip test, corrected over all rows that are shown together, the 95 % interval
+that is the test's inversion, and how many queries won, tied and lost. No model is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import HarnessError, did_you_mean
-from ..measures.significance import bootstrap_mean, detectable_drop, holm, paired_randomisation
+from ..measures.significance import INTERVAL_METHOD
 from ..results.result import Result, load_result, slug
 from ..types import Aggregate
 from .pairing import Entry, entries_in, first_stage_label, match, remarks_on, title_of
+from .rows import ALPHA, Row, rows_of
 from .samples import Sample, means_of_samples, samples_of
 
-__all__ = ["ALPHA", "Comparison", "Row", "System", "compare", "open_system", "rows_of"]
-
-ALPHA = 0.05
+__all__ = ["ALPHA", "Comparison", "Row", "System", "compare", "compare_all", "open_system", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -32,36 +29,6 @@ class System:
 
     label: str
     entries: list[Entry]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a comparison, in the measure's own unit (p-MRR in [-1, 1])."""
-
-    name: str
-    reranker: str
-    first_stage: str
-    measure: str
-    mean_of: int
-    """How many tasks or subsets a mean is taken over; 0 for a task or subset itself."""
-    queries: int
-    first: float
-    second: float
-    difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    """p corrected by Holm over all rows of the comparison."""
-    wins: int
-    """Queries with a higher value on the second side."""
-    ties: int
-    losses: int
-    detectable: float | None
-    """The smallest true drop that 4 such comparisons in 5 would find, at alpha over the number of rows;
-    None where the data cannot say (one query, no spread, too few queries for any p to be small enough)."""
-    assumed: bool = False
-    """Whether `detectable` takes queries to move as reranking moved them: equal results show no spread."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +41,14 @@ class Comparison:
     samples: list[Sample]
     """Behind the rows, in their order."""
     notes: list[str]
+    family: int = 0
+    """How many rows p is corrected over: of every comparison that was asked for together."""
 
     def record(self) -> dict[str, Any]:
         """The comparison as JSON takes it."""
         return {
-            "first": self.first, "second": self.second, "rows": [asdict(row) for row in self.rows], "notes": self.notes,
+            "first": self.first, "second": self.second, "interval_method": INTERVAL_METHOD,
+            "rows": [row.record() for row in self.rows], "notes": self.notes,
         }  # fmt: skip
 
 
@@ -114,6 +84,22 @@ def _entries_named(name: str, results: Path) -> list[Entry]:
     return found
 
 
+def compare_all(
+    first: System,
+    others: Sequence[System],
+    aggregates: Sequence[Aggregate] = (),
+    *,
+    measure: str | None = None,
+    allow_different: bool = False,
+) -> list[Comparison]:
+    """Each of the others against the first; p is corrected over the rows of all of them. Raises as `compare` does."""
+    found = [_compared(first, other, aggregates, measure=measure, allow_different=allow_different) for other in others]
+    rows = rows_of([sample for each in found for sample in each.samples])
+    family = len(rows)
+    taken = [[rows.pop(0) for _ in each.samples] for each in found]
+    return [replace(each, rows=own, family=family) for each, own in zip(found, taken, strict=True)]
+
+
 def compare(
     first: System,
     second: System,
@@ -128,6 +114,14 @@ def compare(
     exit code 3, where data, depths or candidates differ and `allow_different` is not set, where
     nothing is shared, and where the measure was not measured.
     """
+    (found,) = compare_all(first, [second], aggregates, measure=measure, allow_different=allow_different)
+    return found
+
+
+def _compared(
+    first: System, second: System, aggregates: Sequence[Aggregate], *, measure: str | None, allow_different: bool
+) -> Comparison:
+    """The comparison without its rows."""
     # Folders with several rerankers each: a reranker is held against itself, not against all others.
     several = any(len({e.result.identity.reranker for e in side.entries}) > 1 for side in (first, second))
     matched = match(first.entries, second.entries, lambda result: _key(result, by_reranker=several))
@@ -151,57 +145,9 @@ def compare(
     notes += [
         f"only {label} has {title_of(e.result)} over {first_stage_label(e.result)}" for label, es in alone for e in es
     ]
-    return Comparison(first.label, second.label, rows_of(samples), samples, notes)
+    return Comparison(first.label, second.label, [], samples, notes)
 
 
 def _key(result: Result, *, by_reranker: bool) -> tuple[str | None, ...]:
     identity = result.identity
     return (identity.task, identity.subset, identity.reranker if by_reranker else None)
-
-
-def rows_of(samples: Sequence[Sample], alpha: float = ALPHA, max_drop: float = 0.0) -> list[Row]:
-    """A row for each sample, with Holm's correction over all of them.
-
-    `alpha` and `max_drop` are the rule by which `detectable` is found, as the gate has it.
-    """
-    rows = [_row(sample, alpha / len(samples), max_drop) for sample in samples]
-    corrected = holm([row.p for row in rows])
-    return [replace(row, p_holm=p) for row, p in zip(rows, corrected, strict=True)]
-
-
-def _row(sample: Sample, alpha: float, max_drop: float) -> Row:
-    interval = bootstrap_mean(sample.drawn, strata=sample.strata)
-    parts = sample.members or (sample,)
-    signs = np.concatenate([np.sign(part.second - part.first) for part in parts])
-    detectable, assumed = _detectable(sample, alpha, max_drop)
-    return Row(
-        name=sample.name,
-        reranker=sample.reranker,
-        first_stage=sample.first_stage,
-        measure=sample.measure,
-        mean_of=len(sample.members),
-        queries=len(signs),
-        first=float(sample.first.mean()),
-        second=float(sample.second.mean()),
-        difference=float((sample.second - sample.first).mean()),
-        low=interval.low,
-        high=interval.high,
-        p=paired_randomisation(sample.first, sample.second),
-        p_holm=1.0,
-        wins=int((signs > 0).sum()),
-        ties=int((signs == 0).sum()),
-        losses=int((signs < 0).sum()),
-        detectable=detectable,
-        assumed=assumed,
-    )
-
-
-def _detectable(sample: Sample, alpha: float, max_drop: float) -> tuple[float | None, bool]:
-    if any(part.first.size == 1 for part in sample.members or (sample,)):
-        return None, False
-    equal = bool((sample.first == sample.second).all())
-    if equal and sample.reference is None:
-        return None, False
-    moved = sample.reference if equal and sample.reference is not None else sample.drawn
-    found = detectable_drop(moved, alpha, least=max_drop, strata=sample.strata)
-    return found, equal and found is not None

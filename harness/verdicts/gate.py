@@ -1,28 +1,30 @@
 """The gate: has a reranker become worse than its committed baseline? For a forge's CI.
 
-It fails when a task or a mean drops by more than a tolerance AND the drop is significant after
-Holm's correction over everything that is looked at: a drop that is large by chance alone does not
-stop work, nor does one that is real and too small to matter. A baseline is a folder of results in
-the repository, changed by a reviewed commit (`update`).
+It has three answers for each row. *Failed*: worse by more than the tolerance, beyond chance, corrected over
+everything that is looked at. *Passed*: shown to be no worse than the tolerance. *Not decided*: neither, and
+how many more queries would decide. A baseline is a folder of results in the repository, changed by a
+reviewed commit (`update`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import HarnessError
 from ..files.cache import write_atomically
+from ..measures.significance import INTERVAL_METHOD
 from ..results.figures import number
 from ..results.result import Result, values_path
 from ..types import Aggregate
-from .compare import ALPHA, Row, rows_of
+from .answers import answered
 from .pairing import Entry, Matched, entries_in, first_stage_label, match, remarks_on, title_of
+from .rows import ALPHA, Row
 from .samples import means_of_samples, samples_of
 
-__all__ = ["MAX_DROP", "Gate", "Scope", "fails", "judge_against", "update"]
+__all__ = ["MAX_DROP", "Gate", "Scope", "judge_against", "update"]
 
 MAX_DROP = 0.01
 """In the measure's own unit: a hundredth of nDCG, a point of p-MRR as papers print it."""
@@ -52,33 +54,67 @@ class Gate:
     """What the gate found."""
 
     rows: list[Row]
-    failed: list[Row]
     mismatches: list[str]
     """What keeps results from being compared at all, a line each."""
     notes: list[str]
     max_drop: float
     alpha: float
+    undecided_fails: bool = False
+
+    @property
+    def failed(self) -> list[Row]:
+        """Worse by more than the tolerance, beyond chance."""
+        return self._that("failed")
+
+    @property
+    def undecided(self) -> list[Row]:
+        """Neither shown to be worse than the tolerance nor to be no worse."""
+        return self._that("not decided")
+
+    def _that(self, verdict: str) -> list[Row]:
+        return [row for row in self.rows if row.answer is not None and row.answer.verdict == verdict]
 
     @property
     def exit_code(self) -> int:
-        """0 passed, 1 failed, 3 something to compare is missing; a drop that is there goes before what is not."""
-        return 1 if self.failed else 3 if self.mismatches else 0
+        """0 passed or not decided, 1 failed (or not decided, where asked for), 3 something to compare is missing.
+
+        A drop that is there goes before what is not.
+        """
+        if self.failed:
+            return 1
+        return 3 if self.mismatches else int(bool(self.undecided) and self.undecided_fails)
 
     @property
-    def uncertain(self) -> list[Row]:
-        """Drops above the tolerance that chance alone could make."""
-        return [row for row in self.rows if -row.difference > self.max_drop and row.p_holm > self.alpha]
+    def state(self) -> str:
+        """`failed`, `missing`, `undecided` or `passed`."""
+        if self.failed:
+            return "failed"
+        return "missing" if self.mismatches else "undecided" if self.undecided else "passed"
 
     @property
     def verdict(self) -> str:
         """One line: how it ended and by which rule."""
-        rule = f"a drop above {self.max_drop:g} with p (Holm) at or below {self.alpha:g} fails"
+        rule = f"tolerance {self.max_drop:g}, alpha {self.alpha:g}"
         if self.failed:
-            return f"gate FAILED: {len(self.failed)} of {_rows(len(self.rows))} ({rule})"
+            return f"gate FAILED: {len(self.failed)} of {_rows(len(self.rows))} dropped by more than the tolerance ({rule})"
         if self.mismatches:
             return f"gate not decided: {len(self.mismatches)} of the results cannot be compared with the baseline"
-        open_ones = f"; {len(self.uncertain)} dropped, but not beyond chance" if self.uncertain else ""
-        return f"gate passed: {_rows(len(self.rows))}, none failed{open_ones} ({rule})"
+        if self.undecided:
+            return (
+                f"gate not decided: none of {_rows(len(self.rows))} failed, {len(self.undecided)} could not be shown to "
+                f"be no worse than the tolerance ({rule}; --undecided {'fail' if self.undecided_fails else 'pass'})"
+            )
+        return f"gate passed: {_rows(len(self.rows))}, each shown to be no worse than the tolerance ({rule})"
+
+    @property
+    def blind(self) -> str:
+        """The rows that could not have failed whatever happened; empty where there are none."""
+        rows = [row for row in self.rows if row.answer is not None and not row.answer.can_fail]
+        if not rows:
+            return ""
+        names = ", ".join(f"{row.name} ({_queries(row.queries)})" for row in rows[:6])
+        more = f" and {len(rows) - 6} more" if len(rows) > 6 else ""
+        return f"cannot fail: {names}{more}, tested among {_rows(len(self.rows))} at alpha {self.alpha:g}"
 
     @property
     def power(self) -> str:
@@ -100,12 +136,16 @@ class Gate:
     def record(self) -> dict[str, Any]:
         """The gate as JSON takes it."""
         failed = [id(row) for row in self.failed]
-        rows = [{**asdict(row), "failed": id(row) in failed} for row in self.rows]
         return {
-            "verdict": {0: "passed", 1: "failed", 3: "missing"}[self.exit_code], "rows": rows,
-            "mismatches": self.mismatches, "notes": self.notes, "power": self.power,
-            "max_drop": self.max_drop, "alpha": self.alpha,
+            "verdict": self.state, "interval_method": INTERVAL_METHOD,
+            "rows": [{**row.record(), "failed": id(row) in failed} for row in self.rows],
+            "mismatches": self.mismatches, "notes": self.notes, "power": self.power, "cannot_fail": self.blind,
+            "max_drop": self.max_drop, "alpha": self.alpha, "undecided": "fail" if self.undecided_fails else "pass",
         }  # fmt: skip
+
+
+def _queries(count: int) -> str:
+    return "1 query" if count == 1 else f"{count:,} queries"
 
 
 def _rows(count: int) -> str:
@@ -122,6 +162,7 @@ def judge_against(
     any_reranker: bool = False,
     scope: Scope = _EVERYTHING,
     measure: str | None = None,
+    undecided_fails: bool = False,
 ) -> Gate:
     """Hold every result below `current` against its like below `baseline`.
 
@@ -129,28 +170,26 @@ def judge_against(
     reranker; only those in `scope` are looked at. Results that do not match are mismatches, never
     left out in silence; a reranker that the baseline has never seen is a note.
     Raises HarnessError for a folder without results (exit code 3), for one with two results that
-    could be meant, and for a measure that is not there.
+    could be meant, for a measure that is not there, and for an alpha at which nothing, or everything, is significant.
     """
+    if not 0 < alpha < 0.5:
+        raise HarnessError(f"alpha is {alpha:g}: it must lie between 0 and 0.5, both excluded, as in 0.05")
+    if not max_drop >= 0:
+        raise HarnessError(f"the tolerated drop is {max_drop:g}: it must be 0 or more, as in 0.01")
     old_ones, new_ones = _entries(baseline, scope), _entries(current, scope)
     matched = match(old_ones, new_ones, lambda result: _key(result, any_reranker=any_reranker))
     known = {_key(entry.result, any_reranker=any_reranker)[0] for entry in old_ones}
     new = [entry for entry in matched.only_second if _key(entry.result, any_reranker=any_reranker)[0] not in known]
     samples = samples_of([(old.whole(), now.whole()) for old, now in matched.pairs], measure)
     samples += means_of_samples(samples, aggregates)
-    rows = rows_of(samples, alpha, max_drop)
     return Gate(
-        rows=rows,
-        failed=[row for row in rows if fails(row, max_drop, alpha)],
+        rows=answered(samples, max_drop, alpha) if samples else [],
         mismatches=_mismatches(matched, new),
         notes=[*_notes(matched), *(f"{_named(entry)} is not in the baseline: gate --update adds it" for entry in new)],
         max_drop=max_drop,
         alpha=alpha,
+        undecided_fails=undecided_fails,
     )
-
-
-def fails(row: Row, max_drop: float, alpha: float) -> bool:
-    """The rule: a drop above the tolerance that is significant too."""
-    return -row.difference > max_drop and row.p_holm <= alpha
 
 
 def _entries(folder: Path, scope: Scope) -> list[Entry]:

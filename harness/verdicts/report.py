@@ -7,10 +7,13 @@ rest. Every text from outside (names, ids, queries, documents) is escaped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..measures.significance import INTERVAL_METHOD
+from ..measures.verdict import figures_of_pairs
 from ..results.cautions import cautions_of, recall_of, text_of_code, title_of_code
 from ..results.environment import harness_version
 from ..results.figures import MISSING, interval, number, p_value, scale_of, signed
@@ -18,16 +21,15 @@ from ..results.result import Result
 from .charts import Bar, Line, curves, forest, scatter, sorted_changes
 from .moved import MovedDocument, MovedQuery, Side, moved_queries
 from .pairing import first_stage_label, title_of
-from .samples import values_of
+from .rows import ALPHA
+from .samples import clusters_of, values_of
 
 __all__ = ["page"]
 
-ALPHA = 0.05
-
 _RULE = (
-    "Differences are reranked − first stage, with a 95 % interval (percentile paired bootstrap over queries, 10,000 "
-    "resamples) and the p of the paired randomisation test, each task on its own; colour marks p ≤ 0.05. The oracle is "
-    "the best order of the same candidates. p-MRR is shown times 100."
+    "Differences are reranked − first stage, with the p of the paired sign-flip test and the 95 % interval that is its "
+    "inversion (it excludes 0 where p ≤ 0.05), each task on its own; colour marks p ≤ 0.05. Queries of one cluster move "
+    "together. The oracle is the best order of the same candidates. p-MRR is shown times 100."
 )
 _NUMBERS = ("first stage", "reranked", "oracle", "difference", "95 % interval", "p", "recall")
 """Columns whose cells stand to the right."""
@@ -37,7 +39,7 @@ Row = dict[str, Any]
 
 def page(results: Sequence[Result], cache: Path, most: int = 5) -> str:
     """The HTML of a page about `results`, which come with their values; `most` wins and losses for each."""
-    results = sorted(results, key=lambda result: (title_of(result), first_stage_label(result)))
+    results = sorted(map(tested_again, results), key=lambda result: (title_of(result), first_stage_label(result)))
     tasks = list(dict.fromkeys(result.identity.task for result in results))
     body = [
         _header(results, tasks),
@@ -55,6 +57,20 @@ def page(results: Sequence[Result], cache: Path, most: int = 5) -> str:
         f"<title>{escape('Rerank Harness: ' + ', '.join(tasks))}</title><style>{_style()}</style></head>"
         f"<body>{''.join(body)}</body></html>\n"
     )
+
+
+def tested_again(result: Result) -> Result:
+    """The result with interval and p from its queries' values: what an older version stored was found in another way."""
+    if result.interval_method == INTERVAL_METHOD:
+        return result
+    measures = {}
+    for name, row in result.measures.items():
+        measures[name] = dict(row)
+        if {"first_stage", "reranked"} <= set(result.values.get(name, {})):
+            before, after = values_of(result, name, "first_stage"), values_of(result, name, "reranked")
+            pairs = [(value, after[query_id]) for query_id, value in before.items()]
+            measures[name] |= figures_of_pairs(pairs, clusters_of(result, list(before)))
+    return replace(result, measures=measures, interval_method=INTERVAL_METHOD)
 
 
 def _style() -> str:
@@ -136,7 +152,7 @@ def _intervals(results: Sequence[Result]) -> str:
     several = len({result.identity.reranker for result in results}) > 1
     for result in results:
         name, row = _headline(result)
-        if row.get("difference") is not None and result.identity.reranker:
+        if row.get("low") is not None and result.identity.reranker:
             label = f"{title_of(result)}, {name}" + (f": {result.identity.reranker}" if several else "")
             shown = f"{signed(row['difference'], name)} {interval(row['low'], row['high'], name)}"
             bars.append(Bar(label, row["difference"], row["low"], row["high"], _verdict(row) != "tie", shown))

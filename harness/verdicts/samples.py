@@ -1,19 +1,20 @@
 """The paired values behind a comparison: of each task and subset, and of the means over them.
 
-The unit is the query: both results have a value for it. A mean is unweighted at every level (a
-task's over its subsets, a suite's over its tasks), and it is kept as values whose plain mean it is,
-so that the same tests and intervals serve all rows.
+Both results have a value for each query. What moves is a unit: a query, or a cluster of queries that
+share something. A mean is unweighted at every level (a task's over its subsets, a suite's over its
+tasks), and it is kept as units too, so that the same test and interval serve all rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HarnessError
+from ..measures.significance import Units, units_of
 from ..results.result import Result
 from ..types import Aggregate
 from .pairing import first_stage_label, title_of
@@ -33,12 +34,12 @@ class Sample:
     measure: str
     first: NDArray[np.float64]
     second: NDArray[np.float64]
-    drawn: NDArray[np.float64]
-    """What the bootstrap draws from: second - first; of a mean, see `_mean`."""
-    strata: NDArray[np.int64]
-    """The group of each value, within which it is drawn; see `significance.bootstrap_mean`."""
-    reference: NDArray[np.float64] | None
-    """As `drawn`, of reranked - first stage on the first side: how far a change can move these queries."""
+    units: Units
+    """Of second - first: what the test flips; of a mean, see `_mean`."""
+    by_query: Units | None
+    """The same as if queries were independent; None where no query has a cluster."""
+    reference: Units | None
+    """As `units`, of reranked - first stage on the first side: how far a change can move these queries."""
     members: tuple[Sample, ...] = ()
     """For a mean: the samples it is taken over."""
     query_ids: tuple[str, ...] = ()
@@ -94,20 +95,33 @@ def samples_of(pairs: Sequence[tuple[Result, Result]], measure: str | None) -> l
             if not query_ids:
                 raise HarnessError(f"{title_of(first)}: the results have no query in common for {name}", exit_code=3)
             one, two = (np.array([side[query_id] for query_id in query_ids]) for side in (before, after))
-            strata = np.zeros(len(query_ids), np.int64)
-            labels = (title_of(first), _both(first, second), first_stage_label(first))
-            reference = _reference(first, name, query_ids)
+            labels = (title_of(first), _both(first, second), first_stage_label(first), name)
+            clusters = clusters_of(first, query_ids) or clusters_of(second, query_ids)
+            task = first.identity.task
+            alone = units_of(one, two, query_ids, task)
+            together = units_of(one, two, clusters, task) if clusters else alone
+            reference = _reference(first, name, query_ids, clusters)
             both = (first, second)
-            samples.append(Sample(*labels, name, one, two, two - one, strata, reference, (), query_ids, both))
+            by_query = alone if clusters else None
+            samples.append(Sample(*labels, one, two, together, by_query, reference, (), query_ids, both))
     return samples
 
 
-def _reference(result: Result, measure: str, query_ids: Sequence[str]) -> NDArray[np.float64] | None:
+def clusters_of(result: Result, query_ids: Sequence[str]) -> list[str] | None:
+    """The cluster of each of these queries; None where the result knows of none."""
+    if not result.clusters:
+        return None
+    known = dict(zip(result.query_ids, result.clusters, strict=True))
+    return [known[query_id] for query_id in query_ids]
+
+
+def _reference(result: Result, measure: str, query_ids: Sequence[str], clusters: Sequence[str] | None) -> Units | None:
     columns = result.values.get(measure, {})
     if not {"first_stage", "reranked"} <= set(columns):
         return None
     before, after = (values_of(result, measure, stage) for stage in ("first_stage", "reranked"))
-    return np.array([after[query_id] - before[query_id] for query_id in query_ids])
+    first, second = ([side[query_id] for query_id in query_ids] for side in (before, after))
+    return units_of(first, second, clusters or query_ids, result.identity.task)
 
 
 def _both(first: Result, second: Result) -> str:
@@ -179,34 +193,59 @@ def _ids(parts: Weighted) -> list[int]:
 
 
 def _mean(name: str, stage: str, measure: str, parts: Weighted) -> Sample:
-    """One value for each query_id of a task, weighted so that the plain mean is the mean of means.
+    """The mean of means, as one sample.
 
-    A query_id that several subsets of a task share (the same question in twelve languages) is one
-    value: translations of a query are not independent of each other. The bootstrap draws within each
-    subset, or each group of subsets that share queries. What it draws is by how much a query's
-    differences depart from the means of its subsets (the influence of the query on the mean of means:
-    Davison and Hinkley, Bootstrap Methods, 2.7). Where subsets share all queries or none, that is the
-    bootstrap of the differences themselves; where they share some, those would also count in how many
-    subsets a query is.
+    Values are one for each query_id of a task, weighted so that their plain mean is the figure.
     """
     values: dict[tuple[str, str], NDArray[np.float64]] = {}
-    seen: dict[tuple[str, str], list[int]] = {}
-    for number, (share, part) in enumerate(parts):
+    for share, part in parts:
         weight = share / part.first.size
-        reference = np.zeros(part.first.size) if part.reference is None else part.reference
-        columns = (part.first, part.second, part.drawn - part.drawn.mean(), reference - reference.mean())
-        for query_id, *row in zip(part.query_ids, *columns, strict=True):
+        for query_id, *row in zip(part.query_ids, part.first, part.second, strict=True):
             key = (part.task, query_id)
-            values[key] = values.get(key, np.zeros(4)) + weight * np.array(row)
-            seen.setdefault(key, []).append(number)
-    first, second, departed, moved = (np.array(list(values.values())) * len(values)).T
-    groups = _linked(seen.values(), len(parts))
-    strata = np.array([groups[numbers[0]] for numbers in seen.values()])
+            values[key] = values.get(key, np.zeros(2)) + weight * np.array(row)
+    first, second = (np.array(list(values.values())) * len(values)).T
     samples = tuple(sample for _, sample in parts)
-    known = all(sample.reference is not None for sample in samples)
-    drawn = departed + (second - first).mean()
     labels = (name, samples[0].reranker, stage, measure)
-    return Sample(*labels, first, second, drawn, strata, moved if known else None, samples)
+    by_query = _joined(parts, lambda part: part.by_query or part.units)
+    known = all(sample.reference is not None for sample in samples)
+    return Sample(
+        *labels, first, second,
+        units=_joined(parts, lambda part: part.units) or samples[0].units,
+        by_query=by_query if any(sample.by_query for sample in samples) else None,
+        reference=_joined(parts, lambda part: part.reference) if known else None,
+        members=samples,
+    )  # fmt: skip
+
+
+def _joined(parts: Weighted, choose: Callable[[Sample], Units | None]) -> Units | None:
+    """The units of a mean of means: parts share a unit where its key is the same.
+
+    A query_id that several subsets of a task share (the same question in twelve languages) is one unit:
+    translations of a query are not independent of each other. Tasks are given, not drawn, so what a unit
+    adds is by how much it departs from the mean of its part (the influence of the unit on the mean of
+    means: Davison and Hinkley, Bootstrap Methods, 2.7), beside its share in the whole difference. Where all
+    parts share all units that is the difference itself.
+    """
+    chosen = [(share, units) for share, part in parts if (units := choose(part)) is not None]
+    place = {key: number for number, key in enumerate(dict.fromkeys(key for _, units in chosen for key in units.keys))}
+    departed, weights = np.zeros(len(place)), np.zeros(len(place))
+    numbers = [np.array([place[key] for key in units.keys]) for _, units in chosen]
+    for (share, units), where in zip(chosen, numbers, strict=True):
+        departed[where] += share * (units.sums - units.sums.sum() * units.weights)
+        weights[where] += share * units.weights
+    seen: dict[int, list[int]] = {}
+    for number, where in enumerate(numbers):
+        for unit in where.tolist():
+            seen.setdefault(unit, []).append(number)
+    groups = _linked(seen.values(), len(chosen))
+    strata = np.array([groups[seen[unit][0]] for unit in range(len(place))])
+    figure = sum(share * float(units.sums.sum()) for share, units in chosen)
+    if len(set(groups)) > 1:
+        # Each group's own mean was taken away: as for a variance, n - 1 of n departures are free.
+        sizes = np.bincount(strata)[strata]
+        departed *= np.sqrt(sizes / np.maximum(sizes - 1, 1))
+    scale = sum(share * units.scale for share, units in chosen)
+    return Units(departed + figure * weights, weights, scale, strata, tuple(place))
 
 
 def _linked(together: Iterable[Sequence[int]], count: int) -> list[int]:

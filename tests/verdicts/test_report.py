@@ -14,7 +14,7 @@ from browser import open_browser
 from conftest import WORDS, Cli, write_collection, write_lines
 from made_results import made, saved
 
-from harness.measures.significance import paired_bootstrap, paired_randomisation
+from harness.measures.verdict import figures_of_pairs
 from harness.verdicts.charts import Bar, Line, curves, forest, scatter, sorted_changes
 from harness.verdicts.report import page
 
@@ -131,10 +131,7 @@ def test_every_link_leads_to_a_place_on_the_page(written: Path):
 )
 def test_a_result_is_summed_up_in_a_sentence(tmp_path: Path, after, said):
     result = made(after, [0.4] * 12)
-    low, high = paired_bootstrap([0.4] * 12, after)
-    row = {
-        "difference": sum(after) / 12 - 0.4, "low": low, "high": high, "p": paired_randomisation([0.4] * 12, after),
-    }  # fmt: skip
+    row = {"difference": sum(after) / 12 - 0.4, **figures_of_pairs([(0.4, value) for value in after], None)}
     html = page([replace(result, measures={"nDCG@10": {**result.measures["nDCG@10"], **row}})], tmp_path)
     assert said in Page(html).text
 

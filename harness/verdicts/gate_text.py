@@ -1,0 +1,106 @@
+"""Gates as text for a terminal, and as a forge's CI reads them."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as ET
+
+from ..results.figures import interval, number, p_value, signed
+from .gate import Gate
+from .rows import Row
+from .text import cluster_lines, rows_table
+
+__all__ = ["gate_github", "gate_junit", "gate_text"]
+
+
+def gate_text(gate: Gate) -> str:
+    """The table, what does not match, the power line and the verdict."""
+    lines = []
+    if gate.rows:
+        lines.append(rows_table(gate.rows, ["baseline", "current"], ["detectable", "answer"]))
+    lines += [f"FAILED: {_drop(row)}" for row in gate.failed]
+    lines += [f"not decided: {_open(row)}" for row in gate.undecided]
+    lines += [f"does not match: {line}" for line in gate.mismatches]
+    lines += [*cluster_lines(gate.rows), *gate.notes, *([gate.blind] if gate.blind else [])]
+    return "\n".join([*lines, *([gate.power] if gate.rows else []), gate.verdict])
+
+
+def _drop(row: Row) -> str:
+    shown = row.answer.p_drop if row.answer else row.p_corrected
+    return (
+        f"{row.name} ({row.reranker}): {row.measure} {number(row.first, row.measure)} → "
+        f"{number(row.second, row.measure)}, {signed(row.difference, row.measure)} "
+        f"{interval(row.low, row.high, row.measure)}, p of a drop within the tolerance {p_value(shown)}"
+    )
+
+
+def _open(row: Row) -> str:
+    more = row.answer.more_queries if row.answer else None
+    told = f"about {more:,} more queries would decide" if more else "no number of queries like these would decide"
+    return (
+        f"{row.name} ({row.reranker}): {row.measure} {signed(row.difference, row.measure)} "
+        f"{interval(row.low, row.high, row.measure)}; {told}"
+    )
+
+
+def gate_github(gate: Gate) -> str:
+    """Workflow commands, which GitHub and Forgejo show as annotations of the run."""
+    lines = [_annotation("error", f"{row.name} dropped", _drop(row)) for row in gate.failed]
+    lines += [_annotation("error", "results do not match the baseline", line) for line in gate.mismatches]
+    level = "error" if gate.undecided_fails else "warning"
+    lines += [_annotation(level, f"{row.name} is not decided", _open(row)) for row in gate.undecided]
+    lines += [_annotation("warning", "gate", line) for line in [*gate.notes, *([gate.blind] if gate.blind else [])]]
+    last = "error" if gate.exit_code else "warning" if gate.undecided else "notice"
+    return "\n".join([*lines, _annotation(last, "gate", f"{gate.verdict}. {gate.power}")])
+
+
+def _annotation(level: str, title: str, message: str) -> str:
+    data = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    name = title.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A").replace(":", "%3A").replace(",", "%2C")
+    return f"::{level} title={name}::{data}"
+
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def gate_junit(gate: Gate) -> str:
+    """A test case for each row: failures are drops, errors are results that do not match, and what is not decided
+    is skipped, with the reason (a failure with --undecided fail).
+
+    What Jenkins (its junit-10.xsd) and GitLab read: GitLab shows the text of a failure, Jenkins its message too.
+    """
+    failed, undecided = ({id(row) for row in rows} for rows in (gate.failed, gate.undecided))
+    failures = len(failed) + (len(undecided) if gate.undecided_fails else 0)
+    about = {
+        "name": "rerank-harness gate",
+        "time": "0",
+        "tests": str(len(gate.rows) + len(gate.mismatches)),
+        "failures": str(failures),
+        "errors": str(len(gate.mismatches)),
+    }
+    root = ET.Element("testsuites", about)
+    suite = ET.SubElement(root, "testsuite", {**about, "skipped": str(len(failed | undecided) - failures)})
+    for row in gate.rows:
+        name = _xml(f"{row.name}, {row.first_stage}, {row.measure}")
+        case = ET.SubElement(suite, "testcase", classname=_xml(row.reranker), name=name, time="0")
+        if id(row) in failed:
+            _told(case, "failure", "drop", _drop(row))
+        elif id(row) in undecided and gate.undecided_fails:
+            _told(case, "failure", "not decided", _open(row))
+        elif id(row) in undecided:
+            ET.SubElement(case, "skipped", message=_xml(f"not decided: {_open(row)}"))
+    for line in gate.mismatches:
+        case = ET.SubElement(suite, "testcase", classname="baseline", name=_xml(line), time="0")
+        _told(case, "error", "mismatch", line)
+    ET.SubElement(suite, "system-out").text = _xml("\n".join([*gate.notes, gate.blind, gate.power, gate.verdict]))
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode")
+
+
+def _told(case: ET.Element, tag: str, kind: str, text: str) -> None:
+    ET.SubElement(case, tag, message=_xml(text), type=kind).text = _xml(text)
+
+
+def _xml(text: str) -> str:
+    """Without the characters that XML has no place for; the writer escapes the rest."""
+    return _NOT_XML.sub("�", text)

@@ -165,7 +165,7 @@ class Evaluator(BaseEvaluator, TrainerCallback):  # type: ignore[misc]  # both c
             System(word, [each.entry() for each in found]) for word, found in (("before", self.base), ("now", results))
         )
         rows: list[Row] = compare(before, now).rows
-        decided = {row.difference > 0 for row in rows if row.p_holm <= ALPHA / (look * (look + 1))}
+        decided = {row.difference > 0 for row in rows if row.p_corrected <= ALPHA / (look * (look + 1))}
         return "not decided" if len(decided) != 1 else "better" if decided == {True} else "worse"
 
     def _add_to_csv(self, folder: Path, step: Step) -> None:

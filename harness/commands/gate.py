@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,8 +83,8 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         any_reranker=given.any_reranker,
         scope=scope,
         measure=given.measure,
-        undecided_fails=given.undecided == "fail",
     )
+    found = replace(found, undecided_fails=given.undecided == "fail")
     forms = {"text": gate_text, "github": gate_github, "junit": gate_junit}
     if given.format == "json":
         answer(json.dumps(found.record(), ensure_ascii=False, allow_nan=False))

@@ -1,7 +1,9 @@
 """Stage 4: measures of a run, the verdict on one result, and what may be believed of it.
 
 - `measure`, `p_mrr`   a run and its judgements → a value for each query
-- `significance`       intervals and tests over queries
+- `flips`              the sign-flip test, and the interval that is its inversion
+- `significance`       what is flipped, and what drop could be seen
+- `family`             several figures tested at once
 - `verdict`            first stage, reranked and oracle of one result, and their difference
 - `diagnosis`          counts and shares that a number hides
 - `performance`        time and memory

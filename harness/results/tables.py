@@ -42,7 +42,7 @@ def result_block(result: Result, path: Path, *, reused: bool, published: Sequenc
     table = align([[row[i] for i in keep] for row in [head, *rows]])
     where = f"{'unchanged, read from' if reused else 'written to'} {path}"
     older = "interval" in table and result.interval_method == "percentile bootstrap"
-    told = ["the interval is an older version's percentile bootstrap: report and compare find it anew"] if older else []
+    told = ["the interval is an older version's percentile bootstrap: report finds it anew"] if older else []
     return "\n".join([title, table, *told, *_notes(result), *_sources(published), where, ""])
 
 

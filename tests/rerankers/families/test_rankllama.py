@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exactness import Yardstick, alone, both
 from golden_cases import model_folder, opened, score
 
 from harness.errors import HarnessError
@@ -69,7 +70,7 @@ def authors_ids(query: str, document: str, max_length: int) -> list[int]:
     return [*tokenizer.encode(f"query: {query} document: {document}").ids[: max_length - 1], EOS]
 
 
-def authors_scores(folder: Path, rows: list[list[int]], pad: int = 0) -> np.ndarray:
+def authors_scores(folder: Path, rows: list[list[int]], pad: int = 0) -> Yardstick:
     """Tevatron's model: padded on the right with `pad`, the logit at the last token that is not padding."""
     import torch
     from transformers import LlamaForSequenceClassification
@@ -79,8 +80,12 @@ def authors_scores(folder: Path, rows: list[list[int]], pad: int = 0) -> np.ndar
     width = max(map(len, rows))
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-    with torch.inference_mode():
-        return model(input_ids=ids, attention_mask=mask).logits[:, 0].numpy()
+
+    def scores(model: LlamaForSequenceClassification) -> np.ndarray:
+        with torch.inference_mode():
+            return model(input_ids=ids, attention_mask=mask).logits[:, 0].numpy()
+
+    return both(scores, model)
 
 
 @pytest.mark.parametrize("max_length", [40, 512])
@@ -88,7 +93,7 @@ def test_ids_and_scores_are_the_authors(model: Path, tmp_path: Path, max_length:
     found = score(open_llama(model, tmp_path, max_length=max_length), PAIRS)
     expected = [authors_ids(query, document, max_length) for query, document in PAIRS]
     assert found.ids == expected
-    np.testing.assert_allclose(found.margins, authors_scores(model, expected), atol=1e-5, rtol=0)
+    authors_scores(model, expected).check(found.margins)
     np.testing.assert_array_equal(found.published, found.margins)
 
 
@@ -99,16 +104,15 @@ def test_the_end_is_scored_whatever_the_padding(model: Path, tmp_path: Path, pad
     (folder / "config.json").write_text(json.dumps({**config, "pad_token_id": pad}))
     found = score(open_llama(folder, tmp_path / "cache"), PAIRS)
     plain = score(open_llama(model, tmp_path / "cache"), PAIRS)
-    np.testing.assert_allclose(found.margins, plain.margins, atol=1e-5, rtol=0)
-    alone = score(open_llama(folder, tmp_path / "cache"), PAIRS, batch=1)
-    np.testing.assert_allclose(found.margins, alone.margins, atol=1e-5, rtol=0)
+    by_itself = alone(PAIRS, folder, tmp_path / "cache", template="rankllama")
+    by_itself.check(plain.margins)
+    by_itself.check(found.margins)
 
 
 def test_two_labels_give_the_difference(tmp_path: Path):
     folder = write_model(tmp_path / "model", labels=2)
     together = score(open_llama(folder, tmp_path / "cache"), PAIRS)
-    alone = score(open_llama(folder, tmp_path / "cache"), PAIRS, batch=1)
-    np.testing.assert_allclose(together.margins, alone.margins, atol=1e-5, rtol=0)
+    alone(PAIRS, folder, tmp_path / "cache", template="rankllama").check(together.margins)
 
 
 def test_the_end_stands_once_where_the_tokenizer_adds_it_too(model: Path, tmp_path: Path):
@@ -157,7 +161,7 @@ def test_the_cards_pair_is_two_beginnings_and_no_end(model: Path, tmp_path: Path
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     expected = [tokenizer.encode(f"query: {query}", f"document: {document}").ids for query, document in PAIRS]
     assert found.ids == [ids[:512] for ids in expected]
-    np.testing.assert_allclose(found.margins, authors_scores(model, found.ids), atol=1e-5, rtol=0)
+    authors_scores(model, found.ids).check(found.margins)
 
 
 def test_the_usual_limit_is_tevatrons(model: Path, tmp_path: Path):
@@ -196,7 +200,7 @@ def test_the_candidates_of_a_query_share_their_beginning_and_score_as_the_author
     rows = [authors_ids(long, text, 512) for _, text in PAIRS]
     expected = authors_scores(model, rows)
     for budget in (40, 10_000):
-        np.testing.assert_allclose(margins_of(reranker, pairs, budget), expected, atol=1e-5, rtol=0)
+        expected.check(margins_of(reranker, pairs, budget))
     assert reranker.note is None
 
 
@@ -206,6 +210,6 @@ def test_a_row_that_ends_in_the_padding_id_is_scored_at_its_own_end(model: Path,
     classifier.tokenizer.pad_id = pad_id
     rows = [[1, 5, 0, 7, 0, 0], [1, 9, 8], [1, 9, 8, 0]]
     found = classifier.logits(rows, [[0] * len(row) for row in rows])[:, 0]
-    expected = np.concatenate([authors_scores(model, [row], pad=6) for row in rows])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for row, margin in zip(rows, found, strict=True):
+        authors_scores(model, [row], pad=6).check([margin])
     assert type(classifier.model).__name__ == "PackedLastToken"

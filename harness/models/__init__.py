@@ -11,5 +11,6 @@
 - `module_chain`, `exact_head`   what turns a transformer's states into scores, in float32
 - `copies`                       copies of models that are known by their id
 - `recipes`, `encoders`          how a text becomes a vector, and the encoders that do it with `runners`
+- `late`                         one vector a token: ColBERT and its kin
 - `embedding_store`              vectors on disk by content
 """

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["search_exactly"]
+__all__ = ["Best", "search_exactly"]
 
 _DOCUMENTS, _QUERIES = 16_384, 256
 
@@ -39,7 +39,7 @@ def search_exactly(
     and a few times `k` rows for each of them; the documents are read once, in order.
     """
     asked = [np.ascontiguousarray(queries[start : start + _QUERIES]) for start in range(0, len(queries), _QUERIES)]
-    found = [_Best(len(block), k, tie_order) for block in asked]
+    found = [Best(len(block), k, tie_order) for block in asked]
     for first, block in _read_ahead(documents):
         for part, best in zip(asked, found, strict=True):
             best.take(part @ block.T, first)
@@ -63,7 +63,7 @@ def _block(documents: Vectors, start: int) -> NDArray[np.float32]:
     return np.array(documents[start : start + _DOCUMENTS], np.float32, order="C")
 
 
-class _Best:
+class Best:
     """The best `k` documents so far of a block of queries, and those that came since and may be among them."""
 
     def __init__(self, queries: int, k: int, tie_order: NDArray[np.int64]) -> None:

@@ -129,12 +129,15 @@ def _bm25(cache: Path, language: str = "und", analyzer: str = "") -> FirstStage:
 def _dense(name: str, options: Options, cache: Path) -> FirstStage:
     from ..engine.fast import joined, note_of
     from ..models.encoders import Encoder, encoder_spec
+    from ..models.recipes import is_late_interaction
     from ..models.source import open_model
     from .sparse_encoder import is_sparse
 
     source = open_model(name, cache, rehash=options.rehash, trust=options.trust_remote_code)
     if is_sparse(source):
         return _sparse(source, options, cache)
+    if is_late_interaction(source):
+        return _late(source, options)
     spec = encoder_spec(source, options)
 
     @once
@@ -167,6 +170,24 @@ def _sparse(source: ModelSource, options: Options, cache: Path) -> FirstStage:
 
     settings = (("family", "sparse encoder"), ("revision", source.revision), *spec.settings)
     return FirstStage(source.name, settings, search, note=source.note)
+
+
+def _late(source: ModelSource, options: Options) -> FirstStage:
+    from ..models.late.encoder import FAMILY, TokenEncoder, late_settings
+
+    layout, settings = late_settings(source, options)
+
+    @once
+    def encoder() -> TokenEncoder:
+        return TokenEncoder(source, options, layout)
+
+    def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
+        from .search import late_run
+
+        return late_run(collection, encoder(), k)
+
+    known = (("family", FAMILY), ("revision", source.revision), *sorted(settings.items()))
+    return FirstStage(source.name, known, search, note=source.note)
 
 
 def run_file_stage(path: Path, cache: Path) -> FirstStage:

@@ -23,9 +23,10 @@ from .sparse import build_postings, open_postings, search_postings
 
 if TYPE_CHECKING:
     from ..models.encoders import Encoder
+    from ..models.late.encoder import TokenEncoder
     from .sparse_encoder import SparseEncoder
 
-__all__ = ["bm25_run", "dense_run", "sparse_run"]
+__all__ = ["bm25_run", "dense_run", "late_run", "sparse_run"]
 
 
 def bm25_run(collection: Collection, language: str, cache: Path, k: int) -> Run:
@@ -59,6 +60,15 @@ def sparse_run(collection: Collection, encoder: SparseEncoder, cache: Path, k: i
             raise HarnessError(f"the index {folder} does not stay on the disk: look at its health")
     queries = encoder.queries([join_query(query) for query in collection.queries.values()])
     return _as_run(collection, search_postings(postings, queries, k, tie_order(collection)))
+
+
+def late_run(collection: Collection, encoder: TokenEncoder, k: int) -> Run:
+    """The best `k` documents of every query by late interaction, all of them compared."""
+    from .late import search_by_tokens
+
+    queries = [join_query(query) for query in collection.queries.values()]
+    found = search_by_tokens(encoder, queries, _DocumentTexts(collection), collection.size, k, tie_order(collection))
+    return _as_run(collection, found)
 
 
 class _DocumentTexts:

@@ -59,7 +59,7 @@ def test_the_documents_are_read_once_in_order():
 def test_what_is_kept_does_not_grow_with_the_corpus():
     queries, documents = np.ones((3, 4), np.float32), np.ones((4000, 4), np.float32)
     documents *= np.linspace(0.1, 1, 4000, dtype=np.float32)[:, None]  # each is better than all before it
-    best = dense._Best(3, 5, np.arange(4000))
+    best = dense.Best(3, 5, np.arange(4000))
     for start in range(0, 4000, 8):
         best.take(queries @ documents[start : start + 8].T, start)
         assert best._waiting <= 4 * 5 * 3

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import HarnessError
-from ...models.own_code import foreign_classes
-from ...models.source import ModelSource
+from ..own_code import foreign_classes
+from ..source import ModelSource
 
 __all__ = ["LateLayout", "Projection", "read_layout"]
 

@@ -23,7 +23,7 @@ from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
 from ..files.cache import file_digest, write_atomically, writing
 from ..files.digest import Digest, digest_of, digest_of_settings
-from ..types import Candidates, Run, Subset, Task, cut
+from ..types import LARGEST_FLOAT32, Candidates, Run, Subset, Task, cut
 
 if TYPE_CHECKING:
     from ..models.source import ModelSource
@@ -198,31 +198,51 @@ def run_file_stage(path: Path, cache: Path) -> FirstStage:
     name = path.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".run").removesuffix(".txt")
 
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
-        whole = read_run(path)
-        lacking = collection.queries.keys() - whole
-        refuse_other_forms(lacking, whole, f"--candidates {path}: {task.name} has query", "the file")
-        run = _of_this_task(whole, collection, path, task)
-        named = {doc_id for scores in run.values() for doc_id in scores}
-        collection.refuse_other_forms(sorted(named - collection.known(named)), f"--candidates {path} names document")
-        _refuse_lists_without_order(run, path, k)
-        return run
+        return _checked(read_run(path), collection, task, f"--candidates {path}", k)
 
     return FirstStage(name, (("file", digest),), search)
 
 
-def _refuse_lists_without_order(run: Run, path: Path, k: int) -> None:
+def _checked(run: Run, collection: Collection, task: Task, where: str, k: int) -> Run:
+    """The run of this task's queries. Raises HarnessError for one of another task, ids in another form, lists without order."""
+    lacking = sorted(collection.queries.keys() - run.keys())
+    refuse_other_forms(lacking, run, f"{where}: {task.name} has query", "the run")
+    own = _of_this_task(run, collection, where, task)
+    named = {doc_id for scores in own.values() for doc_id in scores}
+    collection.refuse_other_forms(sorted(named - collection.known(named)), f"{where} names document")
+    _refuse_lists_without_order(own, where, k)
+    return own
+
+
+def _refuse_lists_without_order(run: Run, where: str, k: int) -> None:
     """A list of one score throughout has no best `k`: cutting it would leave the greatest document ids."""
+    import numpy as np
+
     for query_id, scores in run.items():
-        if len(scores) > k and len(set(scores.values())) == 1:
+        if len(scores) > k and len(np.unique(np.fromiter(scores.values(), np.float32, len(scores)))) == 1:
             raise HarnessError(
-                f'{path}: the {len(scores)} documents of query "{query_id}" have one and the same score, so there is no '
+                f'{where}: the {len(scores)} documents of query "{query_id}" have one and the same score, so there is no '
                 f"best {k} of them (the rank column is not read): write the scores, or a --top-k that takes them all"
             )
 
 
 def memory_stage(run: Run, name: str) -> FirstStage:
-    """A ranking that is in memory; its digest is that of its ids and float32 scores."""
-    return FirstStage(name, (("run", digest_of_run(run)),), lambda *_: run)
+    """A ranking that is in memory; its digest is that of its ids and float32 scores.
+
+    Raises HarnessError for a score that has no place in single precision.
+    """
+    for query_id, scores in run.items():
+        for doc_id, score in scores.items():
+            if not -LARGEST_FLOAT32 <= score <= LARGEST_FLOAT32:
+                raise HarnessError(
+                    f'{name}: the score {score} of query "{query_id}" and document "{doc_id}" is no finite number of '
+                    "single precision (at most 3.4e38), in which scores are ranked"
+                )
+
+    def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
+        return _checked(run, collection, task, name, k)
+
+    return FirstStage(name, (("run", digest_of_run(run)),), search)
 
 
 def given_stage() -> FirstStage:
@@ -314,11 +334,11 @@ def allowed(run: Run, collection: Collection, task: Task, k: int | None) -> Run:
     return kept if k is None else cut(kept, k)
 
 
-def _of_this_task(run: Run, collection: Collection, path: Path, task: Task) -> Run:
+def _of_this_task(run: Run, collection: Collection, where: str, task: Task) -> Run:
     if not set(run) & set(collection.queries):
         example = next(iter(collection.queries))
         raise HarnessError(
-            f"{path}: none of its {len(run)} queries is one of {task.name}'s {len(collection.queries)} judged "
+            f"{where}: none of its {len(run)} queries is one of {task.name}'s {len(collection.queries)} judged "
             f'queries (such as "{example}"): is it a run of another task?'
         )
     return {query_id: scores for query_id, scores in run.items() if query_id in collection.queries}

@@ -13,7 +13,7 @@ from harness.data.collection import prepare
 from harness.data.task import Cards, folder_task
 from harness.engine.options import Options
 from harness.errors import HarnessError
-from harness.retrievers.retrieve import candidates_of, given_stage, open_first_stage
+from harness.retrievers.retrieve import candidates_of, given_stage, memory_stage, open_first_stage
 from harness.types import ranked
 
 LISTS = {f"q{i}": [f"d{number:02d}" for number in range(24)] for i in range(6)}
@@ -84,6 +84,26 @@ def test_a_run_of_one_score_is_not_cut_by_document_id(cli: Cli, collection_folde
     assert answer.code == 2
     assert 'the 24 documents of query "q0" have one and the same score, so there is no best 10 of them' in answer.err
     assert cli("run", collection_folder, "--candidates", "flat.trec", "--top-k", "24").code == 0
+
+
+@pytest.mark.parametrize(
+    ("run", "k", "said"),
+    [
+        ({"q0": {"d00": 1e39}}, 10, 'score 1e\\+39 of query "q0" and document "d00" is no finite number of single'),
+        ({"Q0": {"d00": 1.0}, "q1": {"d00": 1.0}}, 10, 'has query "q0", and the run has "Q0"'),
+        ({"q0": {"D00": 1.0}}, 10, 'names document "D00", and the corpus has "d00"'),
+        (
+            {"q0": {f"d{i:02d}": 1 - i * 1e-9 for i in range(24)}},
+            10,
+            "have one and the same score, so there is no best 10",
+        ),
+    ],
+)
+def test_a_run_in_memory_is_held_to_what_a_file_is(collection_folder: Path, tmp_path: Path, run, k, said):
+    task = folder_task(collection_folder, tmp_path / "cache")
+    collection = prepare(task, task.subsets[0], tmp_path / "cache")
+    with pytest.raises(HarnessError, match=said):
+        candidates_of(memory_stage(run, "mine"), collection, task, task.subsets[0], k, tmp_path / "cache")
 
 
 def test_the_pages_agree_on_the_cut_of_given_lists():

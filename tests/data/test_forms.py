@@ -107,7 +107,7 @@ def test_the_query_of_a_list_in_another_form_is_an_error(cli: Cli, tmp_path, par
 
 @pytest.mark.parametrize("words", [[], ["--missing-text", "skip"]], ids=["error", "skip"])
 @pytest.mark.parametrize(("line", "told"), [
-    ("07 Q0 a 1 1.0 x", 'has query "7", and the file has "07"'), ("7 Q0 A 1 1.0 x", 'names document "A", and the corpus has "a"'),
+    ("07 Q0 a 1 1.0 x", 'has query "7", and the run has "07"'), ("7 Q0 A 1 1.0 x", 'names document "A", and the corpus has "a"'),
 ])  # fmt: skip
 def test_a_run_file_in_another_form_is_an_error(cli: Cli, tmp_path, words, line, told):
     folder = folder_of(tmp_path / "data", TEXTS, {"7": "amber", "8": "birch"}, [("7", "a", 1), ("8", "b", 1)])

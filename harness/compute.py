@@ -129,17 +129,23 @@ class Workbench:
     def _judge(
         self, job: Job, collection: Collection, candidates: Candidates, qrels: Qrels, reranked: Reranked | None
     ) -> Result:
+        from .data.clusters import clusters_of
         from .measures.diagnosis import diagnose, diagnose_reranked
         from .measures.significance import INTERVAL_METHOD
-        from .measures.verdict import judge, report_measures
+        from .measures.verdict import cluster_of, judge, report_measures
 
         longest = max(map(len, candidates.run.values()))
         measures = report_measures(self._wanted(job), job.top_k, longest)
         first = candidates.run if candidates.scored else None
         final = reranked.run if reranked else None
-        rows, stages = judge(first, final, candidates.run, collection, qrels, measures, self._request.relevance_level)
+        groups = clusters_of(job.task, job.subset, qrels, self._request.cache)
+        of = groups.of if groups and groups.used else None
+        rows, stages = judge(
+            first, final, candidates.run, collection, qrels, measures, self._request.relevance_level, of
+        )
         query_ids, values = _values(stages)
         found = diagnose(job.stage, candidates, qrels, collection, job.subset)
+        found |= {"clusters": groups.record()} if groups else {}
         if reranked is not None and job.reranker is not None:
             found |= diagnose_reranked(reranked, self._bound(job), candidates, qrels, collection, job.subset)
             if reranked.made_equal is None and (before := self._stored(job)) is not None:
@@ -156,6 +162,7 @@ class Workbench:
             environment=describe(self._request.options.device, self._request.options.dtype),
             values=values,
             query_ids=query_ids,
+            clusters=() if of is None else tuple(cluster_of(query_id, of) for query_id in query_ids),
             interval_method=INTERVAL_METHOD,
         )
         keep_rankings(result, first, final, self._request.cache)

@@ -150,6 +150,9 @@ class Task:
     licence: str = ""
     prompt: str = ""
     """The task sentence that instruction-tuned encoders put before a query."""
+    clusters: str = ""
+    """Which queries share something: `prefix:_` (what stands before the first _ of their ids), `field:NAME` (of the
+    queries' rows), `shared relevant` (a relevant document), `none`; empty where no card says."""
     folder: bool = False
     """Whether `path` is a folder of the user's rather than a hub data set."""
     origin: str = "packed"

@@ -5,5 +5,6 @@
 - `forms`                           ids that are there in another form
 - `formats`, `rows`                 strict readers, and the places that their errors name
 - `dataset`                         files → the folder of a prepared collection
+- `clusters`                        which queries share something
 - `corpus`, `collection`            that folder, mapped into memory and checked
 """

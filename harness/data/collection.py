@@ -33,6 +33,7 @@ __all__ = [
     "folder_revision",
     "folder_splits",
     "hub_listing",
+    "located",
     "prepare",
     "prepared_fingerprint",
 ]
@@ -122,7 +123,7 @@ def prepare(task: Task, subset: Subset, cache: Path) -> Collection:
     """
     place = _place(task, subset, cache)
     if _manifest(place) is None:
-        with _located(task, subset, cache) as paths, writing(cache):
+        with located(task, subset, cache) as paths, writing(cache):
             _build(place, paths, f"{_source(task)}, split {subset.split}")
     collection = _opened(place)
     _check_counts(collection.size, len(collection.queries), task, subset)
@@ -284,8 +285,8 @@ def _build(place: Path, paths: Mapping[str, Sequence[Path]], source: str) -> Non
 
 
 @contextlib.contextmanager
-def _located(task: Task, subset: Subset, cache: Path) -> Iterator[Mapping[str, Sequence[Path]]]:
-    """The files of each part, on this machine."""
+def located(task: Task, subset: Subset, cache: Path) -> Iterator[Mapping[str, Sequence[Path]]]:
+    """The files of each part, by its name in `layout.Layout`, on this machine while the block runs."""
     if task.loader:
         from .mteb_task import exported
 

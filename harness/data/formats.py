@@ -35,6 +35,7 @@ __all__ = [
     "EXCLUDED",
     "read_corpus",
     "read_examples",
+    "read_field",
     "read_instructions",
     "read_jsonl",
     "read_lists",
@@ -81,6 +82,16 @@ def read_corpus(paths: Iterable[Path], unread: set[str] | None = None) -> Iterat
     for row in read_rows(paths, [*_ID, "title", *_TEXT], unread):
         text = string(row, _TEXT[1] if _TEXT[1] in row.value and _TEXT[0] not in row.value else _TEXT[0])
         yield row.place, identifier(row, _ID), DocumentText(optional_string(row, "title"), text)
+
+
+def read_field(paths: Iterable[Path], field: str) -> dict[str, str]:
+    """query_id → what a field of its row says (a string or a whole number); rows without it have no entry."""
+    found: dict[str, str] = {}
+    for row in read_rows(paths, [*_ID, field]):
+        value = row.value.get(field)
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            found[identifier(row, _ID)] = str(value)
+    return found
 
 
 def read_queries(paths: Iterable[Path], unread: set[str] | None = None) -> dict[str, QueryText]:

@@ -26,7 +26,7 @@ __all__ = ["Cards", "folder_task", "select_languages"]
 
 _KEYS = {
     "name", "path", "revision", "split", "languages", "subsets", "measures", "identical_ids", "licence", "prompt",
-    "counts", "folder", "candidates",
+    "counts", "folder", "candidates", "clusters",
 }  # fmt: skip
 _AGGREGATE_KEYS = {"name", "tasks", "mean", "measures", "licence"}
 _SUITE_KEYS = {"title", "tasks", "mean"}
@@ -329,6 +329,7 @@ def _read_card(path: Path, *, packed: bool, folder: Path | None = None, revision
         drop_identical_ids=card.get("identical_ids") == "drop",
         licence=str(card.get("licence", "")),
         prompt=str(card.get("prompt") or ""),
+        clusters=_clusters(card, path),
         folder=folder is not None,
         origin="packed" if packed else digest_of_settings(_what_moves_numbers(card)),
     )
@@ -345,8 +346,24 @@ def _read_aggregate(entry: Mapping[str, Any], path: Path) -> Aggregate:
     return Aggregate(path.stem, members, tuple((str(measure), (str(measure),) * len(members)) for measure in measures))
 
 
+_MOVE_NOTHING = ("name", "licence", "counts", "measures", "clusters")
+"""Keys that move no figure: clusters widen its interval alone."""
+
+
 def _what_moves_numbers(card: Mapping[str, Any]) -> list[tuple[str, object]]:
-    return [(key, value) for key, value in card.items() if key not in ("name", "licence", "counts", "measures")]
+    return [(key, value) for key, value in card.items() if key not in _MOVE_NOTHING]
+
+
+def _clusters(card: Mapping[str, Any], path: Path) -> str:
+    """As `Task.clusters` has it."""
+    said = card.get("clusters", "")
+    if isinstance(said, dict) and len(said) == 1:
+        ((rule, argument),) = said.items()
+        if rule in ("prefix", "field") and isinstance(argument, str) and argument:
+            return f"{rule}:{argument}"
+    if said in ("", "none", "shared relevant"):
+        return str(said)
+    raise HarnessError(f'{path}: "clusters" is none, shared relevant, {{prefix: "_"}} or {{field: NAME}}, not "{said}"')
 
 
 def _measures(card: Mapping[str, Any], path: Path) -> tuple[Measure, ...]:

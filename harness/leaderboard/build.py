@@ -154,7 +154,16 @@ def _sampled(rows: Sequence[Row], part: Part) -> Sampled | None:
             names = " and ".join(row.system.name or row.system.stage for row in (known[0][0], rows[number]))
             raise HarnessError(f"{' '.join(part)}: {names} were measured on different queries; run one again")
         values[[place[query_id] for query_id in figure.query_ids], number] = figure.values
-    return Sampled(part[1], query_ids, values)
+    return Sampled(part[1], query_ids, values, _clusters([figure for _, figure in known], query_ids))
+
+
+def _clusters(figures: Sequence[Figure], query_ids: Sequence[str]) -> tuple[str, ...]:
+    """The clusters of the queries, which the first result that knows them says: they are the data's."""
+    figure = next((figure for figure in figures if figure.clusters), None)
+    if figure is None:
+        return ()
+    known = dict(zip(figure.query_ids, figure.clusters, strict=True))
+    return tuple(known[query_id] for query_id in query_ids)
 
 
 def _settle(table: Table, measured: Sequence[Row], column: Column, sums: Sums) -> None:

@@ -43,6 +43,12 @@ class Part:
     query_ids: tuple[str, ...]
     values: Array
     """Shape [queries, systems]; NaN throughout a system's column where it has no value for each query."""
+    clusters: tuple[str, ...] = ()
+    """The cluster of each query, which is then what is drawn; empty where each query is."""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        return self.clusters or self.query_ids
 
 
 @dataclass
@@ -124,10 +130,8 @@ def resample(
     The draws depend on the seed, the task's name and its query_ids alone, so a figure does not change
     with the other columns of its board.
     """
-    position = {
-        query_id: place for place, query_id in enumerate(dict.fromkeys(q for part in parts for q in part.query_ids))
-    }
-    places = [np.array([position[query_id] for query_id in part.query_ids]) for part in parts]
+    position = {unit: place for place, unit in enumerate(dict.fromkeys(unit for part in parts for unit in part.units))}
+    places = [np.array([position[unit] for unit in part.units]) for part in parts]
     scaled = [part.values / len(part.query_ids) for part in parts]
     for number, sums in figures.items():
         own = [

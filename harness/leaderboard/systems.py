@@ -34,6 +34,8 @@ class Figure:
     mean: float
     query_ids: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
+    clusters: tuple[str, ...] = ()
+    """The cluster of each query; empty where none is known."""
     data: str = ""
     """For a published figure: the data that it was measured on, where its source says so."""
 
@@ -170,7 +172,8 @@ def _settings(identity: Identity, kind: str) -> dict[str, object]:
 def _figure(result: Result, measure: str, stage: str, mean: float) -> Figure:
     column = zip(result.query_ids, result.values[measure][stage], strict=True)
     query_ids, values = zip(*((query_id, value) for query_id, value in column if value is not None), strict=True)
-    return Figure(mean, query_ids, values)
+    known = dict(zip(result.query_ids, result.clusters, strict=True)) if result.clusters else {}
+    return Figure(mean, query_ids, values, tuple(known[query_id] for query_id in query_ids) if known else ())
 
 
 def _with_given_lists(found: Iterable[System]) -> list[System]:

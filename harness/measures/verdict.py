@@ -10,7 +10,7 @@ from .measure import measure_run, oracle
 from .p_mrr import p_mrr, robustness
 from .significance import judged, units_of
 
-__all__ = ["figures_of_pairs", "judge", "report_measures"]
+__all__ = ["cluster_of", "figures_of_pairs", "judge", "report_measures"]
 
 Stages = dict[str, dict[str, Measurement]]
 """measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
@@ -103,4 +103,11 @@ def figures_of_pairs(pairs: Sequence[tuple[float, float]], clusters: Sequence[st
 
 
 def _clusters_of(query_ids: Iterable[str], clusters: Mapping[str, str] | None) -> list[str] | None:
-    return None if clusters is None else [clusters.get(query_id, query_id) for query_id in query_ids]
+    """None where each of these queries is a cluster of its own."""
+    found = [] if clusters is None else [cluster_of(query_id, clusters) for query_id in query_ids]
+    return found if len(set(found)) < len(found) else None
+
+
+def cluster_of(query_id: str, clusters: Mapping[str, str]) -> str:
+    """The cluster of a query, or of the base query that p-MRR and robustness have their values for."""
+    return next((clusters[q] for q in (query_id, f"{query_id}-og") if q in clusters), query_id)

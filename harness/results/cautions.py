@@ -257,6 +257,25 @@ def _made_equal(result: Result) -> str | None:
     )
 
 
+def _shared(result: Result) -> str | None:
+    """Only where nobody stated it: a card that names clusters is no news."""
+    seen = result.diagnostics.get("clusters") or {}
+    name, row = next(iter(result.measures.items()))
+    ends = [row.get(key) for key in ("low", "high", "low_by_query", "high_by_query")]
+    if seen.get("stated") or not seen.get("used") or None in ends:
+        return None
+    low, high, low_alone, high_alone = (end or 0.0 for end in ends)
+    if high_alone <= low_alone or (high - low) / (high_alone - low_alone) < _WIDER:
+        return None
+    return (
+        f"{seen['queries']:,} queries share relevant documents in {seen['clusters']:,} groups: the interval of {name} is "
+        f"{(high - low) / (high_alone - low_alone):.1f} times as wide as if they were independent"
+    )
+
+
+_WIDER = 1.1
+
+
 _RULES: Mapping[str, Rule] = {
     "RH001": _ties,
     "RH002": _truncation,
@@ -282,6 +301,7 @@ _RULES: Mapping[str, Rule] = {
     "RH030": _made_equal,
     "RH031": _unread,
     "RH032": _blank_documents,
+    "RH040": _shared,
 }
 
 CODES = tuple(_RULES)

@@ -112,7 +112,8 @@ def clusters_of(result: Result, query_ids: Sequence[str]) -> list[str] | None:
     if not result.clusters:
         return None
     known = dict(zip(result.query_ids, result.clusters, strict=True))
-    return [known[query_id] for query_id in query_ids]
+    found = [known[query_id] for query_id in query_ids]
+    return found if len(set(found)) < len(found) else None
 
 
 def _reference(result: Result, measure: str, query_ids: Sequence[str], clusters: Sequence[str] | None) -> Units | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .data.collection import prepare
 from .data.formats import write_run
 from .errors import HarnessError
+from .files.units import mark
 from .results.cautions import cautions_of
 from .results.environment import describe
 from .results.rankings import keep_rankings
@@ -54,6 +55,7 @@ class Workbench:
         """The result of `job`. Raises HarnessError as the stages do."""
         from .measures.measure import require_grade
 
+        mark(self._request.cache)
         collection = self.collection(job)
         require_grade(collection.qrels, self._request.relevance_level)
         candidates = self.candidates(job, collection)

@@ -13,28 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import HarnessError, did_you_mean
+from ..files.units import PARTS, TAG, Unit, is_marked, remove, units
 from ..types import Finding
 from .shared import Options, Say, add_options_of, show
 
-__all__ = ["CachePart", "add_options", "cache_parts", "cache_table", "command", "prune", "verify"]
-
-PARTS = {
-    "collections": "prepared data sets",
-    "bm25": "BM25 indexes",
-    "candidates": "first stages' candidates",
-    "rankings": "rankings of results, for compare and report",
-    "embeddings": "vectors",
-    "scores": "the score store",
-    "models": "models' small files",
-    "hub": "what the hub said",
-    "mteb": "what mteb said of tasks without a card",
-    "digests": "digests of large files",
-}
+__all__ = ["CachePart", "add_options", "cache_parts", "cache_table", "command", "prunable", "verify"]
 
 _OPTIONS: Options = {
     "action": {"choices": ("show", "verify", "prune"), "help": "what to do"},
     "parts": {"nargs": "*", "metavar": "PART", "help": "parts to prune, as show names them; none: what damage and kills left behind"},
     "--older-than": {"type": float, "metavar": "DAYS", "help": "prune only what was not used for so many days"},
+    "--yes": {"action": "store_true", "help": "remove what prune lists; without it nothing goes"},
 }  # fmt: skip
 
 
@@ -51,9 +40,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     if given.action == "verify":
         return show(verify(folder), answer)
     if given.action == "prune":
-        freed = prune(folder, given.parts, given.older_than)
-        answer(f"{freed / 2**20:.1f} MiB removed from {folder}")
-        return 0
+        return _prune(folder, given, answer)
     answer(cache_table(folder))
     return 0
 
@@ -70,9 +57,9 @@ class CachePart:
 
 def cache_parts(cache: Path) -> list[CachePart]:
     """Every part of the cache, also those that are empty. Raises HarnessError where its place is no folder."""
-    if cache.exists() and not cache.is_dir():
-        raise HarnessError(f"the cache {cache} is not a folder: set RERANK_HARNESS_CACHE to one")
-    return [_part(cache, name, holds) for name, holds in PARTS.items()]
+    _refuse_no_folder(cache)
+    found = units(cache)
+    return [_part(found, name, holds) for name, holds in PARTS.items()]
 
 
 def cache_table(cache: Path) -> str:
@@ -83,10 +70,10 @@ def cache_table(cache: Path) -> str:
     return f"{cache}\n{align([['part', 'files', 'MiB', 'holds'], *rows])}"
 
 
-def _part(cache: Path, name: str, holds: str) -> CachePart:
-    found = cache.glob("scores.sqlite*") if name == "scores" else (cache / name).rglob("*")
-    files = tuple(sorted(path for path in found if path.is_file()))
-    return CachePart(name, holds, files, sum(path.stat().st_size for path in files))
+def _part(found: list[Unit], name: str, holds: str) -> CachePart:
+    mine = [unit for unit in found if unit.part == name]
+    files = tuple(sorted(path for unit in mine for path in unit.files()))
+    return CachePart(name, holds, files, sum(unit.size() for unit in mine))
 
 
 def verify(cache: Path) -> Iterator[Finding]:
@@ -141,34 +128,47 @@ def _collection_is_there(manifest: Path) -> bool:
     return (manifest.parent / "corpus.arrow").is_file()
 
 
-def prune(cache: Path, parts: list[str], older_than_days: float | None) -> int:
-    """Remove the files of `parts` (none: only what damage and kills left behind); returns the bytes freed.
+def _prune(cache: Path, given: argparse.Namespace, answer: Say) -> int:
+    doomed = prunable(cache, given.parts, given.older_than)
+    for unit in doomed:
+        answer(f"{unit.size() / 2**20:.1f} MiB  {', '.join(path.relative_to(cache).as_posix() for path in unit.paths)}")
+    freed = sum(unit.size() for unit in doomed)
+    if doomed and not given.yes:
+        answer(f"{freed / 2**20:.1f} MiB would be removed from {cache}: say --yes to do it")
+        return 0
+    for unit in doomed:
+        remove(unit, cache)
+    answer(f"{freed / 2**20:.1f} MiB removed from {cache}")
+    return 0
 
-    `older_than_days` keeps what was used since. Raises HarnessError for a part that does not exist, and for
-    days that are no number, or below 0.
+
+def prunable(cache: Path, parts: list[str], older_than_days: float | None) -> list[Unit]:
+    """The units of `parts` (none: only what damage and kills left behind) that are not kept for their age.
+
+    `older_than_days` keeps what was used since, whole units at a time. Raises HarnessError for a part that does
+    not exist, for days that are no number or below 0, and for a folder that no tag says is our own.
     """
     if older_than_days is not None and not 0 <= older_than_days < math.inf:
         raise HarnessError(f"--older-than {older_than_days:g} is not a number of days: 0 or more")
     for name in parts:
         if name not in PARTS:
             raise HarnessError(f'the cache has no part "{name}"; it has {", ".join(PARTS)}.{did_you_mean(name, PARTS)}')
-    doomed = [path for part in cache_parts(cache) if part.name in parts for path in part.files]
-    doomed += [path for path in cache.rglob("*") if path.is_file() and _is_left_over(path, cache)]
+    _refuse_no_folder(cache)
+    if not cache.exists():
+        return []
+    if not is_marked(cache):
+        raise HarnessError(
+            f"{cache} has no {TAG} that says it is a cache of the harness alone, so nothing is removed: a run puts one "
+            f"into a folder that holds nothing else; set RERANK_HARNESS_CACHE to such a folder"
+        )
     before = time.time() - (older_than_days or 0) * 86_400
-    freed = 0
-    for path in dict.fromkeys(doomed):
-        status = path.stat()
-        if older_than_days is None or max(status.st_atime, status.st_mtime) < before:
-            freed += status.st_size
-            path.unlink()
-    for folder in sorted((path for path in cache.rglob("*") if path.is_dir()), reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    return freed
+    return [
+        unit
+        for unit in units(cache)
+        if (unit.part in parts or unit.left_over) and (older_than_days is None or unit.used() < before)
+    ]
 
 
-def _is_left_over(path: Path, cache: Path) -> bool:
-    """A damaged store that was set aside, or the unfinished work of a process that was killed an hour ago."""
-    inside = path.relative_to(cache).parts
-    unfinished = any(part.startswith(".") for part in inside) and time.time() - path.stat().st_mtime > 3600
-    return ".damaged-" in path.name or unfinished
+def _refuse_no_folder(cache: Path) -> None:
+    if cache.exists() and not cache.is_dir():
+        raise HarnessError(f"the cache {cache} is not a folder: set RERANK_HARNESS_CACHE to one")

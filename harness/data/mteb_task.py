@@ -227,8 +227,9 @@ def exported(task: Task, subset: Subset, cache: Path) -> Iterator[Mapping[str, S
         raise HarnessError(
             f"mteb's class of {name} cannot read {task.path} at {task.revision[:8]}: {type(error).__name__}: {reason}"
         ) from error
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="mteb-", dir=cache) as folder:
+    place = cache / "collections"
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mteb-", dir=place) as folder:
         yield _write(data, Path(folder))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..errors import HarnessError
 from .digest import Digest, digest_of
 
-__all__ = ["cache_folder", "file_digest", "folder_digest", "write_atomically", "writing"]
+__all__ = ["cache_folder", "distrust_digests", "file_digest", "folder_digest", "hash_of", "write_atomically", "writing"]
 
 _PIECE = 1 << 20
 _SETTLED_NS = 2_000_000_000
@@ -76,25 +76,35 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 def file_digest(path: Path, cache: Path, *, rehash: bool = False) -> str:
     """32 hex digits: blake2b over the file's bytes.
 
-    The digest is remembered in the cache by absolute path, size, mtime and inode, so that a large
-    file is read once; `rehash` reads it again. Without a cache that can be written nothing is
+    The digest is remembered in the cache by absolute path, size, mtime, ctime and inode, so that a large
+    file is read once; `rehash` reads it again, and so does `distrust_digests` for what was remembered before. Without a cache that can be written nothing is
     remembered. Raises HarnessError for a file that cannot be read.
     """
     absolute = path.absolute()
     try:
         before = _identity(absolute)
         memory = cache / "digests" / f"{digest_of(str(absolute))}.json"
-        known = None if rehash else _recall(memory)
+        known = None if rehash or _age(memory) <= _distrusted else _recall(memory)
         if known is not None and known.get("identity") == before and isinstance(known.get("digest"), str):
             return str(known["digest"])
-        digest = _hash_of(absolute)
+        digest = hash_of(absolute)
         unchanged = _identity(absolute) == before
     except OSError as error:
         raise HarnessError(f"cannot read {path}: {error.strerror or error}") from error
-    if unchanged and time.time_ns() - int(before[2]) > _SETTLED_NS:
+    if unchanged and time.time_ns() - max(int(before[2]), int(before[3])) > _SETTLED_NS:
         with contextlib.suppress(OSError):
             write_atomically(memory, json.dumps({"identity": before, "digest": digest}))
     return digest
+
+
+_distrusted = -1
+"""Digests that were remembered up to this time (ns since 1970) are not believed."""
+
+
+def distrust_digests() -> None:
+    """From now on every file is read again, once, whatever is remembered of it: `--rehash`."""
+    global _distrusted  # noqa: PLW0603
+    _distrusted = time.time_ns()
 
 
 def folder_digest(folder: Path, names: Iterable[str], cache: Path) -> str:
@@ -107,7 +117,15 @@ def folder_digest(folder: Path, names: Iterable[str], cache: Path) -> str:
 
 def _identity(path: Path) -> list[str | int]:
     status = path.stat()
-    return [str(path), status.st_size, status.st_mtime_ns, status.st_ino]
+    # A program can set mtime back to what it was, ctime it cannot.
+    return [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _age(memory: Path) -> int:
+    try:
+        return memory.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _recall(memory: Path) -> dict[str, object] | None:
@@ -119,7 +137,8 @@ def _recall(memory: Path) -> dict[str, object] | None:
     return known if isinstance(known, dict) else None
 
 
-def _hash_of(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """32 hex digits: blake2b over the file's bytes, read now."""
     running = hashlib.blake2b(digest_size=16)
     with path.open("rb") as stream:
         while piece := stream.read(_PIECE):

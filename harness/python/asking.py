@@ -103,9 +103,11 @@ def open_one_reranker(name: str, asked: Running, say: Say) -> Reranker:
 def build_request(asked: Asking, say: Say) -> Request:
     """Everything resolved: cards, first stages, rerankers, device. Raises HarnessError for what cannot be."""
     from ..data.task import select_languages
-    from ..files.cache import cache_folder
+    from ..files.cache import cache_folder, distrust_digests
     from ..request import Request
 
+    if asked.rehash:
+        distrust_digests()
     cache = cache_folder()
     options = _with_workers(asked, model_options(asked), say)
     tasks = _tasks(asked, cache)

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HarnessError
+from ..files.cache import hash_of
 from . import BM25_VERSION
 from .analyzers import analyzer
 
-__all__ = ["K1", "VERSION", "B", "Index", "build", "length_bytes", "lengths_of_bytes", "open_index"]
+__all__ = [
+    "K1",
+    "VERSION",
+    "B",
+    "DamagedIndexError",
+    "Index",
+    "build",
+    "length_bytes",
+    "lengths_of_bytes",
+    "open_index",
+]
 
 VERSION = BM25_VERSION
 """A part of every key: changes when scores or the files of an index change."""
@@ -55,7 +66,7 @@ def build(texts: Iterable[str], language: str, folder: Path, *, block_tokens: in
     that is killed may leave a folder `.<name>.*` there, which nothing reads.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
         new = temporary / "index"
         new.mkdir()
@@ -63,7 +74,7 @@ def build(texts: Iterable[str], language: str, folder: Path, *, block_tokens: in
         for path in new.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        if folder.is_dir():
+        if folder.exists():
             os.rename(folder, temporary / "old")
         os.rename(new, folder)
     finally:
@@ -88,6 +99,7 @@ def _write_index(texts: Iterable[str], language: str, new: Path, scratch: Path, 
         "documents": len(lengths),
         "documents_with_terms": sum(length > 0 for length in lengths),
         "tokens": sum(lengths),
+        "digests": {name: hash_of(new / f"{name}.npy") for name in _ARRAYS},
     }
     (new / _META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
@@ -192,10 +204,15 @@ def lengths_of_bytes() -> NDArray[Any]:
     return np.array([*range(24), *(24 + value for value in floats)], np.int64)
 
 
-def open_index(folder: Path, *, k1: float = K1, b: float = B) -> Index:
+class DamagedIndexError(HarnessError):
+    """There is no whole index of this version in the folder: it is to be built again."""
+
+
+def open_index(folder: Path, *, k1: float = K1, b: float = B, digest: Callable[[Path], str] | None = None) -> Index:
     """The index that `build` wrote to `folder`, memory-mapped.
 
-    Raises HarnessError where there is none, or one that is damaged or of another version.
+    `digest` (as `file_digest`) has every file's content checked. Raises DamagedIndexError where there is no
+    index, or one that is damaged, half gone or of another version.
     """
     again = "delete the folder and build it again"
     try:
@@ -206,12 +223,14 @@ def open_index(folder: Path, *, k1: float = K1, b: float = B) -> Index:
         whole = len(arrays["norms"]) == meta["documents"] and (
             len(arrays["docs"]) == len(arrays["freqs"]) == arrays["starts"][-1]
         )
-    except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise HarnessError(f"{folder} holds no whole BM25 index ({error}): {again}") from None
+        if digest is not None:
+            whole &= all(digest(folder / f"{name}.npy") == meta["digests"][name] for name in _ARRAYS)
+    except (OSError, EOFError, ValueError, LookupError, TypeError, HarnessError) as error:
+        raise DamagedIndexError(f"{folder} holds no whole BM25 index ({error}): {again}") from None
     if not same:
-        raise HarnessError(f"the BM25 index {folder} is of another version or analyzer: {again}")
+        raise DamagedIndexError(f"the BM25 index {folder} is of another version or analyzer: {again}")
     if not whole:
-        raise HarnessError(f"the BM25 index {folder} is damaged: {again}")
+        raise DamagedIndexError(f"the BM25 index {folder} is damaged: {again}")
     return Index(meta, arrays, k1=k1, b=b)
 
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from ..data.collection import Collection
 from ..errors import HarnessError
-from ..files.cache import writing
+from ..files.cache import file_digest, writing
 from ..files.digest import digest_of
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import Run
 from . import BM25_VERSION
 from .analyzers import analyzer
-from .bm25 import build, open_index
+from .bm25 import DamagedIndexError, Index, build, open_index
 from .dense import search_exactly
 from .sparse import build_postings, open_postings, search_postings
 
@@ -34,11 +34,18 @@ def bm25_run(collection: Collection, language: str, cache: Path, k: int) -> Run:
     chosen = analyzer(language)
     key = digest_of(collection.fingerprint, chosen.language, chosen.name, chosen.version, BM25_VERSION, JOIN_RULE)
     folder = cache / "bm25" / key
-    if not folder.is_dir():
-        build((join_document(document) for document in collection.iterate_texts()), language, folder)
     texts = [join_query(query) for query in collection.queries.values()]
-    found = open_index(folder).search(texts, k, tie_order=tie_order(collection))
+    found = _index(collection, language, folder, cache).search(texts, k, tie_order=tie_order(collection))
     return _as_run(collection, found)
+
+
+def _index(collection: Collection, language: str, folder: Path, cache: Path) -> Index:
+    """The index in `folder`, built where there is none, or one that is damaged or half gone."""
+    try:
+        return open_index(folder, digest=lambda path: file_digest(path, cache))
+    except DamagedIndexError:
+        build((join_document(document) for document in collection.iterate_texts()), language, folder)
+        return open_index(folder, digest=lambda path: file_digest(path, cache))
 
 
 def dense_run(collection: Collection, encoder: Encoder, k: int, task_prompt: str = "") -> Run:

@@ -279,3 +279,20 @@ def test_without_instructions_the_model_sees_none_and_the_result_has_its_own_pat
     assert bare["path"] != given["path"]
     assert bare["measures"]["p-MRR"]["reranked"] == 0.0
     assert cli(*words, "--instructions", "none").results()[0]["reused"]
+
+
+def test_rehash_reaches_run_files_and_data_folders(cli: Cli, collection_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("harness.files.cache._SETTLED_NS", -1)
+    monkeypatch.setattr("harness.files.cache._distrusted", -1)
+    Path("own.trec").write_text("q0 Q0 d00 1 2 x\nq0 Q0 d01 2 1 x\n")
+    words = ("run", collection_folder, "--candidates", "own.trec", "--format", "json")
+    right = cli(*words).results()
+    memories = list(Path("cache/digests").glob("*.json"))
+    assert len(memories) >= 4  # the run file, corpus, queries, qrels
+    for memory in memories:
+        known = json.loads(memory.read_text())
+        memory.write_text(json.dumps({**known, "digest": "0" * 32}))
+    assert cli(*words, "--results", "misled").results()[0]["path"] != right[0]["path"]
+    again = cli(*words, "--rehash", "--results", "again").results()
+    assert Path(again[0]["path"]).name == Path(right[0]["path"]).name
+    assert all("0" * 32 not in memory.read_text() for memory in memories)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.files.cache import cache_folder, file_digest, folder_digest, write_atomically, writing
+from harness.files.cache import cache_folder, distrust_digests, file_digest, folder_digest, write_atomically, writing
 
 LONG_AGO = 1_600_000_000
 
@@ -17,6 +17,12 @@ LONG_AGO = 1_600_000_000
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def aged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program can set a file's ctime back, so that what was written a moment ago counts as long ago instead."""
+    monkeypatch.setattr("harness.files.cache._SETTLED_NS", -1)
 
 
 def settled(path: Path, data: bytes) -> Path:
@@ -92,6 +98,7 @@ def test_a_digest_is_blake2b_over_the_bytes(tmp_path, cache):
     assert file_digest(path, cache) == hashlib.blake2b(b"some bytes" * 300_000, digest_size=16).hexdigest()
 
 
+@pytest.mark.usefixtures("aged")
 def test_a_digest_is_remembered_and_not_computed_again(tmp_path, cache):
     path = settled(tmp_path / "weights", b"one")
     first = file_digest(path, cache)
@@ -128,6 +135,7 @@ def test_a_file_changed_a_moment_ago_is_not_remembered(tmp_path, cache):
 @pytest.mark.parametrize(
     "damage", [b"", b"{", b"[]", b"\xff\xfe", b'{"identity": 1}', b'{"identity": null, "digest": 5}']
 )
+@pytest.mark.usefixtures("aged")
 def test_a_damaged_memory_is_ignored_and_made_again(tmp_path, cache, damage):
     path = settled(tmp_path / "weights", b"one")
     first = file_digest(path, cache)
@@ -157,3 +165,30 @@ def test_a_folders_digest_depends_on_names_and_contents_and_not_on_their_order(t
     assert folder_digest(tmp_path, ["a"], cache) != both
     os.rename(tmp_path / "b", tmp_path / "c")
     assert folder_digest(tmp_path, ["a", "c"], cache) != both
+
+
+@pytest.mark.usefixtures("aged")
+def test_a_change_that_leaves_size_mtime_and_inode_alone_is_seen_by_ctime(tmp_path, cache):
+    path = settled(tmp_path / "weights", b"one")
+    first = file_digest(path, cache)
+    inode = path.stat().st_ino
+    with path.open("r+b") as stream:
+        stream.write(b"two")
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    assert (path.stat().st_size, path.stat().st_ino, path.stat().st_mtime) == (3, inode, LONG_AGO)
+    assert file_digest(path, cache) != first
+
+
+@pytest.mark.usefixtures("aged")
+def test_digests_from_before_are_distrusted_and_later_ones_believed(tmp_path, cache, monkeypatch):
+    path = settled(tmp_path / "weights", b"one")
+    right = file_digest(path, cache)
+    (memory,) = memories(cache)
+    memory.write_text(memory.read_text().replace(right, "0" * 32))
+    assert file_digest(path, cache) == "0" * 32
+    monkeypatch.setattr("harness.files.cache._distrusted", -1)
+    distrust_digests()
+    assert file_digest(path, cache) == right
+    memory.write_text(memory.read_text().replace(right, "1" * 32))
+    os.utime(memory, (4_000_000_000, 4_000_000_000))
+    assert file_digest(path, cache) == "1" * 32

@@ -77,42 +77,92 @@ def cut(run: Run, k: int) -> Run:
     return {query_id: {doc_id: scores[doc_id] for doc_id in ranked(scores)[:k]} for query_id, scores in run.items()}
 
 
-_MEASURE = re.compile(r"(?P<name>[A-Za-z][A-Za-z-]*?)(@(?P<cutoff>[1-9][0-9]*))?\Z")
+_MEASURE = re.compile(r"(?P<name>[A-Za-z][A-Za-z-]*?)(\((?P<option>[^()@]*)\))?(@(?P<cutoff>[1-9][0-9]*))?\Z")
+_OTHER_NAMES = {
+    "ap": "MAP", "mrr": "RR", "recip_rank": "RR", "reciprocalrank": "RR", "recall": "R", "precision": "P",
+    "hit": "Success", "hits": "Success", "hitrate": "Success", "hit_rate": "Success", "ndcg_cut": "nDCG",
+    "map_cut": "MAP", "acc": "Success", "accuracy": "Success", "r-prec": "Rprec", "r_prec": "Rprec",
+    "holes": "Judged", "pmrr": "p-MRR", "p_mrr": "p-MRR", "hole": "Judged",
+}  # fmt: skip
+"""What trec_eval, mteb, beir and their users call measures → what papers, and we, call them."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure as papers write it: nDCG@10, MAP@1000, R@100, RR@10, P@5, Success@1, Judged@10, p-MRR."""
+    """A measure as papers write it: nDCG@10, MAP@1000, R@100, RR@10, P@5, Success@1, Judged@10, p-MRR.
+
+    What ir_measures writes in brackets is `option`: nDCG(dcg='exp-log2')@10, RBP(p=0.8).
+    """
 
     name: str
     cutoff: int | None = None
+    option: str = ""
 
-    NAMES = ("nDCG", "MAP", "R", "RR", "P", "Success", "Judged", "p-MRR", "robustness")
+    NAMES = (
+        "nDCG", "MAP", "R", "RR", "P", "Success", "Judged", "ERR", "RBP", "Rprec", "bpref", "infAP", "p-MRR",
+        "robustness",
+    )  # fmt: skip
+    WITH_CUTOFF = ("P", "R", "Success", "Judged", "ERR", "robustness")
+    WITHOUT_CUTOFF = ("p-MRR", "RBP", "Rprec", "bpref", "infAP")
 
     def __str__(self) -> str:
-        return self.name if self.cutoff is None else f"{self.name}@{self.cutoff}"
+        whole = f"{self.name}({self.option})" if self.option else self.name
+        return whole if self.cutoff is None else f"{whole}@{self.cutoff}"
 
     @classmethod
     def parse(cls, text: str) -> Measure:
         """The measure that `text` writes.
 
-        Raises ValueError for a name that is not in `NAMES` or a cutoff that is not a whole number
-        above 0; the message is the whole line a user needs.
+        Raises ValueError for a name that is not in `NAMES`, a cutoff that is not a whole number
+        above 0, and an option that the measure has not; the message is the whole line a user needs.
         """
         found = _MEASURE.match(text.strip())
         name = found["name"] if found else ""
         if not found or name not in cls.NAMES:
-            near = {known.casefold(): known for known in cls.NAMES}.get(name.casefold())
-            hint = f' Did you mean "{text.replace(name, near)}"?' if near else ""
             raise ValueError(
-                f'unknown measure "{text}": a measure is one of {", ".join(cls.NAMES)}, with @k for a cutoff.{hint}'
+                f'unknown measure "{text}": a measure is one of {", ".join(cls.NAMES)}, with @k for a cutoff.'
+                f"{_meant(text.strip(), cls.NAMES)}"
             )
         cutoff = int(found["cutoff"]) if found["cutoff"] else None
-        if name in ("P", "R", "Success", "Judged", "robustness") and cutoff is None:
+        if name in cls.WITH_CUTOFF and cutoff is None:
             raise ValueError(f'measure "{text}" needs a cutoff, as in {name}@10')
-        if name == "p-MRR" and cutoff is not None:
-            raise ValueError(f'measure "{text}": p-MRR has no cutoff')
-        return cls(name, cutoff)
+        if name in cls.WITHOUT_CUTOFF and cutoff is not None:
+            raise ValueError(f'measure "{text}": {name} has no cutoff')
+        return cls(name, cutoff, _option(text, name, found["option"]))
+
+    @property
+    def persistence(self) -> float:
+        """RBP's p."""
+        return float(self.option.partition("=")[2])
+
+
+def _option(text: str, name: str, given: str | None) -> str:
+    """The option as it is printed; RBP always says its p, nDCG only what is not usual."""
+    key, _, value = (part.strip().strip("'\"") for part in (given or "").partition("="))
+    if name == "RBP" and (not given or key == "p"):
+        try:
+            persistence = float(value or 0.8)
+        except ValueError:
+            persistence = -1.0
+        if 0 < persistence < 1:
+            return f"p={persistence:g}"
+        raise ValueError(f'measure "{text}": p is a number between 0 and 1, as in RBP(p=0.8)')
+    if name == "nDCG" and key == "dcg" and value in ("log2", "exp-log2"):
+        return "" if value == "log2" else "dcg='exp-log2'"
+    if not given:
+        return ""
+    raise ValueError(
+        f'measure "{text}": {name} has no option "{given}"; there are nDCG(dcg=\'exp-log2\')@10 and RBP(p=0.8)'
+    )
+
+
+def _meant(text: str, names: tuple[str, ...]) -> str:
+    """` Did you mean "RR@10"?` for a name that others give it, or in another case; else nothing."""
+    trec = re.fullmatch(r"([A-Za-z_-]+?)_([0-9]+)", text)
+    word, cutoff = (trec[1], trec[2]) if trec else (text.partition("@")[0], text.partition("@")[2])
+    known = {name.casefold(): name for name in names} | _OTHER_NAMES
+    near = known.get(word.casefold())
+    return f' Did you mean "{near}{f"@{cutoff}" if cutoff else ""}"?' if near else ""
 
 
 @dataclass(frozen=True)

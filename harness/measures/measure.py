@@ -5,25 +5,25 @@ value 0. The ranking is ours (`types.ranked`): the evaluator sees only the place
 so neither its tie rule nor its precision can move a number. A score that is NaN or infinite is an
 error that names the pair.
 
-The formulas are those of trec_eval, computed by pytrec_eval; Judged@k is our own, and so is nDCG where
-grades are so large that trec_eval's table of levels is no way to count them.
+The formulas are those of trec_eval, computed by pytrec_eval. Those that trec_eval has not are in `gains`,
+and so is nDCG where grades are so large that trec_eval's table of levels is no way to count them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from ..errors import HarnessError
 from ..types import LARGEST_FLOAT32, Measure, Measurement, Qrels, Run, ranked
+from .gains import ndcg, own, value
 
 __all__ = ["measure_run", "missing_queries", "oracle", "require_finite", "require_grade", "tie_rate"]
 
 _MOST_LEVELS = 10_000
 """trec_eval keeps a counter for each grade from 0 up: grades in the millions take seconds, beyond that it gives 0."""
 
-_WHOLE = {"nDCG": "ndcg", "MAP": "map", "RR": "recip_rank"}
+_WHOLE = {"nDCG": "ndcg", "MAP": "map", "RR": "recip_rank", "Rprec": "Rprec", "bpref": "bpref", "infAP": "infAP"}
 _CUT = {"nDCG": "ndcg_cut", "MAP": "map_cut", "R": "recall", "P": "P", "Success": "success"}
 
 
@@ -38,7 +38,8 @@ def measure_run(
     by those that the run misses, and P@k divides by k however few documents are ranked. RR@k is 0
     when the first relevant document stands below k. Judged@k is the share of the ranked documents
     in the top k that have a judgement, of any relevance, for that very query; a query with nothing
-    ranked has 0 (the definition of ir_measures).
+    ranked has 0 (the definition of ir_measures). Rprec, bpref and infAP are trec_eval's; ERR, RBP and nDCG
+    with exponential gain see `gains`.
 
     A query without judgements is left out, whether or not the run ranks it.
 
@@ -52,9 +53,12 @@ def measure_run(
         raise HarnessError("the qrels hold no judgement: a measure needs at least one judged query")
     require_finite(run)
     rankings = {query_id: ranked(run.get(query_id, {})) for query_id in judged}
-    names = {_trec_name(measure): measure for measure in measures if measure.name != "Judged"}
+    names = {_trec_name(measure): measure for measure in measures if not own(measure)}
     found = _evaluated(rankings, judged, names, relevance_level) if names else {}
-    return {measure: Measurement(measure, _values(measure, found, rankings, judged)) for measure in measures}
+    return {
+        measure: Measurement(measure, _values(measure, found, rankings, judged, relevance_level))
+        for measure in measures
+    }
 
 
 def require_grade(qrels: Qrels, relevance_level: int) -> None:
@@ -124,7 +128,7 @@ def _trec_name(measure: Measure) -> str:
     if measure.name not in known:
         raise HarnessError(
             f"{measure} cannot be measured on one run: a ranking has nDCG, MAP and RR with or without a cutoff, "
-            "and R, P, Success and Judged with one"
+            "R, P, Success, ERR and Judged with one, RBP, Rprec, bpref and infAP without"
         )
     return known[measure.name] + cutoff
 
@@ -136,29 +140,18 @@ def _evaluated(
     if max(relevance for judgements in judged.values() for relevance in judgements.values()) <= _MOST_LEVELS:
         return _evaluate(rankings, judged, set(names), relevance_level)
     binary = {
-        query_id: {doc_id: int(relevance >= relevance_level) for doc_id, relevance in judgements.items()}
+        # A grade below 0 stays one: infAP takes it for a document of the pool that nobody looked at.
+        query_id: {
+            doc_id: min(relevance, int(relevance >= relevance_level)) for doc_id, relevance in judgements.items()
+        }
         for query_id, judgements in judged.items()
     }
     graded = {name: measure.cutoff for name, measure in names.items() if measure.name == "nDCG"}
     found = _evaluate(rankings, binary, rest, 1) if (rest := names.keys() - graded) else {}
     return found | {
-        name: {query_id: _ndcg(ranking, judged[query_id], cutoff) for query_id, ranking in rankings.items()}
+        name: {query_id: ndcg(ranking, judged[query_id], cutoff) for query_id, ranking in rankings.items()}
         for name, cutoff in graded.items()
     }
-
-
-def _ndcg(ranking: Sequence[str], judgements: Mapping[str, int], cutoff: int | None) -> float:
-    """nDCG as trec_eval's m_ndcg.c has it: Σ grade / log2(rank + 1), over that of the best order; grades below 0 gain 0."""
-    best = sorted((relevance for relevance in judgements.values() if relevance > 0), reverse=True)
-    ideal = _discounted(best[:cutoff])
-    return _discounted([max(0, judgements.get(doc_id, 0)) for doc_id in ranking[:cutoff]]) / ideal if ideal else 0.0
-
-
-def _discounted(gains: Sequence[int]) -> float:
-    total = 0.0
-    for rank, gain in enumerate(gains, 1):
-        total += gain / math.log2(rank + 1)
-    return total
 
 
 def _evaluate(
@@ -203,12 +196,10 @@ def _values(
     found: Mapping[str, Mapping[str, float]],
     rankings: Mapping[str, Sequence[str]],
     judged: Qrels,
+    level: int,
 ) -> Mapping[str, float]:
-    if measure.name == "Judged":
-        return {
-            query_id: _share_within(judged[query_id], ranking[: measure.cutoff])
-            for query_id, ranking in rankings.items()
-        }
+    if own(measure):
+        return {query_id: value(measure, ranking, judged[query_id], level) for query_id, ranking in rankings.items()}
     values = found[_trec_name(measure)]
     if measure.name == "RR" and measure.cutoff is not None:
         return {query_id: _cut_reciprocal_rank(value, measure.cutoff) for query_id, value in values.items()}
@@ -217,7 +208,3 @@ def _values(
 
 def _cut_reciprocal_rank(value: float, cutoff: int) -> float:
     return value if value and round(1 / value) <= cutoff else 0.0
-
-
-def _share_within(judgements: Mapping[str, int], doc_ids: Sequence[str]) -> float:
-    return sum(doc_id in judgements for doc_id in doc_ids) / len(doc_ids) if doc_ids else 0.0

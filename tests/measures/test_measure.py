@@ -192,7 +192,7 @@ def test_the_largest_float32_is_a_score():
 
 
 @pytest.mark.parametrize(
-    "measure", [Measure("p-MRR"), Measure("robustness", 10), Measure("P"), Measure("bpref"), Measure("bpref", 5)]
+    "measure", [Measure("p-MRR"), Measure("robustness", 10), Measure("P"), Measure("utility"), Measure("bpref", 5)]
 )
 def test_a_measure_that_one_run_does_not_decide_is_refused(measure):
     with pytest.raises(HarnessError, match=str(measure)):

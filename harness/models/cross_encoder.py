@@ -290,6 +290,8 @@ def _stated_length(
 def _structured(source: ModelSource, template: str | None, form: str) -> bool:
     if form != "auto" or template is None:
         return form == "structured"
+    if isinstance(source.tokenizer_config.get("chat_template"), list) and "chat_template.jinja" not in source.small:
+        return True  # of several templates by name the library cannot tell, and takes lists of parts
     return source.config.get("model_type") not in _FLAT_MODELS and any(sign in template for sign in _STRUCTURED)
 
 

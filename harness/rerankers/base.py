@@ -76,7 +76,8 @@ class Prepared(Protocol):
     lost: NDArray[np.int64]
     """Tokens that truncation took from each pair."""
     # A family may also offer `plan(budget) -> list of row batches`, where it computes several pairs
-    # together best; see `engine.plan_of`. And `taken`, what truncation took from whom; see `truncation.Taken`.
+    # together best; see `engine.plan_of`. And `taken`, what truncation took from whom (see
+    # `truncation.Taken`), and `beginnings(rows)`, which are the same for rows whose inputs are.
 
     also: Mapping[str, NDArray[np.float32]]
     """Scores of the rows of the last `score` under other fingerprints, found in the same pass (a

@@ -48,13 +48,23 @@ def look_at(
         return Inputs(without_document, without_question)
     alike = tied_alike = tied_apart = 0
     for rows in spans:
-        cut, tied = rows[prepared.lost[rows] > 0], _tied(rows, scores)
+        cut, tied = _alike_perhaps(prepared, rows[prepared.lost[rows] > 0]), _tied(rows, scores)
         digests = {int(row): _digest(prepared, int(row)) for row in np.union1d(cut, tied)}
         alike += _made_alike([int(row) for row in cut], digests, documents, pairs)
         shared = _shared([digests[int(row)] for row in tied])
         tied_alike += shared
         tied_apart += len(tied) - shared
     return Inputs(without_document, without_question, alike, tied_alike, tied_apart)
+
+
+def _alike_perhaps(prepared: Any, rows: Rows) -> Rows:
+    """The rows that begin as another one of them does: inputs that differ at once need not be compared whole."""
+    if len(rows) < 2 or not hasattr(prepared, "beginnings"):
+        return rows
+    begun = prepared.beginnings(rows)
+    counts = Counter(begun)
+    found: Rows = rows[[counts[each] > 1 for each in begun]]
+    return found
 
 
 def _tied(rows: Rows, scores: NDArray[Any]) -> Rows:

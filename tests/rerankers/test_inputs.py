@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 from conftest import Cli, write_lines
 from golden_cases import model_folder, opened, score
+from made_results import made
 from saved_rerankers import decoder
 
 from harness.rerankers.inputs import look_at
 from harness.rerankers.prompts.template import read_template, template_names
+from harness.results.cautions import cautions_of
+from harness.types import DocumentText, QueryText
 
 DOCUMENTS = [
     f"{first} {second} of the river" for first in ("ice", "wind", "stone", "tree") for second in ("warm", "cold")
@@ -116,7 +120,6 @@ def test_every_packed_template_ends_as_it_should_or_says_that_it_does_not(tmp_pa
     from harness.models.tokenization import load_tokenizer
     from harness.rerankers.prompts.prompts import Prompter
     from harness.rerankers.prompts.template import Rule
-    from harness.types import DocumentText, QueryText
 
     decoder(tmp_path / "tiny", None)
     template = read_template(name)
@@ -131,3 +134,35 @@ def test_every_packed_template_ends_as_it_should_or_says_that_it_does_not(tmp_pa
     assert (short[-3:] == long[-3:]).all() != ends_cut
     assert prompts.taken.without_question.tolist() == [False, ends_cut]
     assert not prompts.taken.without_document.any()
+
+
+@pytest.mark.parametrize("max_length", [16, 64])
+@pytest.mark.parametrize("system", ["cross-encoder", "bge-reranker", "e5-mistral"])
+def test_inputs_that_truncation_made_alike_are_found_whatever_is_looked_at_first(
+    tmp_path: Path, system: str, max_length: int
+):
+    family = {"bge-reranker": "bge", "e5-mistral": "e5-mistral"}.get(system)
+    (reranker,) = opened(model_folder(system), tmp_path, family, max_length=max_length)
+    texts = [
+        f"{first} river {'under the old tree ' * 40}{last}" for first in ("the", "ice", "a") for last in ("x", "y")
+    ]
+    model = reranker.load()
+    pairs = np.array([[0, place] for place in range(len(texts))])
+    prepared = model.prepare([QueryText("water " * 30)], [DocumentText("", text) for text in texts], pairs)
+    seen = look_at(prepared, texts, pairs, [np.arange(len(texts))], np.arange(len(texts)))
+    inputs = [tuple(prepared.token_ids(row)) for row in range(len(texts))]
+    assert seen.made_alike == sum(inputs.count(each) > 1 for each in inputs) >= 6
+
+
+@pytest.mark.parametrize(
+    ("dtype", "why"),
+    [
+        ("bfloat16", "whose scores bfloat16 rounds together"),
+        ("float32", "whose scores single precision brings together"),
+    ],
+)
+def test_the_warning_of_ties_says_what_made_them(dtype: str, why: str):
+    seen = {"tie_rate": 0.5, "tied_alike": 3, "tied_apart": 4, "dtype": dtype}
+    result = replace(made([0.5, 0.7]), diagnostics=seen)
+    (caution,) = [each for each in cautions_of(result) if each.code == "RH001"]
+    assert caution.what.endswith(f": 3 have the input of another one and 4 have inputs of their own, {why}")

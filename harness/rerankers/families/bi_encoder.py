@@ -6,6 +6,7 @@ come from the same encoder and store as a dense first stage's, so a text is enco
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache as once
 from functools import cached_property
@@ -113,8 +114,18 @@ class VectorPairs:
         [right] = self._encoder.token_ids([self._documents[document]], "document")
         return left + right
 
+    def beginnings(self, rows: NDArray[np.int64]) -> list[str]:
+        """The first letters of each row's document, as any tokenizer might fold them."""
+        return [_folded(self._documents[place]) for place in self._pairs[rows, 1]]
+
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         queries, documents = self._vectors
         chosen = self._pairs[rows]
         scores: NDArray[np.float32] = np.einsum("nd,nd->n", queries[chosen[:, 0]], documents[chosen[:, 1]])
         return scores
+
+
+def _folded(text: str) -> str:
+    """The first four signs, without white space, case and accents."""
+    plain = unicodedata.normalize("NFKD", "".join(text[:64].split())).casefold()
+    return "".join(sign for sign in plain if not unicodedata.combining(sign))[:4]

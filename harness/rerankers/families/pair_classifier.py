@@ -253,6 +253,11 @@ class PromptedPairs(GroupedPairs):
         return self.model.margins(ids, [[0] * len(row) for row in ids], self.sharing_of(rows))
 
 
+_FIRST = 4
+_SHORTEST = 64
+"""Whatever the query, a length of so many tokens leaves a longer document its first `_FIRST`."""
+
+
 @dataclass
 class ClassifierPairs:
     """The pairs of one request; ids are joined batch by batch, so memory holds each text once."""
@@ -274,6 +279,16 @@ class ClassifierPairs:
         """The ids that the model gets for one pair."""
         ids: list[int] = self.encodings(np.array([row]))[0].ids
         return ids
+
+    def beginnings(self, rows: NDArray[np.int64]) -> list[tuple[int, ...]]:
+        """The first ids of each row's document, of which truncation leaves as many at least."""
+        if self.model.max_length < _SHORTEST:
+            return [()] * len(rows)
+        return [self._first[place] for place in self.pairs[rows, 1].tolist()]
+
+    @cached_property
+    def _first(self) -> list[tuple[int, ...]]:
+        return [tuple(entry.ids[:_FIRST]) for entry in self.right]
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         found = self.encodings(rows)

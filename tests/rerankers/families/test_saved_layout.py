@@ -14,6 +14,7 @@ from saved_rerankers import (
     PAIRS,
     QWEN,
     ROLES,
+    STRUCTURED,
     TEMPLATES,
     ZERANK,
     close,
@@ -263,3 +264,51 @@ def test_a_token_outside_the_vocabulary_is_refused(tmp_path: Path):
     folder = edited(logit_scored(tmp_path, QWEN), "1_LogitScore/config.json", true_token_id=99_999)
     with pytest.raises(HarnessError, match="the token 99999, which its vocabulary does not hold"):
         opened(folder, tmp_path)[0].load()
+
+
+def test_a_chat_template_in_tokenizer_config_is_read_as_well(tmp_path: Path):
+    plain = decoder(tmp_path / "plain", None, kind="ForSequenceClassification")
+    edited(plain, "tokenizer_config.json", chat_template=QWEN)
+    (reranker,) = opened(plain, tmp_path)
+    assert dict(reranker.spec.settings)["template"] == "saved"
+    assert score(reranker, PAIRS).ids == ids_of(oracle(plain), PAIRS)
+
+
+def test_several_chat_templates_by_name_are_rendered_as_the_library_does_or_refused(tmp_path: Path):
+    named = [{"name": "tool_use", "template": "{{ messages }}"}, {"name": "default", "template": STRUCTURED}]
+    plain = decoder(tmp_path / "plain", None, kind="ForSequenceClassification")
+    edited(plain, "tokenizer_config.json", chat_template=named)
+    (reranker,) = opened(plain, tmp_path)
+    assert score(reranker, PAIRS).ids == ids_of(oracle(plain), PAIRS)
+    edited(plain, "tokenizer_config.json", chat_template=[named[0], {"name": "default", "template": QWEN}])
+    with pytest.raises(HarnessError, match="cannot be split"):
+        opened(plain, tmp_path)
+
+
+@pytest.mark.parametrize("task", ["text-generation", "sequence-classification"])
+def test_prompts_of_a_saved_chat_template_are_shared_and_packed(tmp_path: Path, task: str):
+    from harness.engine.fast.decoder import PackedLastToken
+    from harness.types import DocumentText, QueryText
+
+    causal = task == "text-generation"
+    plain = decoder(tmp_path / "plain", QWEN, kind="ForCausalLM" if causal else "ForSequenceClassification")
+    (reranker,) = opened(plain, tmp_path, **({"template": "saved"} if causal else {}))
+    model = reranker.load()
+    assert isinstance(model.model, PackedLastToken)
+    texts = [DocumentText("", document) for _, document in PAIRS]
+    rows = np.array([[query, document] for query in range(2) for document in range(len(texts))])
+    prepared = model.prepare([QueryText("how warm is water"), QueryText("where")], texts, rows)
+    assert (prepared.sharing.shared > 40).all()
+    found = prepared.score(np.arange(len(rows)))
+    encoder = oracle(plain)
+    asked = [(("how warm is water", "where")[query], texts[document].text) for query, document in rows]
+    close(model.activate(found), encoder.predict(asked))
+
+
+def test_a_generic_chat_template_without_places_leaves_the_pair_to_the_tokenizer(tmp_path: Path):
+    chat = "{% for message in messages %}{% if message.role == 'user' %}{{ message.content }}{% endif %}{% endfor %}"
+    plain = decoder(tmp_path / "plain", chat, kind="ForSequenceClassification")
+    (reranker,) = opened(plain, tmp_path)
+    assert dict(reranker.spec.settings)["template"] == "pair"
+    with pytest.raises(HarnessError, match=r"has no place for a query and a document.*--set template=pair"):
+        opened(plain, tmp_path, template="saved")

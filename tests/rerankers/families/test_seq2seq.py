@@ -306,3 +306,19 @@ def test_settings_that_move_scores_move_the_fingerprint(monot5: Path, tmp_path: 
     assert len({reranker.spec.fingerprint for reranker in variants}) == 4
     same = open_t5(monot5, tmp_path, "monot5", max_length=64, truncation="published")
     assert same.spec.fingerprint == variants[0].spec.fingerprint
+
+
+@pytest.mark.parametrize("truncation", ["published", "document"])
+@pytest.mark.parametrize("template", read_templates())
+def test_a_long_document_takes_the_question_away_where_the_authors_cut_the_end_and_is_counted(
+    monot5: Path, tmp_path: Path, template: str, truncation: str
+):
+    pairs = [["how long should dough rest", "the city"], ["how long should dough rest", "the train " * 6_000]]
+    found = score(open_t5(monot5, tmp_path, template, max_length=256, truncation=truncation), pairs)
+    lost = truncation == "published" and template != "flan-t5"
+    assert found.prepared.taken.without_question.tolist() == [False, lost]
+    assert not found.prepared.taken.without_document.any()
+    # FLAN-T5's prompt ends with the document itself.
+    assert (found.ids[0][-2:] == found.ids[1][-2:]) == (truncation == "document" and template != "flan-t5")
+    (short,) = [score(open_t5(monot5, tmp_path, template, max_length=24), [["dough rest " * 40, "the city"]])]
+    assert short.prepared.taken.without_document.all()

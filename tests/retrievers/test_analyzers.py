@@ -198,7 +198,7 @@ def test_thai_is_cut_in_threes_of_letters_with_their_marks():
     assert analyzer("th-x-threes")("กขคง") == ["กขค", "ขคง"]
 
 
-@pytest.mark.parametrize("language", ["yor-Latn", "hau", "so", "swh-x-whitespace", "swa-x-whitespace"])
+@pytest.mark.parametrize("language", ["yor-Latn", "hau", "so", "swh-Latn", "swa-Latn", "sw-x-whitespace"])
 def test_white_space_alone_cuts_where_anserini_has_no_analyzer_for_the_language(language):
     text = "Mji mkuu wa\u00a0Kenya, NAIROBI\u3000ni\x1cmji!\u0085 ilí\n"
     assert analyzer(language)(text) == ["Mji", "mkuu", "wa\u00a0Kenya,", "NAIROBI", "ni", "mji!\u0085", "ilí"]

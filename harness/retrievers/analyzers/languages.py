@@ -180,7 +180,7 @@ _CHAINS = {
     "so": _WHITESPACE,
     "ru": _snowball("RussianAnalyzer", "ru", "russian"),
     "sv": _snowball("SwedishAnalyzer", "sv", "swedish"),
-    "sw": _STANDARD,
+    "sw": _WHITESPACE,
     # Lucene's chain has no lower case here: Telugu letters have none, and Latin words stay as they are.
     "te": Chain(
         "TeluguAnalyzer",

@@ -1,14 +1,17 @@
 # Each verb sets up what it needs in .venv; PYTHON=… chooses the interpreter (3.11 or later).
 VENV := .venv
 BIN := $(VENV)/bin
+# Packages that need older ones than ours; they hand their scores over as a file.
+ORACLES := .venv-oracles
 # Processes of the tests, each with one thread.
 JOBS ?= 2
 
-.PHONY: help demo test test-slow check gate fix bench docs pictures clean
+.PHONY: help demo test test-latest constraints test-slow check gate fix bench docs pictures clean
 
 help:
 	@echo "make demo        BM25 and a real small model over the demo suite; needs no hub"
 	@echo "make test        the tests"
+	@echo "make test-latest the tests with the newest packages that pyproject.toml allows"
 	@echo "make test-slow   the longer checks"
 	@echo "make check       lint, format, types"
 	@echo "make gate        the demo suite again, held against the committed results"
@@ -17,7 +20,7 @@ help:
 	@echo "make bench       pairs a second beside the peers, on this machine"
 	@echo "make fix         lint and format, mending what can be mended"
 
-$(VENV)/.ready: pyproject.toml .ci/setup
+$(VENV)/.ready: pyproject.toml .ci/setup $(if $(LATEST),,.ci/constraints.txt)
 	.ci/setup $(VENV)
 	@touch $@
 
@@ -25,8 +28,24 @@ $(VENV)/.ready: pyproject.toml .ci/setup
 demo: $(VENV)/.ready
 	$(BIN)/rerank-harness demo --results build/demo
 
-test: $(VENV)/.ready
+$(ORACLES)/.ready: .ci/setup .ci/constraints-oracles.txt
+	.ci/setup $(ORACLES) oracles
+	@touch $@
+
+build/oracles.json: $(ORACLES)/.ready tests/oracles.py
+	@mkdir -p build
+	OMP_NUM_THREADS=1 $(ORACLES)/bin/python tests/oracles.py $@ 2> build/oracles.log || { cat build/oracles.log; exit 1; }
+
+test: $(VENV)/.ready build/oracles.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=20
+
+# In an environment of its own, without .ci/constraints.txt.
+test-latest:
+	LATEST=1 $(MAKE) VENV=.venv-latest test
+
+# The versions of .venv-latest, which `make test-latest` has tested, become those of everyone.
+constraints: test-latest
+	.ci/constraints .venv-latest
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -m slow
@@ -62,4 +81,4 @@ fix: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(ORACLES) .venv-latest build dist .mypy_cache .pytest_cache .ruff_cache

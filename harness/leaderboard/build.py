@@ -170,12 +170,18 @@ def _settle(table: Table, measured: Sequence[Row], column: Column, sums: Sums) -
     numbers = {id(row): number for number, row in enumerate(measured)}
     for row in table.rows:
         number = numbers.get(id(row))
-        cell = _cell(row.system, column, None if number is None else sums.interval(number))
+        cell = _cell(row.system, column, None if number is None else _within(sums.interval(number), column))
         if cell is not None:
             row.cells[column] = cell
     for place, view in enumerate(table.views):
         if view.key == column:
             _rank(measured, place, column, sums)
+
+
+def _within(interval: Interval | None, column: Column) -> Interval | None:
+    """The part of an interval that the measure can reach."""
+    least = -1.0 if column.measure.startswith("p-MRR") else 0.0
+    return None if interval is None else Interval(max(least, interval.low), min(1.0, interval.high))
 
 
 def _cell(system: System, column: Column, interval: Interval | None) -> Cell | None:

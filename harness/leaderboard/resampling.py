@@ -1,13 +1,12 @@
-"""Intervals and pairwise p for all systems of a board at once: the figures a board shows, resampled as they are made.
+"""Intervals and pairwise p for all systems of a board at once: of the very figures that it shows.
 
 A figure is a weighted sum of the means of its parts (a task's subsets, a suite's tasks), so what is
-resampled is that very sum: queries are drawn within their subset, and every system sees the same
-draws. A query_id that several subsets of a task share (one question in twelve languages) is one
-draw, and subsets that share queries are drawn from together, by the departures of their queries from
-the subset's mean, as in `samples`. Tasks are independent of each other.
+flipped is that very sum, and every system sees the same signs. A query_id that several subsets of a
+task share (one question in twelve languages) is one unit, and so are the queries of a cluster; an
+interval goes by the departures of units from their subset's mean, as in `samples`. Tasks are
+independent of each other.
 
-Both the bootstrap and the sign flips are linear in a system's values. One matrix product a task
-therefore serves all systems, and the flipped sum of a difference is the difference of two flipped
+Sign flips are linear in a system's values. One matrix product a task therefore serves all systems, and the flipped sum of a difference is the difference of two flipped
 sums: a hundred systems cost one pass, not five thousand tests.
 """
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..measures.family import corrected
 from ..measures.flips import PATTERNS as RESAMPLES
-from ..measures.flips import SEED
+from ..measures.flips import SEED, SignFlips, bit_chunks
 from ..measures.significance import paired_randomisation
 from ..types import Interval
 
@@ -30,7 +29,6 @@ __all__ = ["RESAMPLES", "Part", "Sums", "resample"]
 
 Array = NDArray[np.float64]
 
-_CHUNK = 1 << 21
 _FEW = 13
 """2**13 sign patterns are fewer than RESAMPLES: below, all are counted, as `paired_randomisation` does."""
 
@@ -53,35 +51,45 @@ class Part:
 
 @dataclass
 class Sums:
-    """One figure of every system, resampled: what its intervals and tests are read from."""
+    """One figure of every system: what its intervals and tests are read from."""
 
     systems: int
     resamples: int
     ranked: bool = True
-    """Whether its systems are tested against each other; else it is drawn for its intervals alone."""
+    """Whether its systems are tested against each other; else it is there for its intervals alone."""
     contributions: list[Array] = field(default_factory=list)
-    """Each of shape [draws, systems]: their sum over all draws is the figure."""
-    bootstrapped: Array = field(init=False)
-    """The figure in each resample, shape [resamples, systems]."""
+    """Each of shape [units, systems]: their sum over all units is the figure."""
+    departed: list[Array] = field(default_factory=list)
+    """Likewise, by how much each unit departs from the means of its parts."""
+    weights: list[Array] = field(default_factory=list)
+    """Each of shape [units]: the share of every unit in the figure."""
+    freed: list[Array] = field(default_factory=list)
+    """By how much each departure is to be stretched where there are several groups."""
+    groups: int = 0
     flipped: Array = field(init=False)
     """The figure under each random pattern of signs, shape [resamples, systems]."""
 
     def __post_init__(self) -> None:
-        self.bootstrapped = np.zeros((self.resamples, self.systems))
         self.flipped = np.zeros((self.resamples if self.ranked else 0, self.systems))
 
     def interval(self, system: int, level: float = 0.95) -> Interval | None:
-        """The percentile bootstrap interval of a system's figure; None without values of queries."""
-        column = self.bootstrapped[:, system]
-        if not self.contributions or np.isnan(column[0]):
+        """The interval of a system's figure, by the inverted sign flips that differences have.
+
+        None without values of queries, and where there are too few of them for any interval.
+        """
+        if not self.contributions or np.isnan(self.contributions[0][0, system]):
             return None
-        low, high = np.quantile(column, [(1 - level) / 2, (1 + level) / 2])
+        values = np.concatenate([each[:, system] for each in self.contributions])
+        weights = np.concatenate(self.weights)
+        apart = np.concatenate([each[:, system] for each in self.departed])
+        apart *= np.concatenate(self.freed) if self.groups > 1 else 1.0
+        found = SignFlips.of(apart + values.sum() * weights, weights, float(np.abs(values).sum())).interval(level)
         # Machines add in their own order; a board must read the same on all of them.
-        return Interval(round(float(low), 12), round(float(high), 12))
+        return None if found is None else Interval(round(found.low, 12), round(found.high, 12))
 
     def tested(self, system: int) -> bool:
         """Whether the system has values of queries throughout."""
-        return bool(self.contributions) and not np.isnan(self.flipped[0, system])
+        return bool(self.contributions) and not np.isnan(self.contributions[0][0, system])
 
     def p(self, first: int, second: int) -> float:
         """The two-sided p of the paired randomisation test between two systems, as `paired_randomisation` has it.
@@ -133,6 +141,7 @@ def resample(
     position = {unit: place for place, unit in enumerate(dict.fromkeys(unit for part in parts for unit in part.units))}
     places = [np.array([position[unit] for unit in part.units]) for part in parts]
     scaled = [part.values / len(part.query_ids) for part in parts]
+    groups = _groups(places, len(position))
     for number, sums in figures.items():
         own = [
             (each[number], where, rows)
@@ -140,45 +149,47 @@ def resample(
             if number in each
         ]
         if own:
-            whole = np.zeros((len(position), sums.systems))
-            for share, where, rows in own:
-                np.add.at(whole, where, share * rows)
-            sums.contributions.append(whole)
+            _contribute(sums, own, groups)
+    ranked = {number for number, sums in figures.items() if sums.ranked}
+    if not any(number in of for of in shares for number in ranked):
+        return
     resamples = next(iter(figures.values())).resamples
-    groups = _groups(places, len(position))
-    for chunk, counts, signs in _draws(task, groups, resamples):
+    for chunk, signs in _draws(task, len(position), resamples):
         for where, rows, of in zip(places, scaled, shares, strict=True):
-            mean = rows.sum(axis=0)
-            drawn = mean + counts[:, where] @ (rows - mean / len(rows))
             turned = signs[:, where] @ rows
-            for number, share in of.items():
-                figures[number].bootstrapped[chunk] += share * drawn
-                if figures[number].ranked:
-                    figures[number].flipped[chunk] += share * turned
+            for number in ranked & set(of):
+                figures[number].flipped[chunk] += of[number] * turned
 
 
-def _groups(places: Sequence[NDArray[np.int64]], draws: int) -> list[NDArray[np.int64]]:
-    """The draws of each part; parts that share any are one group."""
-    group = np.full(draws, -1)
+def _contribute(sums: Sums, own: Sequence[tuple[float, NDArray[np.int64], Array]], groups: NDArray[np.int64]) -> None:
+    """Add a task's units to a figure, from (share, unit of each query, value over the number of queries) of its parts."""
+    whole, departed, weights = (np.zeros((len(groups), sums.systems)) for _ in range(3))
+    for share, where, rows in own:
+        np.add.at(whole, where, share * rows)
+        np.add.at(departed, where, share * (rows - rows.sum(axis=0) / len(rows)))
+        np.add.at(weights, where, share / len(rows))
+    used = weights[:, 0] > 0
+    # Each group's own mean was taken away: as for a variance, n - 1 of n departures are free.
+    sizes = np.bincount(groups[used], minlength=groups.max() + 1)[groups].astype(np.float64)
+    sums.freed.append(np.sqrt(sizes / np.maximum(sizes - 1, 1))[used])
+    sums.groups += np.unique(groups[used]).size
+    sums.contributions.append(whole[used])
+    sums.departed.append(departed[used])
+    sums.weights.append(weights[used, 0])
+
+
+def _groups(places: Sequence[NDArray[np.int64]], units: int) -> NDArray[np.int64]:
+    """A number for each unit; parts that share any are one group."""
+    group = np.full(units, -1)
     for number, where in enumerate(places):
         met = [joined for joined in np.unique(group[where]) if joined >= 0]
         group[where] = number
         group[np.isin(group, met)] = number
-    return [np.flatnonzero(group == number) for number in np.unique(group)]
+    return group
 
 
-def _draws(task: str, groups: Sequence[NDArray[np.int64]], resamples: int) -> Iterator[tuple[slice, Array, Array]]:
-    """Chunks of resamples: how often each draw was drawn, and its sign; both of shape [chunk, draws]."""
-    generator = np.random.default_rng([SEED, zlib.crc32(task.encode())])
-    width = sum(group.size for group in groups)
-    step = max(1, _CHUNK // width)
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        counts = np.empty((rows, width))
-        for group in groups:
-            drawn = generator.integers(0, group.size, (rows, group.size), dtype=np.int32)
-            flat = (drawn + (np.arange(rows) * group.size)[:, None]).ravel()
-            counts[:, group] = np.bincount(flat, minlength=rows * group.size).reshape(rows, group.size)
-        packed = generator.integers(0, 256, (rows, -(-width // 8)), dtype=np.uint8)
-        signs: Array = 1.0 - 2.0 * np.unpackbits(packed, axis=1, count=width).astype(np.float64)
-        yield slice(start, start + rows), counts, signs
+def _draws(task: str, units: int, resamples: int) -> Iterator[tuple[slice, Array]]:
+    """Chunks of patterns: the sign of each unit, of shape [chunk, units]."""
+    for chunk, drawn in bit_chunks(units, resamples, (SEED, zlib.crc32(task.encode()))):
+        signs: Array = 1.0 - 2.0 * np.unpackbits(drawn, axis=1, count=units).astype(np.float64)
+        yield chunk, signs

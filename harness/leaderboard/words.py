@@ -152,7 +152,7 @@ def notes(table: Table) -> list[str]:
     kinds = {row.system.kind for row in table.rows}
     found = [
         (
-            f"Cells: the mean over queries [95 % bootstrap interval of that same figure]; {MISSING} where there is no "
+            f"Cells: the mean over queries [95 % interval of that same figure]; {MISSING} where there is no "
             "result. A multilingual task is the unweighted mean of its languages. p-MRR is shown times 100. A mean stands "
             "only where every task of it is there."
         ),

@@ -10,7 +10,7 @@ subsample values as typical values, JASA 64, 1969). One pass over the patterns s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,7 +190,7 @@ def _tables(column: Array) -> Array:
     return tables
 
 
-def bit_chunks(width: int, patterns: int, seed: int) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+def bit_chunks(width: int, patterns: int, seed: int | Sequence[int]) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
     """Random bits for `width` units, eight to a byte, in chunks of patterns; the same for the same numbers."""
     generator = np.random.default_rng(seed)
     step = max(1, _CHUNK // max(1, width))

@@ -16,7 +16,8 @@ from harness.errors import HarnessError
 from harness.leaderboard import Table
 from harness.leaderboard.build import Row
 from harness.leaderboard.resampling import RESAMPLES, Part, Sums, resample
-from harness.measures.significance import paired_randomisation
+from harness.measures.significance import paired_randomisation, units_of
+from harness.types import Interval
 
 
 @pytest.fixture
@@ -51,12 +52,26 @@ def sums_of(systems: Mapping[str, Sequence[float]], task: str = "T") -> Sums:
 # --- intervals
 
 
-def test_the_interval_of_one_task_is_the_bootstrap_of_its_mean():
+def nearly(ours: Interval, low: float, high: float, wider: float) -> None:
+    """As the bootstrap's, which covers too little at few values, and up to `wider` times as wide."""
+    assert sum(ours) / 2 == pytest.approx((low + high) / 2, abs=0.1 * (high - low))
+    assert 0.99 < (ours.high - ours.low) / (high - low) < wider
+
+
+def test_the_interval_of_one_task_is_that_of_its_mean():
     column = values(50, 0.5, 1)
     ours = sums_of({"a": column}).interval(0)
+    found = units_of(np.zeros(50), column).flips().interval()
+    assert tuple(ours) == pytest.approx(tuple(found), abs=1e-9)
     other = stats.bootstrap((column,), np.mean, method="percentile", rng=np.random.default_rng(99)).confidence_interval
-    assert ours.low == pytest.approx(other.low, abs=2e-3)
-    assert ours.high == pytest.approx(other.high, abs=2e-3)
+    nearly(ours, other.low, other.high, 1.25)
+
+
+def test_an_interval_stays_within_what_the_measure_can_be(cards: Cards, tmp_path: Path):
+    row = row_of(table(cards, saved(tmp_path, made([1.0] * 11 + [0.7])), tasks=["Birds"]), "org/model")
+    (low, high), *_ = (cell.interval for cell in row.cells.values())
+    assert low < 0.97
+    assert high == 1.0
 
 
 def test_the_interval_of_a_multilingual_task_is_of_the_mean_of_means(cards: Cards, tmp_path: Path):
@@ -66,8 +81,7 @@ def test_the_interval_of_a_multilingual_task_is_of_the_mean_of_means(cards: Card
     cell = next(cell for column, cell in row.cells.items() if column.title == "Ferns nDCG@10")
     assert cell.mean == pytest.approx((np.mean(many) + np.mean(few)) / 2)
     low, high = np.quantile(resampled_means([many, few]), [0.025, 0.975])
-    assert cell.interval.low == pytest.approx(low, abs=4e-3)
-    assert cell.interval.high == pytest.approx(high, abs=4e-3)
+    nearly(cell.interval, low, high, 1.7)
     pooled = np.quantile(resampled_means([[*many, *few]]), 0.975)
     assert pooled < cell.interval.low, "the pooled queries' interval is of another figure"
 
@@ -87,8 +101,7 @@ def test_the_interval_of_a_mean_over_tasks_weighs_tasks_and_not_queries(cards: C
     built = table(cards, saved(tmp_path / "results", *parts), tasks=["Birds", "Trees"])
     cell = row_of(built, "org/model").cells[built.key]
     low, high = np.quantile(resampled_means([birds, trees]), [0.025, 0.975])
-    assert cell.interval.low == pytest.approx(low, abs=5e-3)
-    assert cell.interval.high == pytest.approx(high, abs=5e-3)
+    nearly(cell.interval, low, high, 1.5)
 
 
 def test_tasks_of_as_many_queries_are_drawn_apart(cards: Cards, tmp_path: Path):
@@ -97,7 +110,7 @@ def test_tasks_of_as_many_queries_are_drawn_apart(cards: Cards, tmp_path: Path):
     built = table(cards, saved(tmp_path / "results", *parts), tasks=["Birds", "Trees"])
     cells = {column.title: cell for column, cell in row_of(built, "org/model").cells.items()}
     width = {title: cell.interval.high - cell.interval.low for title, cell in cells.items()}
-    assert width["mean nDCG@10"] == pytest.approx(width["Birds nDCG@10"] / 2**0.5, rel=0.06)
+    assert width["mean nDCG@10"] == pytest.approx(width["Birds nDCG@10"] / 2**0.5, rel=0.1)
 
 
 def test_an_interval_does_not_depend_on_the_other_rows_and_columns(cards: Cards, tmp_path: Path):

@@ -96,3 +96,16 @@ def test_what_cannot_be_given_is_told(tmp_path: Path):
         opened(model_folder("cross-encoder"), tmp_path, instruction="card")[0].load()
     with pytest.raises(HarnessError, match='the family bi-encoder has no setting "instruction"'):
         opened(model_folder("e5-mistral"), tmp_path, "e5-mistral", instruction=SENTENCE)
+
+
+@pytest.mark.parametrize("asked", [SENTENCE, "card"])
+def test_a_worker_opens_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str):
+    from harness.rerankers.resolve import open_origin
+
+    monkeypatch.setenv("RERANK_HARNESS_CACHE", str(tmp_path))
+    (told,) = opened(decoder(tmp_path / "tiny", None), tmp_path, "qwen3-reranker", instruction=asked)
+    bound = told.for_task(SENTENCE)
+    assert bound.origin is not None
+    (there,) = open_origin(bound.origin)
+    assert there.spec == bound.spec
+    assert score(there, PAIRS).ids == score(bound, PAIRS).ids

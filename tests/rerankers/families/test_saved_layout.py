@@ -198,9 +198,9 @@ def test_a_causal_model_without_modules_takes_its_chat_template_where_it_is_aske
         opened(folder, tmp_path)
 
 
-@pytest.mark.parametrize("side", ["left"])
-def test_the_side_that_the_tokenizer_cuts_is_the_one_its_files_say(tmp_path: Path, side: str):
-    plain = decoder(tmp_path / "plain", QWEN, kind="ForSequenceClassification", truncation_side=side)
+@pytest.mark.parametrize("template", [QWEN, None], ids=["chat template", "pair"])
+def test_the_side_that_the_tokenizer_cuts_is_the_one_its_files_say(tmp_path: Path, template: str | None):
+    plain = decoder(tmp_path / "plain", template, kind="ForSequenceClassification", truncation_side="left")
     check(plain, tmp_path, PAIRS + LONG, max_length=96)
 
 

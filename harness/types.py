@@ -202,7 +202,7 @@ class Task:
     """The task sentence that instruction-tuned encoders put before a query."""
     clusters: str = ""
     """Which queries share something: `prefix:_` (what stands before the first _ of their ids), `field:NAME` (of the
-    queries' rows), `shared relevant` (a relevant document), `none`; empty where no card says."""
+    queries' rows), `shared relevant` (a relevant document), `base query` (FollowIR's, without -og and -changed), `none`; empty where no card says."""
     folder: bool = False
     """Whether `path` is a folder of the user's rather than a hub data set."""
     origin: str = "packed"

@@ -19,7 +19,7 @@ from .formats import read_field
 
 __all__ = ["NONE", "SHARED", "Clusters", "clusters_of"]
 
-NONE, SHARED = "none", "shared relevant"
+NONE, SHARED, BASE = "none", "shared relevant", "base query"
 _LEAST, _LARGEST = 10, 0.2
 """Groups that were found and not stated are used if there are so many, and none holds more of the queries: chains of
 queries that share one document each link topics that were drawn one by one."""
@@ -66,6 +66,9 @@ def clusters_of(task: Task, subset: Subset, qrels: Qrels, cache: Path) -> Cluste
         return None
     if rule == "prefix":
         return Clusters({query_id: query_id.partition(argument)[0] for query_id in qrels}, task.clusters, stated=True)
+    if rule == BASE:
+        bases = {query_id: query_id.removesuffix("-og").removesuffix("-changed") for query_id in qrels}
+        return Clusters(bases, BASE, stated=True)
     if rule == "field":
         return Clusters(_by_field(task, subset, qrels, argument, cache), task.clusters, stated=True)
     return Clusters(_by_relevant(qrels), SHARED, stated=bool(rule))

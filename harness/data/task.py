@@ -361,9 +361,11 @@ def _clusters(card: Mapping[str, Any], path: Path) -> str:
         ((rule, argument),) = said.items()
         if rule in ("prefix", "field") and isinstance(argument, str) and argument:
             return f"{rule}:{argument}"
-    if said in ("", "none", "shared relevant"):
+    if said in ("", "none", "shared relevant", "base query"):
         return str(said)
-    raise HarnessError(f'{path}: "clusters" is none, shared relevant, {{prefix: "_"}} or {{field: NAME}}, not "{said}"')
+    raise HarnessError(
+        f'{path}: "clusters" is none, shared relevant, base query, {{prefix: "_"}} or {{field: NAME}}, not "{said}"'
+    )
 
 
 def _measures(card: Mapping[str, Any], path: Path) -> tuple[Measure, ...]:

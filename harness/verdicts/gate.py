@@ -86,10 +86,10 @@ class Gate:
 
     @property
     def state(self) -> str:
-        """`failed`, `missing`, `undecided` or `passed`."""
+        """`failed`, `missing`, `not decided` or `passed`."""
         if self.failed:
             return "failed"
-        return "missing" if self.mismatches else "undecided" if self.undecided else "passed"
+        return "missing" if self.mismatches else "not decided" if self.undecided else "passed"
 
     @property
     def verdict(self) -> str:

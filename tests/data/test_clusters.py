@@ -105,7 +105,12 @@ def test_a_chain_of_queries_is_no_cluster(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("XQuADRetrieval", "shared relevant"), ("InstructIR", "prefix:_"), ("Core17InstructionRetrieval", "prefix:-")],
+    [
+        ("XQuADRetrieval", "shared relevant"),
+        ("InstructIR", "prefix:_"),
+        ("Core17InstructionRetrieval", "base query"),
+        ("mFollowIR", "base query"),
+    ],
 )
 def test_cards_of_suites_that_have_clusters_state_them(name, said):
     assert Cards().task(name).clusters == said
@@ -173,3 +178,11 @@ def test_a_boards_draws_are_clusters(tmp_path: Path):
         p_values.append(sums.p(0, 1))
     assert 5**0.5 < widths[1] / widths[0] < 1.3 * 5**0.5
     assert p_values[1] > p_values[0]
+
+
+def test_both_instructions_of_a_base_query_are_one_cluster(tmp_path: Path):
+    task = Cards().task("Core17InstructionRetrieval")
+    qrels = {f"core-{number}-{side}": {"d": 1} for number in range(12) for side in ("og", "changed")}
+    groups = clusters_of(task, task.subsets[0], qrels, tmp_path)
+    assert groups.sizes == [2] * 12
+    assert groups.of["core-3-og"] == groups.of["core-3-changed"] == "core-3"

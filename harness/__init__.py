@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from .python.run import run, score
     from .python.tasks import Task
     from .python.training import Evaluator
+    from .python.verdicts import board, check, compare, gate
     from .python.views import Evaluation, Evaluations
 
 __all__ = [
-    "Evaluation", "Evaluations", "Evaluator", "HarnessError", "Task", "load_result", "load_results", "run", "score",
+    "Evaluation", "Evaluations", "Evaluator", "HarnessError", "Task", "board", "check", "compare", "gate",
+    "load_result", "load_results", "run", "score",
 ]  # fmt: skip
 
 _PLACES = {
@@ -43,6 +45,10 @@ _PLACES = {
     "Evaluator": "python.training",
     "HarnessError": "errors",
     "Task": "python.tasks",
+    "check": "python.verdicts",
+    "compare": "python.verdicts",
+    "gate": "python.verdicts",
+    "board": "python.verdicts",
     "load_result": "interchange.frames",
     "load_results": "interchange.frames",
     "run": "python.run",

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .shared import CARDS, MEASURE, QUERIES, RESULT, RESULTS, Options, Say, add_options_of, complete_aggregates
+from .shared import CARDS, MEASURE, QUERIES, RESULT, RESULTS, Options, Say, add_options_of
 
 if TYPE_CHECKING:
     from ..verdicts.compare import Comparison
@@ -40,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Compare each of the others with the first."""
     from ..files.cache import cache_folder
+    from ..verdicts.aggregates import complete_aggregates
     from ..verdicts.compare import compare_all, open_system
     from ..verdicts.text import comparison_text, moved_text
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HarnessError
-from .shared import CARDS, MEASURE, Options, Say, add_options_of, complete_aggregates
+from .shared import CARDS, MEASURE, Options, Say, add_options_of
 
 if TYPE_CHECKING:
     from ..verdicts.pairing import Entry
@@ -60,6 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Hold the current results against the baseline; returns 0, 1 or 3."""
+    from ..verdicts.aggregates import complete_aggregates
     from ..verdicts.gate import MAX_DROP, Scope, judge_against, update
     from ..verdicts.gate_text import gate_github, gate_junit, gate_text
     from ..verdicts.pairing import entries_in

@@ -1,20 +1,16 @@
-"""What several verbs share: how results and models are named in options, what is complete, how findings are shown."""
+"""What several verbs share: how results and models are named in options, how findings are shown."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..types import Finding
 
-if TYPE_CHECKING:
-    from ..types import Aggregate
-    from ..verdicts.pairing import Entry
-
 __all__ = [
-    "CARDS", "MEASURE", "QUERIES", "RESULT", "RESULTS", "RESULTS_WRITTEN", "Options", "Say", "add_options_of", "complete_aggregates", "show", "whole",
+    "CARDS", "MEASURE", "QUERIES", "RESULT", "RESULTS", "RESULTS_WRITTEN", "Options", "Say", "add_options_of", "show", "whole",
 ]  # fmt: skip
 
 Say = Callable[[str], None]
@@ -55,22 +51,6 @@ def add_options_of(parser: argparse.ArgumentParser, options: Options) -> None:
     """Hand a table of options to argparse."""
     for flag, how in options.items():
         parser.add_argument(flag, **how)
-
-
-def complete_aggregates(cards: Path | None, entries: Sequence[Entry]) -> list[Aggregate]:
-    """The aggregates and suites all of whose tasks have a result, the inner ones first."""
-    from ..data.task import Cards
-
-    known = Cards(cards)
-    there = {entry.result.identity.task for entry in entries}
-    found: dict[str, Aggregate] = {}
-    # A suite may hold aggregates, and a suite suites: until nothing more is complete.
-    waiting = [aggregate for name in (*known.names(), *known.suites()) if (aggregate := known.aggregate(name))]
-    while complete := [each for each in waiting if there.issuperset(each.members)]:
-        found |= {each.name: each for each in complete}
-        there |= set(found)
-        waiting = [each for each in waiting if each.name not in found]
-    return list(found.values())
 
 
 def show(findings: Iterable[Finding], answer: Say) -> int:

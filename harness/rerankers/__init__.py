@@ -9,7 +9,7 @@
 - `instruction`        a sentence for every query without one
 - `rules`              what `check` says of a rule: its input, its activation, what it was held against
 - `inputs`             what truncation took from whom, and which documents share an input
-- `score`              pairs outside a task
+- `score`              pairs outside a task; `contract` the checks of `check`
 - `origin`, `worker`   the same reranker on another machine
 - `families/`          one file for each way of scoring
 - `prompts/`           prompts as data, and how token ids are built from them

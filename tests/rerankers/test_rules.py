@@ -12,8 +12,8 @@ from golden_cases import model_folder, opened
 from saved_rerankers import QWEN, edited, logit_scored
 from tiny_models import bert
 
-from harness.commands.check import check_reranker
 from harness.errors import HarnessError
+from harness.rerankers.contract import check_reranker
 from harness.rerankers.resolve import FAMILIES
 from harness.rerankers.rules import known_rules, lines_of
 

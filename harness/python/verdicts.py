@@ -1,0 +1,180 @@
+"""`harness.compare`, `gate`, `board` and `check`: what the verbs compare, gate, leaderboard and check do, as tables for a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import HarnessError
+from ..results.figures import interval, number, p_value, signed
+from ..verdicts.aggregates import complete_aggregates
+from ..verdicts.compare import Comparison, System, compare_all, open_system
+from ..verdicts.gate import MAX_DROP, Gate, Scope, judge_against
+from ..verdicts.rows import ALPHA, Row
+from .tables import frame_of, html_of, text_of
+from .views import Evaluation, Evaluations
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..types import Finding
+
+__all__ = ["Comparisons", "Judgement", "board", "check", "compare", "gate"]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Each of the others against the first; p is corrected over all rows of all of them."""
+
+    comparisons: Sequence[Comparison]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every row, comparison after comparison."""
+        return [row for comparison in self.comparisons for row in comparison.rows]
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be compared, and what differs between what was."""
+        return [note for comparison in self.comparisons for note in comparison.notes]
+
+    def frame(self) -> pd.DataFrame:
+        """A row for each comparison and task or mean, with the figures as they are."""
+        records = [
+            {"first_system": each.first, "second_system": each.second, **row.record()}
+            for each in self.comparisons
+            for row in each.rows
+        ]
+        return frame_of([{key: value for key, value in record.items() if key != "answer"} for record in records])
+
+    def _table(self) -> list[dict[str, str]]:
+        return [
+            {"task": row.name, "measure": row.measure, each.first: number(row.first, row.measure),
+             "against": each.second, "its": number(row.second, row.measure), **_difference(row),
+             "won / tied / lost": f"{row.wins} / {row.ties} / {row.losses}"}
+            for each in self.comparisons for row in each.rows
+        ]  # fmt: skip
+
+    def __repr__(self) -> str:
+        return text_of(self._table(), notes=self.notes)
+
+    def _repr_html_(self) -> str:
+        return html_of(self._table(), notes=self.notes)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the gate found; `found` is all of it."""
+
+    found: Gate
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate lets it through: exit code 0 on the command line."""
+        return self.found.exit_code == 0
+
+    @property
+    def verdict(self) -> str:
+        """One line: how it ended, and by which rule."""
+        return self.found.verdict
+
+    def frame(self) -> pd.DataFrame:
+        """A row for each task or mean, with its answer."""
+        return frame_of(self.found.record()["rows"])
+
+    def _table(self) -> list[dict[str, str]]:
+        answers = [row["answer"] or {} for row in self.found.record()["rows"]]
+        return [
+            {"task": row.name, "reranker": row.reranker, "measure": row.measure, "baseline": number(row.first, row.measure),
+             "current": number(row.second, row.measure), **_difference(row), "answer": str(answer.get("verdict", ""))}
+            for row, answer in zip(self.found.rows, answers, strict=True)
+        ]  # fmt: skip
+
+    def _notes(self) -> list[str]:
+        return [self.verdict, *self.found.mismatches, *self.found.notes]
+
+    def __repr__(self) -> str:
+        return text_of(self._table(), notes=self._notes())
+
+    def _repr_html_(self) -> str:
+        return html_of(self._table(), notes=self._notes())
+
+
+def compare(
+    first: Any, *others: Any, results: str | Path = "results", measure: str | None = None,
+    allow_different: bool = False, cards: Path | None = None,
+) -> Comparisons:  # fmt: skip
+    """Each of `others` against `first`, query by query, as the verb `compare` does.
+
+    Each is a result of `harness.run`, or what the verb takes: a result file, a folder, or the name of a
+    reranker with results in `results`. Raises HarnessError where they do not compare.
+    """
+    if not others:
+        raise HarnessError("compare takes two or more: a result of run, a file, a folder, or a reranker's name")
+    systems = [_system(each, Path(results)) for each in (first, *others)]
+    aggregates = complete_aggregates(cards, [entry for system in systems for entry in system.entries])
+    found = compare_all(systems[0], systems[1:], aggregates, measure=measure, allow_different=allow_different)
+    return Comparisons(list(found))
+
+
+def gate(
+    baseline: str | Path, current: str | Path, *, reranker: str | None = None, tasks: Iterable[str] | None = None,
+    max_drop: float = MAX_DROP, alpha: float = ALPHA, measure: str | None = None, any_reranker: bool = False,
+) -> Judgement:  # fmt: skip
+    """Hold the results in the folder `current` against those in `baseline`, as the verb `gate` does.
+
+    `tasks` are names of tasks. Raises HarnessError as `judge_against` does, and for an `alpha` that is none.
+    """
+    from ..verdicts.pairing import entries_in
+
+    if not 0 < alpha < 0.5:
+        raise HarnessError(f"alpha={alpha} is no significance level: between 0 and 0.5, as 0.05")
+    scope = Scope(reranker, None if tasks is None else frozenset(tasks))
+    aggregates = complete_aggregates(None, [each for each in entries_in(Path(baseline)) if scope.holds(each.result)])
+    return Judgement(
+        judge_against(
+            Path(baseline), Path(current), aggregates, max_drop=max_drop, alpha=alpha, any_reranker=any_reranker,
+            scope=scope, measure=measure,
+        )
+    )  # fmt: skip
+
+
+def board(name: str, folder: str | Path = "leaderboards", cards: Path | None = None) -> list[Path]:
+    """Write the board `name` of `folder`, as the verb `leaderboard` does; returns the files that changed."""
+    from ..data.task import Cards
+    from ..files.cache import cache_folder
+    from ..leaderboard import read_board, write_board
+
+    place = Path(folder)
+    board = read_board(name, place, Cards(cards), cache_folder())
+    return [place / changed for changed in write_board(board, place, check=False)]
+
+
+def check(reranker: Any, **more: Any) -> list[Finding]:
+    """The contract test of a reranker in seconds, as the verb `check` does it: every finding, in order."""
+    from ..rerankers.contract import check_reranker
+    from .asking import Running, open_one_reranker
+    from .rerankers import as_reranker
+
+    asked = Running(**more)
+    opened = open_one_reranker(reranker, asked, lambda _: None) if isinstance(reranker, str) else as_reranker(reranker)
+    return list(check_reranker(opened))
+
+
+def _difference(row: Row) -> dict[str, str]:
+    return {
+        "difference": signed(row.difference, row.measure),
+        "95 % interval": interval(row.low, row.high, row.measure),
+        "p, corrected": p_value(row.p_corrected),
+    }
+
+
+def _system(given: Any, results: Path) -> System:
+    if isinstance(given, Evaluation):
+        return System(given.reranker or given.retriever, [given.entry()])
+    if isinstance(given, Evaluations):
+        names = {each.reranker or each.retriever for each in given}
+        return System(names.pop() if len(names) == 1 else "results", [each.entry() for each in given])
+    return open_system(str(given), results)

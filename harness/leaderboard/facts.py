@@ -1,12 +1,13 @@
 """What is known of a model beside its figures: size, licence, languages, and what it was trained on.
 
-`models.yaml` has it for known models, each with its source; a board's YAML may say more, or
-otherwise, under `models`. What nobody says is unknown, and is shown so.
+For rerankers known.yaml of the rerankers has it, for encoders and BM25 `models.yaml`, each with its
+source; a board's YAML may say more, or otherwise, under `models`. What nobody says is unknown, and is shown so.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from ..errors import HarnessError, did_you_mean
 from ..files.yaml_file import read_yaml
+from ..rerankers.known import FACTS, known_models, sources_of
 from ..results.published import PACKAGED
 from ..types import Task
 
@@ -33,6 +35,8 @@ class Facts:
     source: str | None = None
 
 
+_LAYER = re.compile(r"\[layer \d+\]$")
+"""What follows the name of a layerwise model, each of whose layers is a reranker."""
 _KEYS = tuple(field.name for field in fields(Facts))
 
 
@@ -61,24 +65,32 @@ def _facts(entry: Any, where: str) -> Facts:
 
 @functools.cache
 def known_facts() -> Mapping[str, Facts]:
-    """model → what models.yaml says of it."""
+    """model → what models.yaml, or known.yaml of the rerankers, says of it."""
     path = Path(__file__).with_name("models.yaml")
     record = read_yaml(path)
     facts = facts_from(record["models"], path.name)
-    return {model: replace(entry, source=entry.source or str(record["source"])) for model, entry in facts.items()}
+    encoders = {model: replace(entry, source=entry.source or str(record["source"])) for model, entry in facts.items()}
+    return encoders | {model: _of_reranker(model, entry) for model, entry in known_models().items()}
+
+
+def _of_reranker(model: str, entry: Mapping[str, Any]) -> Facts:
+    said = {name: source for name, source in sources_of(entry).items() if name in FACTS}
+    found = {name: entry[name] for name in FACTS if name in entry}
+    return _facts(found | ({"source": "; ".join(dict.fromkeys(said.values()))} if said else {}), f"known.yaml, {model}")
 
 
 def facts_of(model: str, given: Mapping[str, Facts]) -> Facts:
-    """What is known of `model`: each fact from `given` (a board's YAML), else from models.yaml."""
-    known = known_facts().get(PACKAGED.get(model, model), Facts())
-    own = given.get(model, Facts())
+    """What is known of `model`, one layer of it too: each fact from `given` (a board's YAML), else from the tables."""
+    whole = _LAYER.sub("", PACKAGED.get(model, model))
+    known = known_facts().get(whole, Facts())
+    own = given.get(model) or given.get(whole) or Facts()
     return replace(known, **{key: value for key, value in vars(own).items() if value is not None})
 
 
 def trained_on(facts: Facts, tasks: Sequence[Task], said: bool) -> tuple[str, ...] | None:
     """Which of `tasks` the model was trained on; None where that is unknown.
 
-    models.yaml speaks of the harness's own cards alone, so for a task of the user's that it does not
+    The tables speak of the harness's own cards alone, so for a task of the user's that it does not
     list the answer is unknown, unless the board's YAML gives the list (`said`).
     """
     if facts.trained_on is None:

@@ -169,7 +169,7 @@ def notes(table: Table) -> list[str]:
             "source says so. The numbers in brackets are their sources."
         )
     found += _on_speed(table)
-    known = dict.fromkeys(row.facts.source for row in table.rows if row.facts.source and row.facts.languages)
+    known = dict.fromkeys(part for row in table.rows if row.facts.source for part in row.facts.source.split("; "))
     if known:
         found.append(f"Size, licence, languages and training data: {'; '.join(known)}.")
     return found

@@ -1,6 +1,7 @@
 """Stage 3: rerankers, from what the user typed to scores.
 
 - `resolve`            a name → a `base.Reranker`: which family it means, and opening it
+- `known`              rerankers known by name: family, settings, facts, and the source of each
 - `base`               what every reranker is; all that the rest of the harness knows of families
 - `activations`        what a score is published as
 - `plugin`             rerankers of the user's own

@@ -63,7 +63,7 @@ class Basis:
     activation: str = ""
     """What its published score makes of the margin."""
     rule: str = ""
-    """The name of its rule in verified.yaml."""
+    """The name of its rule in rules.yaml."""
     decided_by: str = ""
     """What decided its family."""
 

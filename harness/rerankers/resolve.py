@@ -17,13 +17,13 @@ from ..engine.fast import joined
 from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
 from ..files.cache import cache_folder
-from ..files.yaml_file import read_yaml
 from ..models.copies import copy_of
 from ..models.cross_encoder import is_cross_encoder, read_layout
 from ..models.recipes import is_late_interaction
 from ..models.source import ModelSource, found_here, open_model
 from .base import Reranker
 from .instruction import instructed, without_instruction
+from .known import known_models, refuse_unscored
 from .origin import Origin, PluginFile
 
 __all__ = ["FAMILIES", "known_models", "open_origin", "open_rerankers", "template_names"]
@@ -65,6 +65,8 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
         return _with_origin([found], plugin.FAMILY, PluginFile.read(name), options)
     source = open_model(name, cache, rehash=options.rehash, trust=options.trust_remote_code)
     known = known_models().get(source.name, {})
+    if family is None:
+        refuse_unscored(source.name)
     chosen = family or str(known.get("family") or _family_of(source))
     if chosen == known.get("family"):
         options = _with_settings(options, known.get("settings") or {})
@@ -93,6 +95,8 @@ def _copy_note(source: ModelSource, chosen: str, given: Mapping[str, str]) -> st
     name = copy_of(source, table)
     if name is None or source.name in table:
         return None
+    if "unscored" in table[name]:
+        return f"its files seem to be a copy of {name}, which {table[name]['unscored']}: its scores here are not those of its authors"
     family, settings = str(table[name]["family"]), table[name].get("settings") or {}
     if family == chosen and settings.keys() <= given.keys():
         return None
@@ -142,12 +146,6 @@ def _of_template(name: str, options: Options) -> tuple[str, Options]:
         )
     family, setting = names[name]
     return family, _with_settings(options, {setting: name})
-
-
-def known_models() -> Mapping[str, Mapping[str, Any]]:
-    """model id → its family and the settings its authors use, from known.yaml."""
-    table: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("known.yaml"))
-    return table
 
 
 def _with_settings(options: Options, settings: Mapping[str, object]) -> Options:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..files.yaml_file import read_yaml
 from .base import Basis, Reranker
+from .known import known_models
 
 __all__ = ["basis_of", "known_rules", "lines_of"]
 
@@ -46,9 +47,12 @@ def lines_of(reranker: Reranker) -> Iterator[tuple[str, str]]:
     yield "decided by", basis.decided_by or "the form of its name"
     yield "prompt", basis.prompt
     yield "published activation", basis.activation
-    yield (
-        "rule",
-        f"{basis.rule}, verified against {verified}"
-        if verified
-        else f"{basis.rule}, inferred: never run beside its authors' code",
-    )
+    yield "rule", _held(basis.rule, verified, reranker.spec.name)
+
+
+def _held(rule: str, verified: str | None, name: str) -> str:
+    """What a rule was held against, and whether it is known to be that of the model `name`."""
+    if not verified:
+        return f"{rule}, inferred: never run beside its authors' code"
+    beside = known_models().get(name, {}).get("rule") == "inferred"
+    return f"{rule}, verified against {verified}" + ("; that this model is run by it is inferred" if beside else "")

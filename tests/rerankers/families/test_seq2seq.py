@@ -22,7 +22,7 @@ WORDS = [
     "city", "leave", "under", "damp", "cloth", "until", "has", "doubled", "of", "and", "for", "answer", "name", "only", "one", "minute", "time",
 ]
 # fmt: on
-LABELS = ["▁true", "▁false", "▁yes", "▁no", "▁não", "▁sim"]
+LABELS = ["▁true", "▁false", "▁yes", "▁no", "▁não", "▁sim", "▁Não", "▁Sim"]
 PIECES = [
     *(("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -6.0)),
     *((label, -4.0) for label in LABELS),

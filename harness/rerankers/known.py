@@ -31,7 +31,9 @@ def known_models() -> Mapping[str, Mapping[str, Any]]:
 def sources_of(entry: Mapping[str, Any]) -> Mapping[str, str]:
     """`rule` and each fact of a model → where that comes from, in words."""
     said, words = entry["source"], _table()["sources"]
-    return {name: words[said.get(name, said.get(_REST))] for name in ("rule", *FACTS) if name == "rule" or name in entry}
+    return {
+        name: words[said.get(name, said.get(_REST))] for name in ("rule", *FACTS) if name == "rule" or name in entry
+    }
 
 
 def rule_of(entry: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from saved_rerankers import (
     STRUCTURED,
     TEMPLATES,
     ZERANK,
+    chains,
     close,
     decoder,
     edited,
@@ -138,36 +139,6 @@ def test_an_activation_that_is_not_known_is_refused_by_name(tmp_path: Path):
     with pytest.raises(HarnessError, match=r"zerank\.ScaledSigmoid.*--set normalize=true"):
         opened(folder, tmp_path)
     assert score(opened(folder, tmp_path, normalize=False)[0], PAIRS).published.dtype == np.float32
-
-
-def chains() -> dict[str, Any]:
-    """Chains of modules behind a model of 32 features, by name."""
-    import torch
-    from sentence_transformers.base.modules import Dense, Normalize
-    from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Pooling
-
-    def out(wide: int = 32) -> Any:
-        return Dense(wide, 1, activation_function=torch.nn.Identity(), module_output_name="scores")
-
-    def norm(size: int) -> Any:
-        made = LayerNorm(size)
-        torch.nn.init.normal_(made.norm.weight)
-        torch.nn.init.normal_(made.norm.bias)
-        return made
-
-    torch.manual_seed(5)
-    return {
-        "ettin": lambda: [Pooling(32, "cls"), Dense(32, 16, bias=False, activation_function=torch.nn.GELU()), norm(16), out(16)],
-        "mean": lambda: [Pooling(32, "mean"), Normalize(), out()],
-        "max, residual": lambda: [Pooling(32, "max"), Dense(32, 32, use_residual=True), Dense(32, 8, use_residual=True), out(8)],
-        "two poolings": lambda: [Pooling(32, ("cls", "mean")), Dropout(0.5), out(64)],
-        "weighted": lambda: [Pooling(32, "weightedmean"), out()],
-        "square root": lambda: [Pooling(32, "mean_sqrt_len_tokens"), out()],
-        "tokens first": lambda: [
-            Dense(32, 8, module_input_name="token_embeddings"), Pooling(8, "mean"), out(8),
-        ],
-        "last": lambda: [Pooling(32, "lasttoken"), out()],
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", chains())

@@ -30,7 +30,7 @@ from . import selfrag
 from .grouped import GroupedPairs
 from .vllm_backend import label_margins, need_vllm, open_engine
 
-__all__ = ["CausalModel", "CausalPairs", "Scoring", "positions_for"]
+__all__ = ["CausalModel", "CausalPairs", "Scoring", "exact_head", "positions_for"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class CausalModel:
     def _plain(self, model: Any) -> Any:
         head = model.get_output_embeddings()
         rows = range(len(head.weight)) if self.scoring.full else self.labels
-        model.set_output_embeddings(_exact_head(head, rows))
+        model.set_output_embeddings(exact_head(head, rows))
         return model
 
     @property
@@ -251,7 +251,7 @@ class CausalPairs(GroupedPairs):
         return self.model.margins([self.prompts.ids(row) for row in rows], self.sharing_of(rows))
 
 
-def _exact_head(head: Any, rows: Sequence[int]) -> Any:
+def exact_head(head: Any, rows: Sequence[int]) -> Any:
     """A float32 linear layer with some rows of a head.
 
     The model's own code runs it in the head's place, so what an architecture does to its logits (a

@@ -1,9 +1,11 @@
-"""Listwise rerankers: RankZephyr, RankGPT's prompt, and any chat model that writes `[2] > [1]`.
+"""Listwise rerankers: a model that is shown several passages at once and writes their order (`[2] > [1]`).
 
-A window of 20 candidates moves from the end of the list to its front by 10; for each the model
-generates an order, greedily. The score of a document is n minus its final place, so n … 1. Answers that
-name some passages only, or none, change little or nothing: they are counted in every result. Sources:
-RankGPT (arXiv 2304.09542), RankZephyr (arXiv 2312.02724), castorini/rank_llm.
+A window of candidates (mostly 20) moves from the end of the list to its front (by 10); for each the model generates an
+order, greedily, or the order is that of its logits for the passages' identifiers at the first token. The score of a
+document is n minus its final place, so n … 1. Answers that name some passages only, or none, change little or nothing:
+they are counted in every result. What is asked and how the answer is read is a template (prompts/listwise.yaml).
+Sources: RankGPT (arXiv 2304.09542), RankZephyr (2312.02724), FIRST (2406.15657), ReasonRank (2508.07050), Rearank
+(2505.20046), Rank-K (2505.14432).
 """
 
 from __future__ import annotations
@@ -19,57 +21,79 @@ from numpy.typing import NDArray
 from ...engine.fast import note_of
 from ...engine.options import Options
 from ...errors import HarnessError
-from ...files.digest import digest_of_settings
 from ...models.loading import load_weights
 from ...models.running import numeric_settings
-from ...models.settings import one_of, read_settings, whole_number
+from ...models.settings import Reader, read_settings, whole_number, yes_or_no
 from ...models.source import ModelSource, snapshot
 from ...models.tokenization import load_tokenizer, token_limit
 from ...text import join_query
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec
-from ..prompts.list_answer import inside_thinking, is_thinking_mark, read_answer
-from ..prompts.list_prompt import ListTemplate, first_words, passage_text, read_list_templates
+from ..prompts.list_answer import ListAnswer, inside_thinking, is_thinking_mark, read_answer
+from ..prompts.list_prompt import LETTERS, ListTemplate, cut_passage, list_template
 from ..prompts.windows import sort_by_windows
+from .causal_model import exact_head
 
 __all__ = ["FAMILY", "ListRule", "Listwise", "open_family"]
 
 FAMILY = "listwise"
-VERSION = 2
-_JOIN = "Title: title Content: text, query space instruction; 1"
-_USUAL_CONTEXT = 4096
-"""RankLLM's limit of prompt and answer together."""
+VERSION = 3
+_JOIN = "query space instruction; 2"
 
 
 @dataclass(frozen=True)
 class ListRule:
-    """Window and stride in documents; max_length (prompt and answer) and max_new_tokens in tokens; passage_length in words."""
+    """Window and stride in documents; max_length (prompt and answer) and max_new_tokens in tokens."""
 
-    window: int = 20
-    stride: int = 10
-    max_length: int = _USUAL_CONTEXT
-    passage_length: int = 300
-    max_new_tokens: int | None = None
+    window: int
+    stride: int
+    max_length: int
+    passage_length: int | None
+    """In the template's unit; None for passages of any length."""
+    max_new_tokens: int | None
     """None: as many as it takes to write every identifier once."""
+    thinking: bool
 
 
 def open_family(source: ModelSource, options: Options, cache: Path) -> list[Reranker]:
-    """The listwise reranker of a causal language model with a chat template.
+    """The listwise reranker of a causal language model.
 
-    Settings: template (rank-zephyr or rankgpt), window, stride, max_length, passage_length,
-    max_new_tokens (see `ListRule`). Raises HarnessError for another kind of model, a stride that is
-    not smaller than the window, or a max_length the model has no positions for.
+    Settings: template (a packed one or a path to one of the user's), and what replaces the template's own window,
+    stride, max_length, passage_length, max_new_tokens and thinking (see `ListRule`). Raises HarnessError for another
+    kind of model, a template that cannot be read, and numbers that do not go together.
     """
-    if not source.architecture.endswith("ForCausalLM"):
+    if not source.architecture.endswith("ForCausalLM") and not _sees_images(source):
         what = source.architecture or "no named architecture"
         raise HarnessError(f"{source.name} ({what}) cannot write an order: a listwise reranker is a …ForCausalLM")
-    templates = read_list_templates()
     numbers = ("window", "stride", "max_length", "passage_length", "max_new_tokens")
-    readers = {"template": one_of(*templates), **dict.fromkeys(numbers, whole_number)}
+    readers: dict[str, Reader] = {"template": str, "thinking": yes_or_no, **dict.fromkeys(numbers, whole_number)}
     chosen: dict[str, Any] = read_settings(FAMILY, options.settings, readers)
-    name = chosen.pop("template", "rank-zephyr")
-    limit = token_limit(source.config, source.tokenizer_config)
-    rule = ListRule(**{"max_length": min(_USUAL_CONTEXT, limit or _USUAL_CONTEXT), **chosen})
+    template = list_template(str(chosen.pop("template", "rank-zephyr")))
+    rule = _rule(source, template, chosen)
+    settings: dict[str, object] = {
+        **asdict(rule),
+        **numeric_settings(source, options),
+        "join": _JOIN,
+        "template": template.name,
+        "template_digest": template.digest,
+        "version": VERSION,
+    }
+    spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())), context="list")
+    note = note_of(source.config, source.note, known=False)
+    return [Reranker(spec, lambda: Listwise(source, options, template, rule), note)]
+
+
+def _sees_images(source: ModelSource) -> bool:
+    """Whether it is a model of images and texts, whose texts are all that is asked about here."""
+    return "vision_config" in source.config and source.architecture.endswith("ForConditionalGeneration")
+
+
+def _rule(source: ModelSource, template: ListTemplate, chosen: dict[str, Any]) -> ListRule:
+    """The template's numbers and those that were chosen. Raises HarnessError where they do not go together."""
+    text_config = source.config.get("text_config")
+    limit = token_limit(text_config if isinstance(text_config, dict) else source.config, source.tokenizer_config)
+    own = {key: getattr(template, key) for key in ("window", "stride", "passage_length", "max_new_tokens", "thinking")}
+    rule = ListRule(**{**own, "max_length": min(template.max_length, limit or template.max_length), **chosen})
     if rule.stride >= rule.window:
         raise HarnessError(
             f"stride={rule.stride} must be smaller than window={rule.window}: windows that do not overlap "
@@ -77,21 +101,11 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         )
     if limit is not None and rule.max_length > limit:
         raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={rule.max_length} is more")
-    template = templates[name]
-    settings: dict[str, object] = {
-        **asdict(rule),
-        **numeric_settings(source, options),
-        "join": _JOIN,
-        "template": name,
-        "template_digest": digest_of_settings(asdict(template).items()),
-        "version": VERSION,
-    }
-    spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())), context="list")
-    return [
-        Reranker(
-            spec, lambda: Listwise(source, options, template, rule), note_of(source.config, source.note, known=False)
+    if template.identifiers == "alphabetic" and rule.window > len(LETTERS):
+        raise HarnessError(
+            f"window={rule.window} is more than the {len(LETTERS)} letters that the template {template.name} has for passages"
         )
-    ]
+    return rule
 
 
 class Listwise:
@@ -104,25 +118,30 @@ class Listwise:
         self.source, self.options, self.template, self.rule = source, options, template, rule
         self.folder = snapshot(source)
         self.tokenizer = load_tokenizer(self.folder, source.config)
-        self._chat = self._load_chat()
+        self._chat = None if template.frame else self._load_chat()
+        self._first = self._identifier_ids() if template.reads == "first-token" else []
         self.tallies: dict[str, int] = {}
         self._model: Any = None
 
     def score_list(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float32]:
         """N … 1 by final place, shape (n,), in the order of `documents`; `tallies` then says how they were asked for."""
-        question, passages = join_query(query), [passage_text(document) for document in documents]
+        question, passages = join_query(query), [self.template.passage(document) for document in documents]
         tallies = dict.fromkeys(self.tallied, 0)
 
         def permute(seen: Sequence[int]) -> list[int]:
             prompt, room = self.prompt(question, [passages[place] for place in seen])
+            if self._first:
+                tallies["answers"] += 1
+                return self.first_token_order(prompt, len(seen))
             text, cut = self.generate(prompt, room)
-            answer = read_answer(text, len(seen), cut=cut)
+            answer = self._read(text, len(seen), cut=cut)
             for name in ("answers", answer.kind, *(("cut",) if cut else ())):
                 if name in tallies:
                     tallies[name] += 1
             return answer.order
 
-        order = sort_by_windows(len(documents), self.rule.window, self.rule.stride, permute)
+        whole = self.template.front == "whole"
+        order = sort_by_windows(len(documents), self.rule.window, self.rule.stride, permute, whole=whole)
         scores = np.empty(len(documents), np.float32)
         scores[order] = np.arange(len(documents), 0, -1, dtype=np.float32)
         self.tallies = tallies
@@ -131,22 +150,41 @@ class Listwise:
     def prompt(self, question: str, passages: Sequence[str]) -> tuple[list[int], int]:
         """The prompt's ids, and how many the answer may have.
 
-        Passages are cut to passage_length words, and then by as many more as it takes for prompt and
-        answer to fit in max_length (RankLLM's rule). Raises HarnessError where no passage would be left.
+        Passages are cut to passage_length, and then by as many more as it takes for prompt and answer to fit in
+        max_length (RankLLM's rule). Raises HarnessError where no passage would be left.
         """
-        room = self.rule.max_new_tokens or self._answer_length(len(passages))
-        words = self.rule.passage_length
-        while words > 0:
-            cut = [first_words(passage, words) for passage in passages]
+        room = 1 if self._first else self.rule.max_new_tokens or self._answer_length(len(passages))
+        length = self.rule.passage_length or max(1, *map(len, passages))
+        while length > 0:
+            cut = [cut_passage(passage, self.template.unit, length, self._first_tokens) for passage in passages]
             ids = self._ids(self.template.messages(question, cut))
             excess = len(ids) + room - self.rule.max_length
             if excess <= 0:
                 return ids, room
-            words -= max(1, excess // (len(passages) * 4))
+            length -= max(1, excess // (len(passages) * 4))
         raise HarnessError(
             f"{self.source.name}: {len(passages)} passages, the query and an answer of {room} tokens do not fit in "
-            f"max_length={self.rule.max_length} tokens; take a smaller window"
+            f"max_length={self.rule.max_length} tokens; take a smaller window, or fewer max_new_tokens"
         )
+
+    def first_token_order(self, ids: Sequence[int], count: int) -> list[int]:
+        """Places 0 … count − 1 by the logits of their identifiers after `ids`; equal ones as they stand."""
+        import torch
+
+        prompt = torch.tensor([list(ids)], device=self.options.device)
+        with torch.inference_mode():
+            logits = self.model(input_ids=prompt, use_cache=False).logits[0, -1].float().cpu().numpy()
+        # Of an identifier that several tokens write, with and without a space, the likeliest counts.
+        best = np.full(len(self._first), -np.inf, np.float32)
+        np.maximum.at(best, [place for place, tokens in enumerate(self._first) for _ in tokens], logits)
+        return np.argsort(-best[:count], kind="stable").tolist()
+
+    def _read(self, text: str, count: int, *, cut: bool) -> ListAnswer:
+        letters = self.template.identifiers == "alphabetic"
+        answer = read_answer(text, count, cut=cut, letters=letters, extraction=self.template.extraction)
+        if self.template.incomplete == "ignored" and answer.kind != "complete":
+            return ListAnswer(list(range(count)), answer.kind)
+        return answer
 
     def generate(self, ids: Sequence[int], room: int) -> tuple[str, bool]:
         """What the model writes after `ids`, greedily, in at most `room` tokens, and whether it was stopped there.
@@ -180,7 +218,11 @@ class Listwise:
         if self._model is None:
             from transformers import GenerationConfig
 
-            self._model = load_weights("AutoModelForCausalLM", self.source, self.options)
+            auto_class = "AutoModelForImageTextToText" if _sees_images(self.source) else "AutoModelForCausalLM"
+            self._model = load_weights(auto_class, self.source, self.options)
+            if self._first:
+                rows = [token for tokens in self._first for token in tokens]
+                self._model.set_output_embeddings(exact_head(self._model.get_output_embeddings(), rows))
             # The model's own settings (sampling, a repetition penalty) would be merged in: only its ends are kept.
             ends = self._model.generation_config.eos_token_id
             self._model.generation_config = GenerationConfig(
@@ -202,20 +244,45 @@ class Listwise:
         return chat
 
     def _answer_length(self, count: int) -> int:
-        order = " > ".join(f"[{number}]" for number in range(1, count + 1))
-        return len(self.tokenizer.encode_plain([order])[0].ids)
+        return len(self.tokenizer.encode_plain([self.template.order(count)])[0].ids)
+
+    def _first_tokens(self, text: str, count: int) -> str:
+        ids = self.tokenizer.encode_plain([text])[0].ids
+        return text if len(ids) <= count else str(self.tokenizer.backend.decode(ids[:count], skip_special_tokens=False))
+
+    def _identifier_ids(self) -> list[list[int]]:
+        """For each place of a window the tokens that write its identifier and nothing else."""
+        backend = self.tokenizer.backend
+        named = {self.template.identifier(place): place for place in range(self.rule.window)}
+        found: list[list[int]] = [[] for _ in named]
+        for token in range(backend.get_vocab_size(with_added_tokens=True)):
+            # Every decoder but that of some word pieces leaves out the space before a text's first word.
+            place = named.get(backend.decode([token], skip_special_tokens=False))
+            if place is not None:
+                found[place].append(token)
+        if lacking := [name for name, place in named.items() if not found[place]]:
+            raise HarnessError(
+                f"{self.source.name} has no token of its own for the identifier {lacking[0]}, and the template "
+                f"{self.template.name} reads one token: take window={named[lacking[0]] or 1}, or alphabetic identifiers"
+            )
+        return found
 
     def _ids(self, messages: list[dict[str, str]]) -> list[int]:
         """The conversation's ids, with the beginning-of-sequence id once where the tokenizer adds one."""
-        from jinja2 import TemplateError
-
-        try:
-            text: str = self._chat.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        except TemplateError as error:
-            raise HarnessError(f"{self.source.name}: its chat template refuses the conversation: {error}") from error
-        ids: list[int] = self.tokenizer.encode_plain([text])[0].ids
+        ids: list[int] = self.tokenizer.encode_plain([self._text(messages) + self.template.begins])[0].ids
         begin: list[int] = self.tokenizer.backend.encode("").ids[:1]
         adds = begin == [self.source.config.get("bos_token_id")]
         return begin + ids if adds and ids[:1] != begin else ids
+
+    def _text(self, messages: list[dict[str, str]]) -> str:
+        from jinja2 import TemplateError
+
+        if self.template.frame:
+            return self.template.framed(messages)
+        try:
+            text: str = self._chat.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, enable_thinking=self.rule.thinking
+            )
+        except TemplateError as error:
+            raise HarnessError(f"{self.source.name}: its chat template refuses the conversation: {error}") from error
+        return text

@@ -2,7 +2,7 @@
 
 A ranking is `[2] > [1] > [3]`, with or without brackets; where an answer has none of that form, a numbered list
 (`1. Passage 3 2. Passage 1`) or a line of identifiers alone. Numbers in prose are never one. Of several rankings the
-last that names every passage counts, else the last.
+last that names every passage counts, else the last. Passages named by letters (`[B] > [A]`) are read in the same way.
 """
 
 from __future__ import annotations
@@ -33,6 +33,15 @@ _ITEM = re.compile(
     rf"|(?P<name>{_NAME})(?P<plain>[0-9]+)(?![A-Za-z0-9_]|\.[0-9])(?P<rest>\s*(?:$|\n|[,;:.*_`'\"–—-]|[0-9]+\s*[.)])?))",
     re.IGNORECASE,
 )
+# A letter names a passage in brackets, beside a sign, after the word for a passage or an item's number, or on its own line;
+# anywhere else it is a word (`A good passage`).
+_LETTER = re.compile(
+    rf"\[\s*{_NAME}(?P<bracketed>[A-Z])\s*\]|(?<=[>=])(?P<after>[\s*_`'\"(]*)(?P<second>[A-Z])(?![A-Za-z0-9_])"
+    rf"|(?<![A-Za-z0-9_])(?P<first>[A-Z])(?=[\s*_`'\")]*[>=])"
+    rf"|(?P<word>(?<![A-Za-z])(?:passage|document|doc)[\s_#]+)(?P<named>[A-Z])(?![A-Za-z0-9_])"
+    rf"|(?P<item>(?m:^)\s*[0-9]+\s*[.)]\s*)(?P<listed>[A-Z])(?=\s*(?:$|\n|[,;:]))",
+    re.IGNORECASE,
+)
 _MARKS = re.compile(r"[\s\[\](){}*_`'\",;.、，=-]*")
 
 
@@ -47,12 +56,35 @@ class ListAnswer:
     twice or one that is not there; `empty`, nothing written, or nothing but thoughts."""
 
 
-def read_answer(text: str, count: int, *, cut: bool = False) -> ListAnswer:
-    """The order of `count` passages that `text` writes, thoughts aside. `cut`: the model was stopped while it wrote."""
-    said = _plain(_after_thinking(text))
+def read_answer(text: str, count: int, *, cut: bool = False, letters: bool = False, extraction: str = "") -> ListAnswer:
+    """The order of `count` passages that `text` writes, thoughts aside.
+
+    `cut`: the model was stopped while it wrote. `letters`: passages are named A, B, … `extraction`: an expression whose
+    one group holds the ranking. Its last match is read; where it has none after the thoughts, the last in them; and
+    where it has none at all, the whole answer, which is then malformed.
+    """
+    said, found = _extracted(text, extraction)
+    read = _read(_plain(said), count, cut=cut, letters=letters)
+    return read if found or read.kind == "empty" else ListAnswer(read.order, "malformed")
+
+
+def _extracted(text: str, extraction: str) -> tuple[str, bool]:
+    """What is to be read of an answer, and whether it stands where the extraction says."""
+    said = _after_thinking(text)
+    if not extraction:
+        return said, True
+    for where in (said, text):
+        if matches := list(re.finditer(extraction, where, re.DOTALL | re.IGNORECASE)):
+            return matches[-1][1] or "", True
+    return said, False
+
+
+def _read(said: str, count: int, *, cut: bool, letters: bool) -> ListAnswer:
     if not said.strip():
         return ListAnswer(list(range(count)), "empty" if count > 1 else "complete")
-    if cut and (last := re.search(r"\[?\s*[0-9]+\Z", said)):
+    if letters:
+        said = _numbered(said)
+    elif cut and (last := re.search(r"\[?\s*[0-9]+\Z", said)):
         said = said[: last.start()]  # half a number may be another one
     named = next((found for read in (_chains, _items, _lines) if (found := _chosen(read(said), count))), [])
     known = [number - 1 for number in named if 1 <= number <= count]
@@ -87,6 +119,18 @@ def _plain_sign(sign: str) -> str:
         return sign
     value = unicodedata.numeric(sign, None) if unicodedata.category(sign) in ("Nd", "No") else None
     return sign if value is None or value != int(value) else str(int(value))
+
+
+def _numbered(text: str) -> str:
+    """Letters that name passages as their numbers, in brackets. Numbers name none there, and are left out of rankings."""
+    text = re.sub(r"\[\s*[0-9]+\s*\]|[0-9]+(?=\s*[>=])|(?<=[>=])\s*[0-9]+", " ", text)
+    return _LETTER.sub(_number_of_letter, text)
+
+
+def _number_of_letter(found: re.Match[str]) -> str:
+    letter = next(found[name] for name in ("bracketed", "second", "first", "named", "listed") if found[name])
+    before = found["after"] or found["word"] or found["item"] or ""
+    return f"{before}[{ord(letter.upper()) - ord('A') + 1}]"
 
 
 _Ranking = list[int]

@@ -15,7 +15,7 @@ from golden_cases import model_folder, opened
 
 from harness.data.formats import read_run
 from harness.errors import HarnessError
-from harness.rerankers.prompts.list_prompt import first_words, passage_text, read_list_templates
+from harness.rerankers.prompts.list_prompt import first_words, read_list_templates
 from harness.rerankers.prompts.windows import read_permutation, sort_by_windows, window_bounds
 from harness.rerankers.resolve import known_models
 from harness.types import DocumentText, QueryText
@@ -143,9 +143,11 @@ def test_rankgpt_gives_each_passage_a_turn():
 
 
 def test_only_identifiers_look_like_identifiers():
-    assert passage_text(DocumentText("", "see [12]\nand  [x]")) == "see (12) and [x]"
-    messages = read_list_templates()["rank-zephyr"].messages("as in [1]", [])
+    template = read_list_templates()["rank-zephyr"]
+    passage = template.passage(DocumentText("", "see [12]\nand  [x]"))
+    messages = template.messages("as in [1]", [passage])
     assert "as in (1)" in messages[1]["content"]
+    assert "[1] see (12) and [x]\n" in messages[1]["content"]
 
 
 def test_braces_in_texts_stay_as_they_are():
@@ -155,7 +157,8 @@ def test_braces_in_texts_stay_as_they_are():
 
 
 def test_a_title_is_shown_as_the_published_prompts_show_it():
-    assert passage_text(DocumentText("Dough", "Let it rest.")) == "Title: Dough Content: Let it rest."
+    shown = read_list_templates()["rank-zephyr"].passage(DocumentText("Dough", "Let it rest."))
+    assert shown == "Title: Dough Content: Let it rest."
 
 
 def test_words_are_counted_and_characters_where_words_have_no_spaces():

@@ -74,9 +74,13 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_template_on_the_page_is_one(tmp_path):
+def test_the_templates_on_the_page_are_such(tmp_path):
+    from harness.rerankers.prompts.list_prompt import list_template
     from harness.rerankers.prompts.template import read_template
 
-    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "mine.yaml").write_text(block)
-    assert read_template(str(tmp_path / "mine.yaml")).labels.positive == "true"
+    listwise, causal = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    path = tmp_path / "mine.yaml"
+    path.write_text(causal)
+    assert read_template(str(path)).labels.positive == "true"
+    path.write_text(listwise)
+    assert list_template(str(path)).identifiers == "alphabetic"

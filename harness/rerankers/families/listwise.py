@@ -118,7 +118,7 @@ class Listwise:
         self.source, self.options, self.template, self.rule = source, options, template, rule
         self.folder = snapshot(source)
         self.tokenizer = load_tokenizer(self.folder, source.config)
-        self._chat = None if template.frame else self._load_chat()
+        self._chat: Any = None if template.frame else self._load_chat()
         self._first = self._identifier_ids() if template.reads == "first-token" else []
         self.tallies: dict[str, int] = {}
         self._model: Any = None
@@ -177,7 +177,8 @@ class Listwise:
         # Of an identifier that several tokens write, with and without a space, the likeliest counts.
         best = np.full(len(self._first), -np.inf, np.float32)
         np.maximum.at(best, [place for place, tokens in enumerate(self._first) for _ in tokens], logits)
-        return np.argsort(-best[:count], kind="stable").tolist()
+        order: list[int] = np.argsort(-best[:count], kind="stable").tolist()
+        return order
 
     def _read(self, text: str, count: int, *, cut: bool) -> ListAnswer:
         letters = self.template.identifiers == "alphabetic"

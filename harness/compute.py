@@ -146,7 +146,7 @@ class Workbench:
             first, final, candidates.run, collection, qrels, measures, self._request.relevance_level, of
         )
         query_ids, values = _values(stages)
-        found = diagnose(job.stage, candidates, qrels, collection, job.subset)
+        found = diagnose(job.stage, candidates, qrels, collection, job.subset, self._request.relevance_level)
         found |= {"clusters": groups.record()} if groups else {}
         if reranked is not None and job.reranker is not None:
             found |= diagnose_reranked(reranked, self._bound(job), candidates, qrels, collection, job.subset)

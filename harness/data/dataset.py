@@ -9,6 +9,8 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from ..files.digest import Digest
 from ..types import Qrels
 from .corpus import Corpus, write_corpus
 from .formats import EXCLUDED, read_examples, read_instructions, read_lists, read_qrels, read_queries
-from .forms import refuse_other_forms
+from .forms import refuse_other_forms, shown_ids
 
 __all__ = ["write_collection"]
 
@@ -85,8 +87,8 @@ def _read_judged(paths: Mapping[str, Sequence[Path]], source: str, unread: Unrea
     if unknown := [query_id for query_id in qrels if query_id not in queries]:
         refuse_other_forms(unknown, queries, f"{source}: the qrels judge query", "the queries' file")
         raise HarnessError(
-            f'{source}: the qrels judge query "{unknown[0]}"{_and_more(unknown)}, which the queries do not have: '
-            "every judged query needs its text"
+            f"{source}: the qrels judge query {shown_ids(unknown)}, which the queries do not have (they have "
+            f"{shown_ids(list(queries))}): every judged query needs its text"
         )
     texts = {query_id: queries[query_id] for query_id in qrels}
     if paths.get("instruction"):
@@ -169,13 +171,20 @@ def _count_missing(corpus: Corpus, judged: Mapping[str, Any], source: str) -> in
                 f'{source}: the list of query "{query_id}" names document "{lost[0]}"{_and_more(lost)}, which the '
                 "corpus does not have: every candidate needs its text"
             )
-    relevant = [doc_id for documents in qrels.values() for doc_id, relevance in documents.items() if relevance > 0]
-    if relevant and not there.intersection(relevant):
-        raise HarnessError(
-            f'{source}: the corpus has none of the relevant documents (such as "{relevant[0]}"{_and_more(relevant)}): '
-            "is it the corpus of another data set?"
-        )
+    _require_a_relevant(qrels, corpus, there, source)
     return sum(doc_id not in there for documents in qrels.values() for doc_id in documents)
+
+
+def _require_a_relevant(qrels: Qrels, corpus: Corpus, there: AbstractSet[str], source: str) -> None:
+    """Raises HarnessError, with ids of both sides, where the corpus has no judged, or no relevant, document."""
+    judged = list(dict.fromkeys(doc_id for documents in qrels.values() for doc_id in documents))
+    relevant = list(dict.fromkeys(d for documents in qrels.values() for d, grade in documents.items() if grade > 0))
+    for what, named in (("documents that the qrels judge", judged), ("relevant documents", relevant)):
+        if named and there.isdisjoint(named):
+            raise HarnessError(
+                f"{source}: the corpus has none of the {what} (such as {shown_ids(named)}); its own are such as "
+                f"{shown_ids(list(islice(corpus.iterate_ids(), 2)))}: is it the corpus of another data set?"
+            )
 
 
 def _of_lists(lists: Mapping[str, Sequence[str]]) -> set[str]:

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations, islice
 
 from ..errors import HarnessError
 
-__all__ = ["other_form", "refuse_other_forms"]
+__all__ = ["difference", "other_forms", "refuse_other_forms", "shown_ids"]
 
 _WHOLE = re.compile(r"0*([0-9]+)(?:\.0+)?")
+_STEPS: Mapping[str, Callable[[str], str]] = {
+    "Unicode form (NFC, NFD)": lambda name: unicodedata.normalize("NFC", name),
+    "white space": str.strip,
+    "case": str.casefold,
+    "the style of characters (NFKC)": lambda name: unicodedata.normalize("NFKC", name),
+    "leading zeros": lambda name: name.lstrip("0"),
+    "a decimal part": lambda name: re.sub(r"\.0+\Z", "", name),
+}
+"""By what two forms of one id may differ → what takes the difference away."""
 
 
 def refuse_other_forms(missing: Iterable[str], there: Iterable[str], what: str, where: str) -> None:
@@ -22,21 +32,39 @@ def refuse_other_forms(missing: Iterable[str], there: Iterable[str], what: str, 
 
     `what` names the missing id (`the qrels judge document`), `where` the place that has the other (`the corpus`).
     """
-    found = other_form(missing, there)
-    if found is not None:
-        asked, other = map(_shown, found)
+    found = other_forms(missing, there)
+    if found:
+        asked, others = map(shown_ids, zip(*found, strict=True))
         raise HarnessError(
-            f"{what} {asked}, and {where} has {other}: ids are compared character by character, so that would be "
-            "another one; write both alike"
+            f"{what} {asked}, and {where} has {others}: they differ by {difference(*found[0])}, and ids are compared "
+            "character by character, so that would be another one; write both alike"
         )
 
 
-def other_form(missing: Iterable[str], there: Iterable[str]) -> tuple[str, str] | None:
-    """The first of `missing` whose other form is `there`, and that form; None where there is none."""
+def other_forms(missing: Iterable[str], there: Iterable[str], most: int = 2) -> list[tuple[str, str]]:
+    """Up to `most` pairs of one of `missing` and the other form of it that is `there`; empty where there is none."""
     wanted = {_form(name): name for name in missing}
     if not wanted:
-        return None
-    return next(((wanted[form], name) for name in there if (form := _form(name)) in wanted), None)
+        return []
+    return list(islice(((wanted[form], name) for name in there if (form := _form(name)) in wanted), most))
+
+
+def difference(name: str, other: str) -> str:
+    """By what two forms of one id differ, in as few words as explain it: `case`, `case and leading zeros`."""
+    for count in range(1, len(_STEPS) + 1):
+        for steps in combinations(_STEPS, count):
+            one, two = name, other
+            for step in steps:
+                one, two = _STEPS[step](one), _STEPS[step](two)
+            if one == two:
+                return " and ".join(steps)
+    return "their form"
+
+
+def shown_ids(names: Sequence[str]) -> str:
+    """The first two ids and how many more there are: `"a", "b" and 3 more`."""
+    more = f" and {len(names) - 2:,} more" if len(names) > 2 else ""
+    return ", ".join(map(_shown, names[:2])) + more
 
 
 def _form(name: str) -> str:

@@ -34,7 +34,12 @@ _UNKNOWN = frozenset({"[UNK]", "<unk>", "UNK"})
 
 
 def diagnose(
-    stage: FirstStage, candidates: Candidates, qrels: Qrels, collection: Collection, subset: Subset
+    stage: FirstStage,
+    candidates: Candidates,
+    qrels: Qrels,
+    collection: Collection,
+    subset: Subset,
+    relevance_level: int,
 ) -> dict[str, Any]:
     """What can be said of the candidates alone, whatever is made of them."""
     run = candidates.run
@@ -47,7 +52,7 @@ def diagnose(
         "constant_queries": constant_queries(run) if candidates.scored else None,
         "identical_ids": sum(query_id in scores for query_id, scores in run.items()),
         "judged_without_text": collection.judged_without_text,
-        "judged_to_none": _judged_to_none(qrels, collection),
+        **_without_relevant(qrels, collection, relevance_level),
         "judged_at_most": _judged_at_most(run, qrels),
         "documents_without_text": collection.without_text,
         "unread": list(collection.unread),
@@ -64,13 +69,20 @@ def _made_equal(run: Run) -> int:
     return made_equal(np.fromiter(scores.values(), np.float64, len(scores)) for scores in run.values())
 
 
-def _judged_to_none(qrels: Qrels, collection: Collection) -> int:
-    """Queries whose relevant documents are all missing from the corpus: no system can have more than 0 there."""
-    if not collection.judged_without_text:
-        return 0
-    relevant = {q: [doc_id for doc_id, grade in judged.items() if grade > 0] for q, judged in qrels.items()}
-    there = collection.known({doc_id for doc_ids in relevant.values() for doc_id in doc_ids})
-    return sum(bool(doc_ids) and there.isdisjoint(doc_ids) for doc_ids in relevant.values())
+def _without_relevant(qrels: Qrels, collection: Collection, level: int) -> dict[str, Any]:
+    """The queries on which no system can have more than 0: nothing relevant was judged, or it is not in the corpus.
+
+    The lists stand there only where they name a query: those without a relevant judgement, those whose relevant
+    documents are all missing from the corpus, and those with whom everything that was judged is.
+    """
+    relevant = {q: [doc_id for doc_id, grade in judged.items() if grade >= level] for q, judged in qrels.items()}
+    lists = {"without_relevant": [query_id for query_id, doc_ids in relevant.items() if not doc_ids]}
+    if collection.judged_without_text:
+        there = collection.known({doc_id for judged in qrels.values() for doc_id in judged})
+        lists["relevant_absent"] = [q for q, doc_ids in relevant.items() if doc_ids and there.isdisjoint(doc_ids)]
+        lists["judged_absent"] = [query_id for query_id, judged in qrels.items() if there.isdisjoint(judged)]
+    named = {name: query_ids for name, query_ids in lists.items() if query_ids}
+    return {"judged_to_none": len(named.get("relevant_absent", ())), **named}
 
 
 def _judged_at_most(run: Run, qrels: Qrels) -> float:

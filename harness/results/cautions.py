@@ -215,8 +215,42 @@ def _reversed(result: Result) -> str | None:
 def _judged_without_text(result: Result) -> str | None:
     count = result.diagnostics.get("judged_without_text")
     none = result.diagnostics.get("judged_to_none")
+    which, nothing = (result.diagnostics.get(key) or [] for key in ("relevant_absent", "judged_absent"))
     lost = f"; {none} of {result.queries} queries have no relevant document left and count as 0" if none else ""
-    return f"{count} judgements are of documents that the corpus lacks{lost}" if count else None
+    lost += f" ({_named(which)})" if which else ""
+    gone = f"; of {len(nothing)} the corpus has nothing that was judged ({_named(nothing)})" if nothing else ""
+    return f"{count} judgements are of documents that the corpus lacks{lost}{gone}" if count else None
+
+
+def _without_relevant(result: Result) -> str | None:
+    which, level = result.diagnostics.get("without_relevant") or [], result.identity.relevance_level
+    what = "no document that is judged relevant" if level == 1 else f"no document judged {level} or above"
+    return f"{len(which)} of {result.queries} queries have {what} and count as 0: {_named(which)}" if which else None
+
+
+def _named(query_ids: Sequence[str]) -> str:
+    more = f" and {len(query_ids) - _SHOWN:,} more" if len(query_ids) > _SHOWN else ""
+    return ", ".join(query_ids[:_SHOWN]) + more
+
+
+def _few(result: Result) -> str | None:
+    """Where there are fewer queries than the interval's coverage was measured with."""
+    seen = result.diagnostics.get("clusters") or {}
+    count, unit = (seen["clusters"], "group") if seen.get("used") else (result.queries, "query")
+    name, row = next(iter(result.measures.items()))
+    if name == "p-MRR" and unit == "query":
+        count //= 2  # a base query has two instructions
+    if not 0 < count < _ENOUGH:
+        return None
+    units = f"{count} {unit}" if count == 1 else f"{count} {'groups' if unit == 'group' else 'queries'}"
+    if not result.identity.reranker:
+        return f"{units}: the value of one of them moves a mean by up to {1 / count:.2f}"
+    least = 2.0 ** (1 - count)
+    if least > _LEVEL:
+        return f"{units}: whatever the values, p is {least:.3g} or more, so no difference can be told from chance"
+    low, high = row.get("low"), row.get("high")
+    width = f", and the interval of {name} is {high - low:.2f} wide" if low is not None and high is not None else ""
+    return f"{units}: p is {least:.3g} or more{width}, so only large differences can be told from chance"
 
 
 def _blank_documents(result: Result) -> str | None:
@@ -273,7 +307,7 @@ def _shared(result: Result) -> str | None:
     )
 
 
-_WIDER = 1.1
+_SHOWN, _ENOUGH, _LEVEL, _WIDER = 3, 9, 0.05, 1.1
 
 
 _RULES: Mapping[str, Rule] = {
@@ -301,7 +335,9 @@ _RULES: Mapping[str, Rule] = {
     "RH030": _made_equal,
     "RH031": _unread,
     "RH032": _blank_documents,
+    "RH033": _without_relevant,
     "RH040": _shared,
+    "RH041": _few,
 }
 
 CODES = tuple(_RULES)

@@ -369,7 +369,7 @@ def test_a_read_only_cache_with_the_collection_in_it_serves(folder, cache):
 def test_a_judged_query_without_text_is_refused(folder, cache):
     qrels(folder / "qrels" / "test.tsv", [*QRELS, ("q8", "d1", 1), ("q9", "d1", 1)])
     message = refusal(folder, cache)
-    assert 'the qrels judge query "q8" and 1 more, which the queries do not have' in message
+    assert 'the qrels judge query "q8", "q9", which the queries do not have' in message
     assert "split test" in message
 
 

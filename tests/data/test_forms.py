@@ -11,7 +11,7 @@ import pytest
 from conftest import Answer, Cli, write_lines
 
 from harness.data.formats import read_qrels
-from harness.data.forms import other_form
+from harness.data.forms import difference, other_forms
 from harness.errors import HarnessError
 
 E_IN_ONE, E_IN_TWO = unicodedata.normalize("NFC", "é7"), unicodedata.normalize("NFD", "é7")
@@ -117,9 +117,47 @@ def test_a_run_file_in_another_form_is_an_error(cli: Cli, tmp_path, words, line,
 
 
 def test_only_what_is_missing_is_looked_for_in_other_forms():
-    assert other_form([], ["a"]) is None
-    assert other_form(["v1.05"], ["v1.5", "1.05"]) is None
-    assert other_form(["x", "0"], ["y", "00"]) == ("0", "00")
+    assert other_forms([], ["a"]) == []
+    assert other_forms(["v1.05"], ["v1.5", "1.05"]) == []
+    assert other_forms(["x", "0"], ["y", "00"]) == [("0", "00")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        (E_IN_ONE, E_IN_TWO, "Unicode form (NFC, NFD)"),
+        ("Doc", "doc", "case"),
+        ("7", "007", "leading zeros"),
+        (" 7", "7", "white space"),
+        ("7.0", "7", "a decimal part"),
+        ("７", "7", "the style of characters (NFKC)"),
+        ("É7", E_IN_TWO, "Unicode form (NFC, NFD) and case"),
+    ],
+)
+def test_by_what_two_forms_differ_is_said(one, other, words):
+    assert difference(one, other) == difference(other, one) == words
+
+
+def test_qrels_that_meet_no_document_are_an_error_with_two_ids_of_each_side(cli: Cli, tmp_path):
+    qrels = [("q", "007", 1), ("q", "008", 0), ("q", "9", 0)]
+    numbers = {"7": "amber", "8": "birch", "x": "cedar"}
+    answer = cli("run", folder_of(tmp_path / "zeros", numbers, {"q": "amber"}, qrels))
+    assert answer.code == 2
+    assert (
+        'the qrels judge document "007", "008", and the corpus has "7", "8": they differ by leading zeros' in answer.err
+    )
+    strangers = [("q", "n1", 0), ("q", "n2", 0), ("q", "n3", 0)]
+    answer = cli("run", folder_of(tmp_path / "strangers", numbers, {"q": "amber"}, strangers))
+    assert answer.code == 2
+    told = 'none of the documents that the qrels judge (such as "n1", "n2" and 1 more); its own are such as "7", "8"'
+    assert told in answer.err
+
+
+def test_qrels_of_other_queries_are_an_error_with_two_ids_of_each_side(cli: Cli, tmp_path):
+    queries = {"q1": "amber", "q2": "birch", "q3": "cedar"}
+    answer = cli("run", folder_of(tmp_path / "data", TEXTS, queries, [("a1", "a", 1), ("a2", "a", 1)]))
+    assert answer.code == 2
+    assert 'judge query "a1", "a2", which the queries do not have (they have "q1", "q2" and 1 more)' in answer.err
 
 
 # -- judgements
@@ -139,7 +177,28 @@ def test_queries_whose_relevant_documents_are_gone_count_as_0_and_that_is_said(c
     answer = cli("run", folder_of(tmp_path / "data", TEXTS, queries, qrels), "--format", "json")
     assert ndcg(answer) == pytest.approx(0.1)
     assert cautions(answer)["RH017"] == (
-        "9 judgements are of documents that the corpus lacks; 9 of 10 queries have no relevant document left and count as 0"
+        "9 judgements are of documents that the corpus lacks; 9 of 10 queries have no relevant document left and count "
+        "as 0 (q1, q2, q3 and 6 more); of 9 the corpus has nothing that was judged (q1, q2, q3 and 6 more)"
+    )
+
+
+def test_a_query_that_keeps_a_judged_document_is_told_from_one_that_keeps_none(cli: Cli, tmp_path):
+    queries = {f"q{i}": "amber" for i in range(10)}
+    qrels = [(f"q{i}", "a", 1) for i in range(8)]
+    qrels += [("q8", "gone", 1), ("q8", "b", 0), ("q9", "gone", 1)]
+    told = cautions(cli("run", folder_of(tmp_path / "data", TEXTS, queries, qrels), "--format", "json"))["RH017"]
+    assert told.endswith("count as 0 (q8, q9); of 1 the corpus has nothing that was judged (q9)")
+
+
+def test_queries_without_a_relevant_document_are_counted_and_named(cli: Cli, tmp_path):
+    queries = {f"q{i}": "amber" for i in range(10)}
+    qrels = [("q0", "a", 2), ("q1", "a", 1), *((f"q{i}", "a", 0) for i in range(2, 10))]
+    folder = folder_of(tmp_path / "data", TEXTS, queries, qrels)
+    assert cautions(cli("run", folder, "--format", "json"))["RH033"] == (
+        "8 of 10 queries have no document that is judged relevant and count as 0: q2, q3, q4 and 5 more"
+    )
+    assert cautions(cli("run", folder, "--relevance-level", 2, "--format", "json"))["RH033"] == (
+        "9 of 10 queries have no document judged 2 or above and count as 0: q1, q2, q3 and 6 more"
     )
 
 
@@ -147,7 +206,15 @@ def test_a_corpus_without_any_relevant_document_is_an_error(cli: Cli, tmp_path):
     qrels = [(f"q{i}", f"gone{i}", 1) for i in range(3)]
     answer = cli("run", folder_of(tmp_path / "data", TEXTS, {f"q{i}": "amber" for i in range(3)}, qrels))
     assert answer.code == 2
-    assert 'the corpus has none of the relevant documents (such as "gone0" and 2 more)' in answer.err
+    told = 'the corpus has none of the documents that the qrels judge (such as "gone0", "gone1" and 1 more)'
+    assert told in answer.err
+    assert 'its own are such as "a", "b"' in answer.err
+
+
+def test_a_corpus_without_the_relevant_documents_alone_is_an_error(cli: Cli, tmp_path):
+    answer = cli("run", folder_of(tmp_path / "data", TEXTS, {"q": "amber"}, [("q", "gone", 1), ("q", "a", 0)]))
+    assert answer.code == 2
+    assert 'the corpus has none of the relevant documents (such as "gone"); its own are such as "a", "b"' in answer.err
 
 
 @pytest.mark.parametrize("grade", [3, 10**8, 2 * 10**9, 2**31 - 1])

@@ -147,6 +147,28 @@ def test_rh032_documents_without_any_text(seen: Seen, birds: Path):
     assert seen(birds)["RH032"] == "2 documents of the corpus have no text at all"
 
 
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (1, "1 query: whatever the values, p is 1 or more, so no difference can be told from chance"),
+        (5, "5 queries: whatever the values, p is 0.0625 or more, so no difference can be told from chance"),
+        (8, "8 queries: p is 0.00781 or more, and the interval of nDCG@10 is "),
+    ],
+)
+def test_rh041_few_queries(seen: Seen, birds: Path, plugin, limit, told):
+    found = seen(birds, "--reranker", plugin("int(document.split()[-1])"), "--limit", limit)["RH041"]
+    assert found.startswith(told)
+
+
+def test_rh041_of_a_first_stage_says_what_one_query_moves(seen: Seen, birds: Path):
+    assert seen(birds, "--limit", 4)["RH041"] == "4 queries: the value of one of them moves a mean by up to 0.25"
+
+
+def test_rh041_is_not_raised_from_nine_queries_on(seen: Seen, birds: Path):
+    assert "RH041" not in seen(birds, "--limit", 9)
+    assert "RH041" in seen(birds, "--limit", 8)
+
+
 def test_another_file_of_candidates_is_no_change_of_the_first(cli: Cli, birds: Path, plugin, tmp_path: Path):
     for name in ("first", "second"):
         write_lines(tmp_path / f"{name}.trec", [f"q{i} Q0 d{i:02d} 1 {len(name)} x" for i in range(6)])

@@ -165,7 +165,7 @@ def test_a_kept_result_of_that_schema_loads_whole_and_serves_every_verb(version,
     assert (result.identity.task, result.queries, len(result.query_ids)) == ("DemoEnglish", 5, 5)
     assert result.measures["nDCG@10"]["reranked"] == pytest.approx(0.554357, abs=1e-6)
     assert result.identity.path(KEPT / f"schema-{version}") == path
-    assert [caution.code for caution in cautions_of(result)] == ["RH009"]
+    assert [caution.code for caution in cautions_of(result)] == ["RH009", "RH041"]
     assert judge_against(KEPT / f"schema-{version}", KEPT / f"schema-{version}").exit_code == 0
     assert "DemoEnglish" in page([result], tmp_path)
     assert "DemoEnglish" in result_block(result, path, reused=True)

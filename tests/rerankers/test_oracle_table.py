@@ -26,7 +26,7 @@ def test_a_rule_that_a_case_holds_is_not_among_those_without():
     assert {"causal/followir-llama2", "listwise", "sequence-classification/rankllama"} <= set(goldens.unheld())
 
 
-@pytest.mark.parametrize("name", ["modules: mean", "template monot5", "layout of PyLate"])
+@pytest.mark.parametrize("name", ["modules: mean", "LogitScore, chat template zerank", "layout of PyLate"])
 def test_a_tiny_model_beside_a_package_is_a_row(tmp_path: Path, name: str):
     (case,) = (case for case in oracles.cases() if case.name == name)
     row = goldens.beside(case, tmp_path)

@@ -3,6 +3,7 @@
 - `source`, `folder`             a model by name, folder or package: its files, which of them count, its configuration
 - `settings`                     `--set key=value`
 - `tokenization`, `spiece`       tokenizers; `vocabulary` refuses one without any, `special_tokens` texts that hold theirs
+- `ids`                          the token ids of many texts, and pairs of them
 - `loading`, `checkpoint`        weights, by transformers and by ourselves; `library` by sentence-transformers
 - `buffers`, `twice`             what files do not hold is right; `noticing` what was newly initialised
 - `own_code`, `running`          code of a model's own: named, pinned, and its errors told

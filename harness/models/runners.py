@@ -22,15 +22,12 @@ from .loading import load_weights
 from .recipes import EncoderSpec, Recipe, Side
 from .running import explaining
 from .source import ModelSource, snapshot
-from .tokenization import Tokenizer, load_tokenizer, lower_case
+from .tokenization import Tokenizer, encodings, load_tokenizer, lower_case
 
 __all__ = ["Batchable", "Ids", "LibraryRunner", "Runner", "TransformerRunner", "blocks", "pad", "pool"]
 
 Ids = NDArray[np.int32]
 """Token ids of one text."""
-
-_TOKENIZED_AT_ONCE = 1_024
-"""A tokenizer's answer takes about a hundred bytes a token; only the ids are kept."""
 
 
 class Batchable(Protocol):
@@ -77,10 +74,9 @@ class TransformerRunner:
         """For each text its ids after truncation, and how many truncation took."""
         tokenizer, ending = self.tokenizer
         found = []
-        for some in blocks(texts, _TOKENIZED_AT_ONCE):
-            for entry in tokenizer.backend.encode_batch(some):
-                lost = sum(part.special_tokens_mask.count(0) for part in entry.overflowing)
-                found.append((np.array(entry.ids + ending, np.int32), lost))
+        for entry in encodings(tokenizer.backend, texts, specials=True):
+            lost = sum(part.special_tokens_mask.count(0) for part in entry.overflowing)
+            found.append((np.array(entry.ids + ending, np.int32), lost))
         return found
 
     def pooled(self, rows: Sequence[Ids]) -> NDArray[np.float32]:

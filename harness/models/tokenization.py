@@ -9,18 +9,33 @@ transformers is asked only for a model that has no such file.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from .ids.flat import FlatIds, chunks
 from .vocabulary import refuse_empty, through_transformers
 
-__all__ = ["Tokenizer", "load_tokenizer", "lower_case", "padding_id", "token_limit"]
+__all__ = [
+    "Tokenizer",
+    "encodings",
+    "ids_of",
+    "load_tokenizer",
+    "lower_case",
+    "padding_id",
+    "token_limit",
+    "uncut",
+    "with_encodings",
+]
 
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer", "data2vec-text"}
 """Models whose position numbers begin after the padding id, so two positions can never be used."""
 
 _NO_LIMIT = 10**6
+
+T = TypeVar("T")
 
 
 class Tokenizer:
@@ -36,14 +51,60 @@ class Tokenizer:
         backend.no_padding()
         backend.no_truncation()
 
-    def encode_plain(self, texts: Sequence[str]) -> list[Any]:
-        """One `tokenizers.Encoding` for each text, without special tokens and never cut."""
-        found: list[Any] = self.backend.encode_batch(list(texts), add_special_tokens=False)
+    def encode_ids(self, texts: Iterable[str], most: int | None = None, *, end: bool = False) -> FlatIds:
+        """The ids of each text without special tokens; its first `most` (with `end` its last) where there are more."""
+        return ids_of(self.backend, texts, most, end=end)
+
+    def ids_of_one(self, text: str) -> list[int]:
+        """The ids of one text, without special tokens and never cut."""
+        found: list[int] = self.encode_ids([text])[0].tolist()
         return found
 
     def specials_in(self, *, pair: bool) -> int:
         """How many special tokens a single text, or a pair, gets."""
         return int(self.backend.num_special_tokens_to_add(pair))
+
+
+def ids_of(backend: Any, texts: Iterable[str], most: int | None = None, *, end: bool = False) -> FlatIds:
+    """As `Tokenizer.encode_ids`, of a `tokenizers.Tokenizer`."""
+    with uncut(backend):
+        return FlatIds.of((entry.ids for entry in encodings(backend, texts)), most, end=end)
+
+
+def encodings(backend: Any, texts: Iterable[str], *, specials: bool = False) -> Iterator[Any]:
+    """One `tokenizers.Encoding` a text, of which no more are held than are tokenized at a time.
+
+    They take about a hundred bytes a token: whoever needs them for many texts keeps what he wants and lets them go.
+    """
+    for chunk in chunks(texts):
+        yield from backend.encode_batch(chunk, add_special_tokens=specials)
+
+
+def with_encodings(
+    backend: Any, items: Iterable[tuple[str, T]], *, specials: bool = False
+) -> Iterator[tuple[tuple[str, T], Any]]:
+    """As `encodings`, of things that begin with their text, each with its own."""
+    waiting: deque[tuple[str, T]] = deque()
+
+    def texts() -> Iterator[str]:
+        for item in items:
+            waiting.append(item)
+            yield item[0]
+
+    for entry in encodings(backend, texts(), specials=specials):
+        yield waiting.popleft(), entry
+
+
+@contextmanager
+def uncut(backend: Any) -> Iterator[None]:
+    """The tokenizer without its truncation, which it has again afterwards."""
+    cut = backend.truncation
+    backend.no_truncation()
+    try:
+        yield
+    finally:
+        if cut is not None:
+            backend.enable_truncation(**cut)
 
 
 def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:

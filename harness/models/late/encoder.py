@@ -7,8 +7,8 @@ punctuation of documents is not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,15 +19,16 @@ from ...engine.options import Options
 from ...engine.plan import plan_batches
 from ...errors import HarnessError
 from ...text import JOIN_RULE
+from ..ids.flat import FlatIds
 from ..loading import load_weights, torch_dtype
 from ..runners import pad
 from ..running import numeric_settings
 from ..settings import Reader, read_settings, whole_number
 from ..source import ModelSource, snapshot
-from ..tokenization import Tokenizer, load_tokenizer, token_limit
+from ..tokenization import Tokenizer, encodings, load_tokenizer, token_limit
 from .layouts import LateLayout, Projection, read_layout
 
-__all__ = ["FAMILY", "TokenEncoder", "TokenRow", "late_settings", "max_sim"]
+__all__ = ["FAMILY", "TokenEncoder", "TokenRow", "TokenRows", "late_settings", "max_sim"]
 
 FAMILY = "late-interaction"
 VERSION = 1
@@ -62,8 +63,23 @@ class TokenRow(NamedTuple):
     """Which tokens the attention layers see."""
     scored: NDArray[np.bool_]
     """Which tokens count in the score."""
-    lost: int
-    """Tokens that truncation took."""
+
+
+@dataclass(frozen=True)
+class TokenRows(Sequence[TokenRow]):
+    """The rows of many texts, each made when it is asked for."""
+
+    row: Callable[[int], TokenRow]
+    lengths: NDArray[np.int64]
+    """Tokens of each row, shape (texts,)."""
+    lost: NDArray[np.int64]
+    """Tokens that truncation took from each text."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, place: Any) -> Any:
+        return [self.row(one) for one in range(len(self))[place]] if isinstance(place, slice) else self.row(place)
 
 
 class TokenEncoder:
@@ -89,49 +105,59 @@ class TokenEncoder:
                 for place, row in enumerate(rows)
             ]
 
-    def in_batches(self, rows: Sequence[TokenRow]) -> list[Any]:
+    def in_batches(self, rows: TokenRows) -> list[Any]:
         """As `token_vectors`, of any number of rows, in batches that are a function of all of them."""
         found: dict[int, Any] = {}
-        for batch in plan_batches([len(row.ids) for row in rows], self.options.batch_tokens):
+        for batch in plan_batches(rows.lengths, self.options.batch_tokens):
             vectors = self.token_vectors([rows[place] for place in batch])
             found |= dict(zip(batch.tolist(), vectors, strict=True))
         return [found[place] for place in range(len(rows))]
 
-    def query_rows(self, texts: Sequence[str]) -> list[TokenRow]:
+    def query_rows(self, texts: Sequence[str]) -> TokenRows:
         """Queries as the model gets them, filled up where its authors fill them up."""
         layout = self.layout
-        rows = []
-        for ids, lost in self._encode(texts, layout.query_prompt, layout.query_marker, layout.query_length):
-            missing = (layout.query_length or 0) - len(ids) if layout.expansion else 0
-            filled = np.concatenate([ids, np.full(missing, self._expansion_id if missing else 0, np.int32)])
-            seen = np.ones(len(filled), bool)
-            seen[len(ids) :] = layout.attend
-            rows.append(TokenRow(filled, seen, np.ones(len(filled), bool), lost))
-        return rows
+        ids, lost = self._encode(texts, layout.query_prompt, layout.query_marker, layout.query_length)
 
-    def document_rows(self, texts: Sequence[str]) -> list[TokenRow]:
+        def row(place: int) -> TokenRow:
+            own = ids[place]
+            missing = (layout.query_length or 0) - len(own) if layout.expansion else 0
+            filled = np.concatenate([own, np.full(missing, self._expansion_id if missing else 0, np.int32)])
+            seen = np.ones(len(filled), bool)
+            seen[len(own) :] = layout.attend
+            return TokenRow(filled, seen, np.ones(len(filled), bool))
+
+        lengths = np.maximum(ids.counts, layout.query_length or 0) if layout.expansion else ids.counts
+        return TokenRows(row, lengths, lost)
+
+    def document_rows(self, texts: Sequence[str]) -> TokenRows:
         """Documents as the model gets them, their punctuation unscored where its authors leave it out."""
         layout = self.layout
-        return [
-            TokenRow(ids, np.ones(len(ids), bool), ~np.isin(ids, self._skipped), lost)
-            for ids, lost in self._encode(texts, layout.document_prompt, layout.document_marker, layout.document_length)
-        ]
+        ids, lost = self._encode(texts, layout.document_prompt, layout.document_marker, layout.document_length)
+
+        def row(place: int) -> TokenRow:
+            own = ids[place]
+            return TokenRow(own, np.ones(len(own), bool), ~np.isin(own, self._skipped))
+
+        return TokenRows(row, ids.counts, lost)
 
     def _encode(
         self, texts: Sequence[str], prompt: str, marker: str, length: int | None
-    ) -> list[tuple[NDArray[np.int32], int]]:
-        """Ids with the marker, cut to `length`, and how many tokens were lost."""
+    ) -> tuple[FlatIds, NDArray[np.int64]]:
+        """Ids with the marker, cut to `length`, and how many tokens each text lost."""
         backend = self._tokenizer.backend
         inserted = [self._id_of(marker)] if marker else []
         specials = self._tokenizer.specials_in(pair=False) + len(inserted)
         if length is not None and length <= specials:
             raise HarnessError(f"{self.source.name} puts {specials} special tokens around a text; {length} are too few")
         backend.enable_truncation((length or 0) - len(inserted))
-        found = []
-        for entry in backend.encode_batch([prompt + text for text in texts]):
-            ids = np.array(entry.ids[:1] + inserted + entry.ids[1:], np.int32)
-            found.append((ids, sum(part.special_tokens_mask.count(0) for part in entry.overflowing)))
-        return found
+        lost = np.zeros(len(texts), np.int64)
+
+        def rows() -> Iterator[list[int]]:
+            for place, entry in enumerate(encodings(backend, (prompt + text for text in texts), specials=True)):
+                lost[place] = sum(part.special_tokens_mask.count(0) for part in entry.overflowing)
+                yield entry.ids[:1] + inserted + entry.ids[1:]
+
+        return FlatIds.of(rows()), lost
 
     def _id_of(self, token: str) -> int:
         """The id of a token, which PyLate saves with the space after it. Raises HarnessError for an unknown one."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from ...engine.fast import note_of
 from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.exact_head import head_settings
+from ...models.ids.flat import Texts
 from ...models.running import numeric_settings
 from ...models.settings import at_least, read_settings, yes_or_no
 from ...models.source import ModelSource
@@ -78,48 +78,15 @@ class BgeClassifier(PairClassifier):
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
-    ) -> BgePairs:
-        left = self.tokenizer.encode_plain([join_query(query) for query in queries])
-        right = self.tokenizer.encode_plain([join_document(document) for document in documents])
-        whole = _counts(left)[pairs[:, 0]] + _counts(right)[pairs[:, 1]]
-        for entry in left:
-            entry.truncate(self.max_length * 3 // 4)
-        for entry in right:
-            entry.truncate(self.max_length)
-        first, second = _counts(left)[pairs[:, 0]], _counts(right)[pairs[:, 1]]
-        specials = self.tokenizer.specials_in(pair=True)
-        first, second = only_second(first, second, self.max_length - specials)
-        lengths = first + second + specials
-        return BgePairs(self, left, right, pairs, lengths, whole + specials - lengths)
+    ) -> ClassifierPairs:
+        texts = Texts(queries, join_query), Texts(documents, join_document)
+        left = self.joiner.ids_of(texts[0], self.max_length * 3 // 4)
+        right = self.joiner.ids_of(texts[1], self.max_length)
+        first, second = left.counts[pairs[:, 0]], right.counts[pairs[:, 1]]
+        kept = only_second(first, second, self.max_length - self.joiner.specials)
+        joined = self.joiner.pairs(left, right, pairs, kept, texts)
+        return ClassifierPairs(self, joined, joined.lengths, joined.lost)
 
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
         """The raw logit, or its sigmoid where `normalize` is asked for."""
         return sigmoid(margins) if self.normalize else margins
-
-
-class BgePairs(ClassifierPairs):
-    """The pairs of one request; `lengths` says how much of each passage is kept."""
-
-    def encodings(self, rows: NDArray[np.int64]) -> list[Any]:
-        """The joined `tokenizers.Encoding` of each pair, its passage cut to the pair's length."""
-        from tokenizers import Encoding
-
-        backend = self.model.tokenizer.backend
-        specials = self.model.tokenizer.specials_in(pair=True)
-        found = []
-        for row in rows:
-            query, document = self.pairs[row]
-            # A copy: the same passage is cut differently beside another query.
-            passage = Encoding.merge([self.right[document]])
-            passage.truncate(int(self.lengths[row]) - specials - len(self.left[query].ids))
-            found.append(backend.post_process(self.left[query], passage, True))
-        return found
-
-    def token_ids(self, row: int) -> list[int]:
-        """The ids that the model gets for the pair in `row`."""
-        found: list[int] = self.encodings(np.array([row]))[0].ids
-        return found
-
-
-def _counts(entries: Sequence[Any]) -> NDArray[np.int64]:
-    return np.array([len(entry.ids) for entry in entries], np.int64)

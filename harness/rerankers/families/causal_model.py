@@ -200,7 +200,7 @@ class CausalModel:
             return word
         if self.template.labels.find == "piece":
             return self._piece_id(word)
-        ids = self.tokenizer.encode_plain([word])[0].ids
+        ids = self.tokenizer.ids_of_one(word)
         if not ids:
             raise self._lacks(word)
         return int(ids[0])

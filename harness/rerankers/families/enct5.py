@@ -22,10 +22,12 @@ from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.checkpoint import read_weights
 from ...models.exact_head import head_settings
+from ...models.ids.flat import FlatIds
 from ...models.loading import load_weights
 from ...models.settings import Reader, at_least, one_of, read_settings
 from ...models.source import ModelSource, snapshot
 from ...models.spiece import read_spiece
+from ...models.tokenization import ids_of
 from ...text import JOIN_RULE, join_document
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec, sigmoid
@@ -106,10 +108,11 @@ class EncT5:
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
     ) -> EncT5Pairs:
-        left = self._ids([self.layout.left(query) for query in queries])
-        right = self._ids([join_document(document) for document in documents])
-        first = np.array([len(ids) for ids in left], np.int64)[pairs[:, 0]]
-        second = np.array([len(ids) for ids in right], np.int64)[pairs[:, 1]]
+        left = ids_of(self.tokenizer, (self.layout.left(query) for query in queries))
+        # `only_second` leaves a document whole that would lose every id.
+        most = self.layout.max_length if self.layout.truncation == "longest_first" else None
+        right = ids_of(self.tokenizer, map(join_document, documents), most)
+        first, second = left.whole[pairs[:, 0]], right.whole[pairs[:, 1]]
         cut = longest_first if self.layout.truncation == "longest_first" else only_second
         kept = cut(first, second, self.layout.max_length - _SPECIALS)
         return EncT5Pairs(self, left, right, pairs, kept, kept[0] + kept[1] + _SPECIALS, first + second - sum(kept))
@@ -146,17 +149,14 @@ class EncT5:
         )
         self._encoder = load_weights("T5EncoderModel", self.source, options)
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [entry.ids for entry in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-
 
 @dataclass
 class EncT5Pairs:
     """The pairs of one request; ids are joined batch by batch, so memory holds each text once."""
 
     model: EncT5
-    left: list[list[int]]
-    right: list[list[int]]
+    left: FlatIds
+    right: FlatIds
     pairs: NDArray[np.int64]
     kept: tuple[NDArray[np.int64], NDArray[np.int64]]
     """Ids that truncation leaves of A and of B, for each pair."""
@@ -167,8 +167,7 @@ class EncT5Pairs:
     @property
     def taken(self) -> Taken:
         """What truncation took from whom."""
-        first = np.array([len(ids) for ids in self.left], np.int64)[self.pairs[:, 0]]
-        second = np.array([len(ids) for ids in self.right], np.int64)[self.pairs[:, 1]]
+        first, second = self.left.whole[self.pairs[:, 0]], self.right.whole[self.pairs[:, 1]]
         return Taken((self.kept[1] == 0) & (second > 0), self.kept[0] < first)
 
     def token_ids(self, row: int) -> list[int]:
@@ -176,7 +175,7 @@ class EncT5Pairs:
         query, document = self.pairs[row]
         first, second = (int(counts[row]) for counts in self.kept)
         bos, eos = self.model.bos, self.model.eos
-        return [bos, *self.left[query][:first], eos, *self.right[document][:second], eos]
+        return [bos, *self.left[query][:first].tolist(), eos, *self.right[document][:second].tolist(), eos]
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.model.margins([self.token_ids(int(row)) for row in rows])

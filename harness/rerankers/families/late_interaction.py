@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ...engine.fast import note_of
 from ...engine.options import Options
 from ...engine.plan import Rows, plan_batches
-from ...models.late.encoder import FAMILY, TokenEncoder, TokenRow, late_settings, max_sim
+from ...models.ids.flat import Texts
+from ...models.late.encoder import FAMILY, TokenEncoder, TokenRows, late_settings, max_sim
 from ...models.source import ModelSource
 from ...text import join_document, join_query
 from ...types import DocumentText, QueryText
@@ -44,8 +45,8 @@ class LateInteraction(TokenEncoder):
     ) -> LatePairs:
         return LatePairs(
             self,
-            self.query_rows([join_query(query) for query in queries]),
-            self.document_rows([join_document(document) for document in documents]),
+            self.query_rows(Texts(queries, join_query)),
+            self.document_rows(Texts(documents, join_document)),
             pairs,
         )
 
@@ -60,16 +61,14 @@ class LatePairs:
     def __init__(
         self,
         model: LateInteraction,
-        queries: Sequence[TokenRow],
-        documents: Sequence[TokenRow],
+        queries: TokenRows,
+        documents: TokenRows,
         pairs: NDArray[np.int64],
     ) -> None:
         self._model, self._queries, self._documents, self._pairs = model, queries, documents, pairs
         self.also: Mapping[str, NDArray[np.float32]] = {}
-        self.lengths = np.array([len(row.ids) for row in queries], np.int64)[pairs[:, 0]]
-        self.lengths += np.array([len(row.ids) for row in documents], np.int64)[pairs[:, 1]]
-        self.lost = np.array([row.lost for row in queries], np.int64)[pairs[:, 0]]
-        self.lost += np.array([row.lost for row in documents], np.int64)[pairs[:, 1]]
+        self.lengths = queries.lengths[pairs[:, 0]] + documents.lengths[pairs[:, 1]]
+        self.lost = queries.lost[pairs[:, 0]] + documents.lost[pairs[:, 1]]
 
     def token_ids(self, row: int) -> list[int]:
         """The query's ids and then the document's: the two inputs of the pair."""
@@ -80,7 +79,7 @@ class LatePairs:
         """Batches of rows: all pairs of as many documents as the budget of tokens holds, longest first."""
         order = np.argsort(self._pairs[:, 1], kind="stable")
         bounds = np.searchsorted(self._pairs[order, 1], np.arange(len(self._documents) + 1))
-        batches = plan_batches([len(row.ids) for row in self._documents], budget)
+        batches = plan_batches(self._documents.lengths, budget)
         return [np.concatenate([order[bounds[place] : bounds[place + 1]] for place in batch]) for batch in batches]
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -245,10 +245,10 @@ class Listwise:
         return chat
 
     def _answer_length(self, count: int) -> int:
-        return len(self.tokenizer.encode_plain([self.template.order(count)])[0].ids)
+        return len(self.tokenizer.ids_of_one(self.template.order(count)))
 
     def _first_tokens(self, text: str, count: int) -> str:
-        ids = self.tokenizer.encode_plain([text])[0].ids
+        ids = self.tokenizer.ids_of_one(text)
         return text if len(ids) <= count else str(self.tokenizer.backend.decode(ids[:count], skip_special_tokens=False))
 
     def _identifier_ids(self) -> list[list[int]]:
@@ -270,7 +270,7 @@ class Listwise:
 
     def _ids(self, messages: list[dict[str, str]]) -> list[int]:
         """The conversation's ids, with the beginning-of-sequence id once where the tokenizer adds one."""
-        ids: list[int] = self.tokenizer.encode_plain([self._text(messages) + self.template.begins])[0].ids
+        ids = self.tokenizer.ids_of_one(self._text(messages) + self.template.begins)
         begin: list[int] = self.tokenizer.backend.encode("").ids[:1]
         adds = begin == [self.source.config.get("bos_token_id")]
         return begin + ids if adds and ids[:1] != begin else ids

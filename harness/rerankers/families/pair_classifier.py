@@ -21,6 +21,8 @@ from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.cross_encoder import Module
 from ...models.exact_head import exact_head
+from ...models.ids.flat import Row, Texts
+from ...models.ids.joining import JoinedPairs, PairJoiner
 from ...models.loading import load_weights
 from ...models.module_chain import ModuleChain
 from ...models.runners import pad
@@ -66,8 +68,11 @@ class PairClassifier:
         self._cut()
 
     def _cut(self) -> None:
-        side = "right" if self.form is None else self.form.layout.truncation_side
-        self.tokenizer.backend.enable_truncation(self.max_length, strategy="longest_first", direction=side)
+        self.tokenizer.backend.enable_truncation(self.max_length, strategy="longest_first", direction=self._side)
+
+    @property
+    def _side(self) -> str:
+        return "right" if self.form is None else self.form.layout.truncation_side
 
     def _refuse_no_room(self, specials: int) -> None:
         if self.max_length <= specials:
@@ -95,16 +100,16 @@ class PairClassifier:
     ) -> Prepared:
         if self.form is not None and self.form.template is not None:
             return self._prompts(self.form, list(queries), documents, pairs)
-        self.tokenizer.backend.no_truncation()
         before_query, before_document = self.prefixes
-        left = self.tokenizer.encode_plain([before_query + join_query(query) for query in queries])
-        right = self.tokenizer.encode_plain([before_document + join_document(document) for document in documents])
-        self._cut()
-        whole = np.array([len(entry.ids) for entry in left], np.int64)[pairs[:, 0]]
-        whole += np.array([len(entry.ids) for entry in right], np.int64)[pairs[:, 1]]
-        whole += self.tokenizer.specials_in(pair=True)
-        lengths = np.minimum(whole, self.max_length)
-        return ClassifierPairs(self, left, right, pairs, lengths, whole - lengths)
+        left = Texts(queries, lambda query: before_query + join_query(query))
+        right = Texts(documents, lambda document: before_document + join_document(document))
+        joined = self.joiner.encode(left, right, pairs)
+        return ClassifierPairs(self, joined, joined.lengths, joined.lost)
+
+    @cached_property
+    def joiner(self) -> PairJoiner:
+        """What joins query and document."""
+        return PairJoiner(self.tokenizer, self.max_length, self._side)
 
     def _prompts(
         self,
@@ -121,9 +126,7 @@ class PairClassifier:
         """The margin, or what is published of it; with several labels the sigmoid is softmax[label]."""
         return self.activation(margins)
 
-    def logits(
-        self, ids: list[list[int]], types: list[list[int]], sharing: Sharing | None = None
-    ) -> NDArray[np.float32]:
+    def logits(self, ids: Sequence[Row], types: Sequence[Row], sharing: Sharing | None = None) -> NDArray[np.float32]:
         """Raw float32 logits, shape (batch, labels), of rows of token ids; `sharing` is of the same rows."""
         from ...engine.fast.decoder import PackedLastToken
         from ...engine.fast.packed import PackedEncoder
@@ -140,7 +143,7 @@ class PairClassifier:
             return np.concatenate([self._padded_logits([row], None) for row in ids])
         return self._padded_logits(ids, kinds)
 
-    def _padded_logits(self, ids: list[list[int]], types: list[list[int]] | None) -> NDArray[np.float32]:
+    def _padded_logits(self, ids: Sequence[Row], types: Sequence[Row] | None) -> NDArray[np.float32]:
         """The logits as transformers computes them, of rows padded on the right."""
         import torch
 
@@ -156,14 +159,12 @@ class PairClassifier:
             found: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
         return found
 
-    def margins(
-        self, ids: list[list[int]], types: list[list[int]], sharing: Sharing | None = None
-    ) -> NDArray[np.float32]:
+    def margins(self, ids: Sequence[Row], types: Sequence[Row], sharing: Sharing | None = None) -> NDArray[np.float32]:
         """The float32 margin of each row: see `Labels.margins`."""
         return self.labels.margins(self.logits(ids, types, sharing))
 
 
-def padding_unlike_ends(rows: Sequence[Sequence[int]], usual: int, config: Any) -> int:
+def padding_unlike_ends(rows: Sequence[Row], usual: int, config: Any) -> int:
     """An id for padding that no row ends in: `usual` where it will do.
 
     transformers' decoders score the last id of a row that is not the padding id, and its encoder-decoders the last
@@ -183,9 +184,7 @@ class ChainedModel:
     plain: Any
     chain: ModuleChain
 
-    def scores(
-        self, ids: list[list[int]], types: list[list[int]] | None, pad_id: int, device: str
-    ) -> NDArray[np.float32]:
+    def scores(self, ids: Sequence[Row], types: Sequence[Row] | None, pad_id: int, device: str) -> NDArray[np.float32]:
         """Float32 scores (rows, labels) of rows of token ids."""
         import torch
 
@@ -263,33 +262,23 @@ class ClassifierPairs:
     """The pairs of one request; ids are joined batch by batch, so memory holds each text once."""
 
     model: PairClassifier
-    left: list[Any]
-    right: list[Any]
-    pairs: NDArray[np.int64]
+    joined: JoinedPairs
     lengths: NDArray[np.int64]
     lost: NDArray[np.int64]
     also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
-    def encodings(self, rows: NDArray[np.int64]) -> list[Any]:
-        """The joined, truncated `tokenizers.Encoding` of each pair."""
-        join = self.model.tokenizer.backend.post_process
-        return [join(self.left[query], self.right[document], True) for query, document in self.pairs[rows]]
-
     def token_ids(self, row: int) -> list[int]:
         """The ids that the model gets for one pair."""
-        ids: list[int] = self.encodings(np.array([row]))[0].ids
+        ids: list[int] = self.joined[row].ids.tolist()
         return ids
 
     def beginnings(self, rows: NDArray[np.int64]) -> list[tuple[int, ...]]:
         """The first ids of each row's document, of which truncation leaves as many at least."""
         if self.model.max_length < _SHORTEST:
             return [()] * len(rows)
-        return [self._first[place] for place in self.pairs[rows, 1].tolist()]
-
-    @cached_property
-    def _first(self) -> list[tuple[int, ...]]:
-        return [tuple(entry.ids[:_FIRST]) for entry in self.right]
+        documents = self.joined.pairs[rows, 1].tolist()
+        return [tuple(self.joined.right[place][:_FIRST].tolist()) for place in documents]
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        found = self.encodings(rows)
-        return self.model.margins([entry.ids for entry in found], [entry.type_ids for entry in found])
+        found = [self.joined[row] for row in rows.tolist()]
+        return self.model.margins([pair.ids for pair in found], [pair.types for pair in found])

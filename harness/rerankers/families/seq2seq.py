@@ -8,7 +8,7 @@ these two rows of the head are computed. Sources: pygaggle's `MonoT5`, mteb's `M
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from ...engine.options import Options
 from ...errors import HarnessError
 from ...files.digest import digest_of_settings
 from ...files.yaml_file import read_yaml
+from ...models.ids.flat import FlatIds
 from ...models.loading import load_weights
 from ...models.running import numeric_settings
 from ...models.settings import one_of, read_settings, whole_number
 from ...models.source import ModelSource, snapshot
 from ...models.spiece import read_spiece
-from ...models.tokenization import Tokenizer, load_tokenizer, padding_id, token_limit
+from ...models.tokenization import Tokenizer, load_tokenizer, padding_id, token_limit, with_encodings
 from ...text import JOIN_RULE, join_document, join_query
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec, sigmoid
@@ -39,8 +40,6 @@ VERSION = 1
 _ARCHITECTURES = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
 _USUAL_LENGTH = 512
 """pygaggle's limit, for tokenizers that state none; T5's relative positions set none themselves."""
-_CHUNK = 4096
-"""How many prompts are tokenized at a time: encodings are large, and only their ids are kept."""
 
 
 @dataclass(frozen=True)
@@ -150,24 +149,25 @@ class Seq2Seq:
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
     ) -> Seq2SeqPrompts:
-        left = [join_query(query) for query in queries]
-        right = [join_document(document) for document in documents]
-        ids: list[NDArray[np.int32]] = []
         whole = np.zeros(len(pairs), np.int64)
         taken = Taken.nothing(len(pairs))
-        for start in range(0, len(pairs), _CHUNK):
-            chunk = pairs[start : start + _CHUNK]
-            prompts = [self.template.prompt.format(query=left[query], document=right[text]) for query, text in chunk]
-            encoded = self.tokenizer.encode_plain(prompts)
-            for prompt, entry, (_, text) in zip(prompts, encoded, chunk, strict=True):
-                row, end = len(ids), len(prompt) - self._tail
+
+        def prompts() -> Iterator[tuple[str, int]]:
+            for query, document in pairs.tolist():
+                text = join_document(documents[document])
+                yield self.template.prompt.format(query=join_query(queries[query]), document=text), len(text)
+
+        def rows() -> Iterator[NDArray[np.int32]]:
+            for row, ((prompt, size), entry) in enumerate(with_encodings(self.tokenizer.backend, prompts())):
+                end = len(prompt) - self._tail
                 whole[row] = len(entry.ids) + len(self.closing)
                 kept = self._kept(entry, end)
                 if not kept.all():
-                    taken.see(row, np.array(entry.offsets, np.int64), kept, (end - len(right[text]), end))
-                ids.append(np.array([*np.array(entry.ids, np.int32)[kept], *self.closing], np.int32))
-        lengths = np.array([len(row) for row in ids], np.int64)
-        return Seq2SeqPrompts(self, ids, lengths, whole - lengths, taken)
+                    taken.see(row, np.array(entry.offsets, np.int64), kept, (end - size, end))
+                yield np.array([*np.array(entry.ids, np.int32)[kept], *self.closing], np.int32)
+
+        ids = FlatIds.of(rows())
+        return Seq2SeqPrompts(self, ids, ids.counts, whole - ids.counts, taken)
 
     def _kept(self, entry: Any, end: int) -> NDArray[np.bool_]:
         """Which ids stay within max_length beside the closing ones; those behind the document, whose last character
@@ -238,7 +238,7 @@ class Seq2SeqPrompts:
     """The pairs of one request, each as its prompt's ids."""
 
     model: Seq2Seq
-    ids: list[NDArray[np.int32]]
+    ids: FlatIds
     lengths: NDArray[np.int64]
     lost: NDArray[np.int64]
     taken: Taken

@@ -8,7 +8,7 @@ sees. Source: Ma et al., arXiv 2310.08319; Tevatron 2, `reranker/dataset.py` and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ...engine.fast import knows_decoder
 from ...engine.options import Options
 from ...errors import HarnessError
+from ...models.ids.flat import FlatIds
 from ...models.source import ModelSource
-from ...models.tokenization import Tokenizer
+from ...models.tokenization import Tokenizer, with_encodings
 from ...text import join_document, join_query
 from ...types import DocumentText, QueryText
 from ..prompts.truncation import Taken
@@ -27,9 +28,6 @@ from .labels import Labels
 from .pair_classifier import PairClassifier
 
 __all__ = ["SingleStringClassifier", "SingleStrings"]
-
-_CHUNK = 4096
-"""How many strings are tokenized at a time: encodings are large, and only their ids are kept."""
 
 
 class SingleStringClassifier(PairClassifier):
@@ -47,24 +45,26 @@ class SingleStringClassifier(PairClassifier):
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
     ) -> SingleStrings:
-        left = [f"query: {join_query(query)}" for query in queries]
-        right = [f"document: {join_document(document)}" for document in documents]
-        ids: list[NDArray[np.int32]] = []
         whole = np.zeros(len(pairs), np.int64)
         taken = Taken.nothing(len(pairs))
-        for start in range(0, len(pairs), _CHUNK):
-            chunk = pairs[start : start + _CHUNK]
-            texts = [f"{left[query]} {right[document]}".strip() for query, document in chunk]
-            for text, entry, (query, _) in zip(texts, self.tokenizer.backend.encode_batch(texts), chunk, strict=True):
-                row = len(ids)
+
+        def texts() -> Iterator[tuple[str, int]]:
+            for query, document in pairs.tolist():
+                before = f"query: {join_query(queries[query])} document: "
+                yield f"{before}{join_document(documents[document])}".strip(), len(before)
+
+        def rows() -> Iterator[NDArray[np.int32]]:
+            strings = with_encodings(self.tokenizer.backend, texts(), specials=True)
+            for row, ((text, begin), entry) in enumerate(strings):
                 whole[row] = len(entry.ids) + (entry.ids[-1:] != [self.end])
-                ids.append(self._close(entry.ids))
-                if len(ids[row]) < whole[row]:
-                    begin = len(left[query]) + 1 + len("document: ")
+                ids = self._close(entry.ids)
+                if len(ids) < whole[row]:
                     kept = np.arange(len(entry.ids)) < self.max_length - 1
                     taken.see(row, np.array(entry.offsets, np.int64), kept, (begin, len(text)))
-        lengths = np.array([len(row) for row in ids], np.int64)
-        return SingleStrings(self, ids, pairs, lengths, whole - lengths, taken)
+                yield ids
+
+        ids = FlatIds.of(rows())
+        return SingleStrings(self, ids, pairs, ids.counts, whole - ids.counts, taken)
 
     def _close(self, ids: list[int]) -> NDArray[np.int32]:
         """The ids cut to max_length, the last of them the end: once, also where the tokenizer adds it itself."""
@@ -81,7 +81,7 @@ class SingleStrings(GroupedPairs):
     """The pairs of one request, each as its ids."""
 
     model: SingleStringClassifier
-    ids: list[NDArray[np.int32]]
+    ids: FlatIds
     pairs: NDArray[np.int64]
     lengths: NDArray[np.int64]
     lost: NDArray[np.int64]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import HarnessError
+from ...models.ids.flat import FlatIds
 from ...models.source import ModelSource
 from ...models.tokenization import Tokenizer
 from ...text import join_document, join_query
@@ -65,26 +66,21 @@ class AbTemplate:
 
     def __init__(self, tokenizer: Tokenizer, bos: int, rule: AbRule) -> None:
         self.tokenizer, self.bos, self.rule = tokenizer, bos, rule
-        self.separator, self.closing = self._ids(["\n", rule.prompt])
-
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [entry.ids for entry in self.tokenizer.encode_plain(texts)]
+        self.separator, self.closing = (tokenizer.ids_of_one(text) for text in ("\n", rule.prompt))
 
     def fill(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
     ) -> AbInputs:
         """The inputs of all pairs, each distinct text tokenized once; `pairs` has shape (n, 2)."""
-        left = self._ids([f"A: {join_query(query)}" for query in queries])
-        right = self._ids([f"B: {join_document(document)}" for document in documents])
         limit = self.rule.max_length
-        query_counts = np.array([len(ids) for ids in left], np.int64)[pairs[:, 0]]
-        passage_counts = np.array([len(ids) for ids in right], np.int64)[pairs[:, 1]]
+        left = self.tokenizer.encode_ids((f"A: {join_query(query)}" for query in queries), limit * 3 // 4)
+        right = self.tokenizer.encode_ids((f"B: {join_document(document)}" for document in documents), limit)
         frame = len(self.separator) + len(self.closing)
-        first = np.minimum(query_counts, limit * 3 // 4) + 1
-        second = np.minimum(passage_counts, limit) + len(self.separator)
+        first = left.counts[pairs[:, 0]] + 1
+        second = right.counts[pairs[:, 1]] + len(self.separator)
         first, second = only_second(first, second, limit if self.rule.rule == "card" else limit + frame)
         lengths = first + second + frame
-        whole = query_counts + passage_counts + 1 + len(self.separator) + frame
+        whole = left.whole[pairs[:, 0]] + right.whole[pairs[:, 1]] + 1 + len(self.separator) + frame
         return AbInputs(self, left, right, pairs, lengths, whole - lengths)
 
 
@@ -93,8 +89,8 @@ class AbInputs:
     """The inputs of one request; ids are put together when asked for, so memory holds each text once."""
 
     template: AbTemplate
-    left: list[list[int]]
-    right: list[list[int]]
+    left: FlatIds
+    right: FlatIds
     pairs: NDArray[np.int64]
     lengths: NDArray[np.int64]
     lost: NDArray[np.int64]
@@ -102,10 +98,10 @@ class AbInputs:
     def __getitem__(self, row: int) -> AbInput:
         template = self.template
         query, document = self.pairs[row]
-        ids = [template.bos, *self.left[query][: template.rule.max_length * 3 // 4], *template.separator]
+        ids = [template.bos, *self.left[query].tolist(), *template.separator]
         start = len(ids)
         stop = int(self.lengths[row]) - len(template.separator) - len(template.closing)
-        ids += self.right[document][: stop - start]
+        ids += self.right[document][: stop - start].tolist()
         return AbInput(ids + template.separator + template.closing, start, stop)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.ids.flat import Texts
+from ...models.ids.joining import JoinedPairs, PairJoiner
 from ...models.tokenization import Tokenizer
 from ...text import join_document, join_query
 from ...types import DocumentText, QueryText
@@ -28,29 +30,25 @@ class PairPrompter:
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
     ) -> PairPrompts:
         """The inputs of all pairs; `pairs` has shape (n, 2): a query's and a document's index."""
-        backend = self.tokenizer.backend
-        backend.no_truncation()
-        left = self.tokenizer.encode_plain([self.prefix + join_query(query) for query in queries])
-        right = self.tokenizer.encode_plain([join_document(document) for document in documents])
-        backend.enable_truncation(self.room, strategy="longest_first", direction=self._side)
-        return PairPrompts(backend, left, right, pairs, self.room, self.tokenizer.specials_in(pair=True))
+        left = Texts(queries, lambda query: self.prefix + join_query(query))
+        joined = self._joiner.encode(left, Texts(documents, join_document), pairs)
+        self.tokenizer.backend.enable_truncation(self.room, strategy="longest_first", direction=self._side)
+        return PairPrompts(joined)
+
+    @cached_property
+    def _joiner(self) -> PairJoiner:
+        return PairJoiner(self.tokenizer, self.room, self._side)
 
 
 class PairPrompts:
     """The inputs of one request; a pair's ids are joined when they are asked for."""
 
-    def __init__(
-        self, backend: Any, left: list[Any], right: list[Any], pairs: NDArray[np.int64], room: int, specials: int
-    ) -> None:
-        self._backend, self._left, self._right, self._pairs = backend, left, right, pairs
-        self.queries: NDArray[np.int64] = pairs[:, 0]
-        whole = np.array([len(entry.ids) for entry in left], np.int64)[pairs[:, 0]]
-        whole += np.array([len(entry.ids) for entry in right], np.int64)[pairs[:, 1]] + specials
-        self.lengths: NDArray[np.int64] = np.minimum(whole, room)
-        self.lost: NDArray[np.int64] = whole - self.lengths
-        self.taken = Taken.nothing(len(pairs))
+    def __init__(self, joined: JoinedPairs) -> None:
+        self._joined = joined
+        self.queries: NDArray[np.int64] = joined.pairs[:, 0]
+        self.lengths, self.lost = joined.lengths, joined.lost
+        self.taken = Taken.nothing(len(joined.pairs))
 
     def ids(self, row: int) -> NDArray[np.int32]:
         """The ids of one pair."""
-        query, document = self._pairs[row]
-        return np.array(self._backend.post_process(self._left[query], self._right[document], True).ids, np.int32)
+        return self._joined[row].ids

@@ -7,17 +7,18 @@ is tokenized for each pair as one string, because a prompt's ids are not those o
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import HarnessError
-from ...models.tokenization import Tokenizer
+from ...models.ids.flat import FlatIds
+from ...models.tokenization import Tokenizer, with_encodings
 from ...types import DocumentText, QueryText
 from .template import SLOTS, Filled, Part, Rule, Template
 from .truncation import Taken, only_second
@@ -27,20 +28,22 @@ __all__ = ["Prompter", "Prompts"]
 DOCUMENT_RANK = SLOTS["title"]
 """The least rank of what comes from the document."""
 _FILLERS = ("0", "1 2 3 4")
-CHUNK = 1_000
-"""Texts tokenized at a time: an Encoding takes far more memory than its ids."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A part's ids for one text, and for each id the rank of the slot it comes from (0 for wording)."""
+class Pieces:
+    """A part's ids for each text, and for each id the rank of the slot it comes from (0 for wording)."""
 
-    ids: NDArray[np.int32]
+    ids: FlatIds
     ranks: NDArray[np.int8]
-    whole: int
-    """How many ids there were before anything was cut."""
-    asking: int
+    """End to end, as the ids are."""
+    whole: NDArray[np.int64]
+    """How many ids each text had before anything was cut, shape (texts,)."""
+    asking: NDArray[np.int64]
     """How many of these were not the document's: wording, query and instruction."""
+
+    def ranks_of(self, place: int) -> NDArray[np.int8]:
+        return self.ranks[self.ids.starts[place] : self.ids.starts[place + 1]]
 
 
 class Prompter:
@@ -125,22 +128,26 @@ class Prompter:
         first, second = only_second(lengths[0], total - lengths[0], self.room)
         return first + second
 
-    def _pieces(
-        self, part: Part, pairs: Iterable[tuple[QueryText, DocumentText]], *, joint: bool = False
-    ) -> list[Piece]:
-        texts = (self.template.fill(part, query, document) for query, document in pairs)
+    def _pieces(self, part: Part, pairs: Iterable[tuple[QueryText, DocumentText]], *, joint: bool = False) -> Pieces:
+        filled_parts = (self.template.fill(part, query, document) for query, document in pairs)
         limit = None if part.limit is None else int(self.max_length * part.limit)
-        pieces = []
-        while chunk := list(islice(texts, CHUNK)):
-            for filled, entry in zip(chunk, self.tokenizer.encode_plain([f.text for f in chunk]), strict=True):
+        every_rank, whole, asking = array("b"), array("q"), array("q")
+
+        def rows() -> Iterator[NDArray[np.int32]]:
+            texts = ((filled.text, filled) for filled in filled_parts)
+            for (_, filled), entry in with_encodings(self.tokenizer.backend, texts):
                 ids = np.array(entry.ids, np.int32)
                 ranks = _ranks(entry, filled) if len(ids) >= self.room or not joint else np.zeros(len(ids), np.int8)
-                asking = int((ranks < DOCUMENT_RANK).sum())
+                whole.append(len(ids))
+                asking.append(int((ranks < DOCUMENT_RANK).sum()))
                 ids, ranks = ids[:limit], ranks[:limit]
                 if joint:
                     ids, ranks = self.fit(ids, ranks, self.room, filled.instruction)
-                pieces.append(Piece(ids, ranks, len(entry.ids), asking))
-        return pieces
+                every_rank.frombytes(ranks.tobytes())
+                yield ids
+
+        ids = FlatIds.of(rows())
+        return Pieces(ids, np.asarray(every_rank, np.int8), np.asarray(whole, np.int64), np.asarray(asking, np.int64))
 
     def _ending(self, instruction: str) -> NDArray[np.int32]:
         """The ids that the body ends with whatever its texts are, found as sentence-transformers finds them."""
@@ -156,8 +163,7 @@ class Prompter:
         return [token for part in self.body for token in self._ids(self.template.fill(part, query, document).text)]
 
     def _ids(self, text: str) -> list[int]:
-        found: list[int] = self.tokenizer.encode_plain([text])[0].ids
-        return found
+        return self.tokenizer.ids_of_one(text)
 
     def _fixed(self, parts: Sequence[Part]) -> list[int]:
         return [token for part in parts for token in self._ids(self.template.fixed(part))]
@@ -181,14 +187,14 @@ class Prompter:
 class Column:
     """One part's pieces, and which of them each row takes."""
 
-    pieces: list[Piece]
+    pieces: Pieces
     rows: NDArray[np.int64]
 
     def lengths(self) -> NDArray[np.int64]:
-        return np.array([len(piece.ids) for piece in self.pieces], np.int64)[self.rows]
+        return self.pieces.ids.counts[self.rows]
 
     def whole(self) -> NDArray[np.int64]:
-        return np.array([piece.whole for piece in self.pieces], np.int64)[self.rows]
+        return self.pieces.whole[self.rows]
 
 
 class Prompts:
@@ -214,17 +220,16 @@ class Prompts:
         found = Taken.nothing(len(self.lost))
         for row in np.flatnonzero(self.lost > 0):
             _, ranks = self._body(int(row))
-            asked = sum(column.pieces[column.rows[row]].asking for column in self._columns)
+            asked = sum(int(column.pieces.asking[column.rows[row]]) for column in self._columns)
             found.without_document[row] = not (ranks >= DOCUMENT_RANK).any()
             found.without_question[row] = (ranks < DOCUMENT_RANK).sum() < asked
         return found
 
     def _body(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        pieces = [column.pieces[column.rows[row]] for column in self._columns]
-        ids = np.concatenate([piece.ids for piece in pieces])
-        ranks = np.concatenate([piece.ranks for piece in pieces])
+        ids = np.concatenate([column.pieces.ids[column.rows[row]] for column in self._columns])
+        ranks = np.concatenate([column.pieces.ranks_of(column.rows[row]) for column in self._columns])
         # A part that holds both sides was cut when it was tokenized.
-        return (ids, ranks) if len(pieces) == 1 else self._prompter.fit(ids, ranks, int(self._kept[row]))
+        return (ids, ranks) if len(self._columns) == 1 else self._prompter.fit(ids, ranks, int(self._kept[row]))
 
 
 def _ranks(entry: Any, filled: Filled) -> NDArray[np.int8]:

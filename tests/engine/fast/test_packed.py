@@ -172,8 +172,8 @@ def test_a_tiny_checkpoint_takes_the_fast_path_and_scores_as_the_plain_one(syste
     assert reranker.note is None
     source = open_model(str(model_folder(system)), tmp_path)
     model = load_weights("AutoModelForSequenceClassification", source, Options())
-    encodings = found.prepared.encodings(np.arange(len(pairs)))
-    types = [entry.type_ids for entry in encodings] if model.config.type_vocab_size > 1 else None
+    joined = [found.prepared.joined[row] for row in range(len(pairs))]
+    types = [pair.types.tolist() for pair in joined] if model.config.type_vocab_size > 1 else None
     yard = yard_of(model, found.ids, types)
     yard.check(found.margins[:, None])
     yard.check(score(reranker, pairs, batch=1).margins[:, None])

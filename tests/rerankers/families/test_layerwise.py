@@ -60,7 +60,7 @@ def test_the_input_is_bos_query_newline_passage_newline_prompt(tmp_path: Path):
         "by providing a prediction of either 'Yes' or 'No'."
     )
     parts = ["A: cedar trees Reasons only.", "\n", "B: They grow tall.", "\n", prompt]
-    assert found.ids[0] == [1, *(token for part in tokenizer.encode_plain(parts) for token in part.ids)]
+    assert found.ids[0] == [1, *tokenizer.encode_ids(parts).ids.tolist()]
 
 
 def test_the_two_rules_leave_the_passage_different_room(tmp_path: Path):
@@ -72,7 +72,8 @@ def test_the_two_rules_leave_the_passage_different_room(tmp_path: Path):
     assert by_card.prepared.lengths[0] == 64 + frame
     # The passage's own first 64 ids are fewer than the class leaves room for.
     assert (
-        by_class.prepared.lengths[0] == 1 + len(template._ids(["A: cedar"])[0]) + 64 + len(template.separator) + frame
+        by_class.prepared.lengths[0]
+        == 1 + len(template.tokenizer.ids_of_one("A: cedar")) + 64 + len(template.separator) + frame
     )
     assert by_card.ids[0][-frame:] == by_class.ids[0][-frame:]
 
@@ -81,7 +82,9 @@ def test_a_prompt_of_ones_own_replaces_the_published_one(tmp_path: Path):
     (own,), (published,) = opened(FOLDER, tmp_path, prompt="Same meaning?"), opened(FOLDER, tmp_path)
     assert own.spec.fingerprint != published.spec.fingerprint
     found = score(own, PAIRS[:1])
-    assert found.ids[0][-len(found.model.template.closing) :] == found.model.template._ids(["Same meaning?"])[0]
+    assert found.ids[0][-len(found.model.template.closing) :] == found.model.template.tokenizer.ids_of_one(
+        "Same meaning?"
+    )
 
 
 def test_layers_are_sorted_named_once_and_the_last_is_the_default(tmp_path: Path):

@@ -50,7 +50,7 @@ def test_the_prompt_is_the_models_own(tmp_path: Path):
     (reranker,) = opened(FOLDER, tmp_path)
     found = score(reranker, [("cedar", "They grow tall.")])
     parts = ["A: cedar", "\n", "B: They grow tall.", "\n", "Predict whether passage B contains an answer to query A."]
-    tokens = [token for part in found.model.template.tokenizer.encode_plain(parts) for token in part.ids]
+    tokens = found.model.template.tokenizer.encode_ids(parts).ids.tolist()
     assert found.ids == [[2, *tokens]]
 
 

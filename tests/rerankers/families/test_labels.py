@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Cli
+from exactness import Yardstick, both
 from golden_cases import model_folder, opened, score
 from tiny_models import wordpiece_tokenizer
 
@@ -38,19 +40,21 @@ def classifier(folder: Path, names: list[str] | None, count: int | None = None, 
     return folder
 
 
-def softmax(folder: Path, label: int) -> np.ndarray:
-    """The label's probability as transformers gives it."""
+def softmax(folder: Path, label: int) -> Yardstick:
+    """The label's probability as transformers gives it, in float32 and exactly."""
     import torch
     from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-    found = []
-    for query, document in PAIRS:
-        ids = tokenizer(query, document, return_tensors="pt")
+
+    def compute(model: Any) -> np.ndarray:
         with torch.inference_mode():
-            found.append(model(**ids).logits.softmax(-1)[0, label].item())
-    return np.array(found, np.float32)
+            rows = [
+                model(**tokenizer(*pair, return_tensors="pt")).logits.softmax(-1)[0, label].item() for pair in PAIRS
+            ]
+        return np.array(rows)
+
+    return both(compute, AutoModelForSequenceClassification.from_pretrained(folder).eval())
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_the_models_own_names_say_which_label_is_scored(tmp_path: Path, names: l
     folder = classifier(tmp_path / "model", names)
     (reranker,) = opened(folder, tmp_path / "cache")
     found = score(reranker, PAIRS)
-    np.testing.assert_allclose(found.published, softmax(folder, label), atol=1e-6, rtol=0)
+    softmax(folder, label).check(found.published)
     assert f"label {label} " in reranker.note
     assert "is scored" in reranker.note
 
@@ -106,7 +110,7 @@ def test_names_that_do_not_say_it_are_asked_about_and_the_answer_is_scored(tmp_p
         for word in (str(label), name):
             (reranker,) = opened(folder, tmp_path / "cache", label=word, normalize="true")
             if len(names) > 1:
-                np.testing.assert_allclose(score(reranker, PAIRS).published, softmax(folder, label), atol=1e-6, rtol=0)
+                softmax(folder, label).check(score(reranker, PAIRS).published)
 
 
 def test_what_the_user_says_goes_before_the_names_and_moves_the_key(tmp_path: Path):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exactness import Yardstick, alone
 from golden_cases import model_folder, opened
 
 from harness.errors import HarnessError
@@ -136,11 +137,16 @@ def test_utility_counts_and_is_not_read_from_the_support_tokens(tmp_path: Path, 
 
 
 def test_the_relevance_term_is_the_templates_own_score(tmp_path: Path):
-    plain, full = (
-        score_pairs(opened(model_folder("selfrag"), tmp_path, "causal", template="selfrag", **settings)[0], PAIRS)
-        for settings in ({}, {"score": "full", "weights": "1,0,0", "max_new_tokens": 3})
-    )
-    np.testing.assert_allclose(full, plain, atol=1e-6)
+    folder = model_folder("selfrag")
+    texts = [(query.text, document.text) for query, document in PAIRS]
+    plain, exact, rounded = alone(texts, folder, tmp_path, "causal", template="selfrag")
+    (full,) = opened(folder, tmp_path, "causal", template="selfrag", score="full", weights="1,0,0", max_new_tokens=3)
+    probability = Yardstick(logistic(plain), logistic(exact), [logistic(each) for each in rounded])
+    probability.check(score_pairs(full, [(QueryText(query), DocumentText("", text)) for query, text in texts]))
+
+
+def logistic(margins: Any) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.array(margins.tolist())))
 
 
 @pytest.mark.parametrize("settings", [{}, {"seqscore": "true"}], ids=str)

@@ -42,7 +42,8 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     model's files, which is taken where they say how it is scored), rule (one of the template's),
     max_length, truncation (`published`, the rule's own; `document`, which cuts the document so that
     the prompt's end stays), backend (`transformers`; `vllm`, see `vllm_backend.py`), score
-    (`template`; `full` with weights, seqscore and max_new_tokens, see `selfrag.py`). Raises
+    (`template`; `full` with weights, seqscore and max_new_tokens, see `selfrag.py`), max_new_tokens
+    of a template that lets the model think (see `reasoning.py`). Raises
     HarnessError where no template is chosen, max_length is more than the model has positions for,
     or settings exclude one another.
     """
@@ -146,7 +147,15 @@ def _open_saved(source: ModelSource, options: Options, layout: CrossEncoderLayou
 
 
 def _scoring(source: ModelSource, template: Template, chosen: Mapping[str, object]) -> Scoring:
-    scoring = Scoring(selfrag.full_score(chosen, template), chosen.get("backend") == "vllm")
+    writes = template.writes
+    if writes:
+        writes = replace(writes, max_new_tokens=int(str(chosen.get("max_new_tokens", writes.max_new_tokens))))
+        chosen = {key: value for key, value in chosen.items() if key != "max_new_tokens"}
+    scoring = Scoring(selfrag.full_score(chosen, template), chosen.get("backend") == "vllm", writes=writes)
+    if scoring.vllm and writes:
+        raise HarnessError(
+            f"the template {template.name} lets the model think, which is done with transformers: leave out backend=vllm"
+        )
     if scoring.vllm and scoring.full:
         raise HarnessError("score=full is computed with transformers: leave out backend=vllm")
     if scoring.vllm and template.labels.negative is None:

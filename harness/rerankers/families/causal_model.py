@@ -24,13 +24,18 @@ from ..base import sigmoid
 from ..prompts.pairs import PairPrompter, PairPrompts
 from ..prompts.prompts import Prompter, Prompts
 from ..prompts.saved_form import SavedForm
-from ..prompts.template import Rule, Template
+from ..prompts.template import Rule, Template, Writes
 from ..prompts.truncation import Taken
 from . import selfrag
 from .grouped import GroupedPairs
+from .reasoning import reasoned_margins
 from .vllm_backend import label_margins, need_vllm, open_engine
 
 __all__ = ["CausalModel", "CausalPairs", "Scoring", "exact_head", "positions_for"]
+
+
+_FORCED = 16
+"""Tokens kept for the words that close a thought that its model did not close."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +48,30 @@ class Scoring:
     """The input that the model's own files describe, in the place of a template."""
     activation: Activation | None = None
     """What the files publish a margin as; None where the template's score says it."""
+    writes: Writes | None = None
+    """How the model thinks before its labels are read, where the template lets it."""
 
     @property
     def answer(self) -> int:
         """How many tokens the model writes after a prompt; they need positions too."""
+        if self.writes:
+            return self.writes.max_new_tokens + _FORCED
         return self.full.max_new_tokens if self.full else int(self.vllm)
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model writes, and needs all of its words."""
+        return bool(self.full or self.writes)
 
     def packs(self, source: ModelSource) -> bool:
         """Whether the model's weights are taken to the fast path, as far as its config.json tells."""
-        return not self.full and not self.vllm and knows_decoder(source.config)
+        return not self.generates and not self.vllm and knows_decoder(source.config)
 
     @property
     def settings(self) -> dict[str, object]:
         """What a fingerprint must hold; nothing for the template's labels under transformers."""
-        return {**(self.full.settings if self.full else {}), **({"backend": "vllm"} if self.vllm else {})}
+        thought = {"max_new_tokens": self.writes.max_new_tokens} if self.writes else {}
+        return {**(self.full.settings if self.full else {}), **thought, **({"backend": "vllm"} if self.vllm else {})}
 
 
 def positions_for(source: ModelSource, answer: int) -> int | None:
@@ -107,7 +122,7 @@ class CausalModel:
 
     def _plain(self, model: Any) -> Any:
         head = model.get_output_embeddings()
-        rows = range(len(head.weight)) if self.scoring.full else self.labels
+        rows = range(len(head.weight)) if self.scoring.generates else self.labels
         model.set_output_embeddings(exact_head(head, rows))
         return model
 
@@ -142,6 +157,8 @@ class CausalModel:
         """The float32 margin after each row of ids, shape (rows,); `sharing` is of the same rows."""
         if self.scoring.full and self.terms:
             return selfrag.full_scores(self.model, rows, self.terms, self.scoring.full)
+        if self.scoring.writes:
+            return reasoned_margins(self.model, self.tokenizer, rows, self.labels, self.scoring.writes)
         if self.scoring.vllm:
             positive, negative = self.labels
             return label_margins(self.engine, rows, positive, negative)
@@ -239,6 +256,11 @@ class CausalPairs(GroupedPairs):
     @property
     def taken(self) -> Taken:
         return self.prompts.taken
+
+    def plan(self, budget: int) -> list[NDArray[np.int64]]:
+        """Batches in which the thoughts of a model that thinks have room too."""
+        writes = self.model.scoring.writes
+        return plan_batches(self.lengths + writes.max_new_tokens, budget) if writes else super().plan(budget)
 
     def row_ids(self, row: int) -> NDArray[np.int32]:
         return self.prompts.ids(row)

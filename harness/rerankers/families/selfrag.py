@@ -31,7 +31,7 @@ from ...errors import HarnessError
 from ...models.settings import Reader, one_of, whole_number, yes_or_no
 from ..prompts.template import Template
 
-__all__ = ["READERS", "FullScore", "Term", "full_score", "full_scores", "terms"]
+__all__ = ["READERS", "FullScore", "Term", "answers", "ends_of", "full_score", "full_scores", "terms"]
 
 RELEVANCE = {"[Relevant]": 1.0, "[Irrelevant]": 0.0}
 SUPPORT = {"[Fully supported]": 1.0, "[Partially supported]": 0.5, "[No support / Contradictory]": 0.0}
@@ -127,7 +127,7 @@ def full_scores(
         found = torch.zeros(len(words), len(rows), device=model.device)
         seen = torch.zeros_like(found, dtype=torch.bool)
         total, count = torch.zeros_like(found[0]), torch.zeros_like(found[0])
-        for step, (logits, written, alive) in enumerate(_answers(model, rows, full.max_new_tokens)):
+        for step, (logits, written, alive) in enumerate(answers(model, rows, full.max_new_tokens)):
             for place, term in enumerate(words):
                 ids, values = (torch.tensor(column, device=model.device) for column in term)
                 # Relevance, the first term, is read at the first token whatever is written there.
@@ -145,8 +145,10 @@ def full_scores(
     return scores
 
 
-def _answers(model: Any, rows: Sequence[NDArray[np.int32]], most: int) -> Iterator[tuple[Any, Any, Any]]:
+def answers(model: Any, rows: Sequence[NDArray[np.int32]], most: int) -> Iterator[tuple[Any, Any, Any]]:
     """For each token of the greedy answers: its logits (rows, words), its ids, and which rows still write.
+
+    A caller may clear a row in the last of these: it then counts as one that has ended.
 
     Prompts are padded on the left, so that every row's next token stands at the end; the mask hides
     the padding, and positions count from each row's own first token.
@@ -155,7 +157,7 @@ def _answers(model: Any, rows: Sequence[NDArray[np.int32]], most: int) -> Iterat
 
     ids, mask = _left_padded(rows, model.device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    ends = torch.tensor(_ends(model), dtype=torch.long, device=model.device)
+    ends = torch.tensor(ends_of(model), dtype=torch.long, device=model.device)
     alive = torch.ones(len(rows), dtype=torch.bool, device=model.device)
     cache = None
     for _ in range(most):
@@ -186,7 +188,7 @@ def _left_padded(rows: Sequence[NDArray[np.int32]], device: Any) -> tuple[Any, A
     return ids.to(device), mask.to(device)
 
 
-def _ends(model: Any) -> list[int]:
+def ends_of(model: Any) -> list[int]:
     """The end-of-sequence ids that the model's own generation settings name."""
     stated = model.generation_config.eos_token_id
     return [] if stated is None else [stated] if isinstance(stated, int) else list(stated)

@@ -26,6 +26,11 @@ find: a label is a `piece` of the vocabulary, or stands for the `first_id` of it
 score: `softmax` (P(positive)) and `difference` rank by logit(positive) − logit(negative) and
 publish the probability or the difference; `logit` is logit(positive) alone.
 
+writes: for a model that thinks before it answers (see `families/reasoning.py`):
+`{until: "</think>", max_new_tokens: 8192, forced: "{written} </think>", among: 20}`. The labels
+are read right behind `until`, else behind `forced`, in which {written} is the thought as far as it
+came; `among`, which may be absent: both are among so many of the likeliest tokens there.
+
 Which side is padded is no part of a template: with masks it cannot move a score.
 """
 
@@ -44,7 +49,7 @@ from ...files.yaml_file import read_yaml
 from ...text import join_document, join_query
 from ...types import DocumentText, QueryText
 
-__all__ = ["Filled", "Labels", "Part", "Rule", "Template", "read_template", "template_names"]
+__all__ = ["Filled", "Labels", "Part", "Rule", "Template", "Writes", "read_template", "template_names"]
 
 SLOTS = {"instruction": 1, "query": 2, "title": 3, "text": 4, "document": 4}
 """slot → its rank under the cut `document`: the highest rank loses tokens first."""
@@ -52,6 +57,7 @@ SLOTS = {"instruction": 1, "query": 2, "title": 3, "text": 4, "document": 4}
 SPECIALS = ("tokenizer", "bos", "none")
 CUTS = ("end", "start", "before_ending", "only_second", "document")
 FIXED = ("counted", "free", "added")
+_KEYS = ("specials", "parts", "rules", "labels", "score")
 FINDS = ("piece", "first_id")
 SCORES = ("softmax", "difference", "logit")
 
@@ -111,6 +117,16 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Writes:
+    """How a model thinks before it answers; the words are explained at the top of this module."""
+
+    until: str
+    forced: str
+    max_new_tokens: int
+    among: int | None = None
+
+
+@dataclass(frozen=True)
 class Template:
     """A template, read and checked."""
 
@@ -124,6 +140,8 @@ class Template:
     score: str
     trimmed: frozenset[str] = frozenset()
     """Slots whose texts lose the white space around them."""
+    writes: Writes | None = None
+    """None for a model that answers at once."""
 
     @property
     def places_instruction(self) -> bool:
@@ -194,7 +212,7 @@ class _Reader:
         self.path = path
 
     def template(self) -> Template:
-        top = self.mapping(read_yaml(self.path), "the template", {"specials", "parts", "rules", "labels", "score"})
+        top = self.mapping(read_yaml(self.path), "the template", {*_KEYS, "writes"})
         rules = top.get("rules")
         if not isinstance(rules, dict) or not rules or not all(isinstance(name, str) for name in rules):
             raise self.error("rules", 'must name a rule at least, as in "published: {max_length: 2048, cut: end}"')
@@ -206,6 +224,7 @@ class _Reader:
             labels=self.labels(top.get("labels")),
             score=self.word(top, "score", SCORES, "the template"),
             digest=digest_of_settings(top.items()),
+            writes=self.writes(top["writes"]) if "writes" in top else None,
         )
         self.refuse_nonsense(template)
         return template
@@ -253,6 +272,17 @@ class _Reader:
         negative = self.text(found, "negative", "labels") if "negative" in found else None
         return Labels(self.word(found, "find", FINDS, "labels"), self.text(found, "positive", "labels"), negative)
 
+    def writes(self, entry: object) -> Writes:
+        found = self.mapping(entry, "writes", {"until", "forced", "max_new_tokens", "among"})
+        numbers = {key: found[key] for key in ("max_new_tokens", "among") if key in found}
+        for key, value in {"max_new_tokens": None, **numbers}.items():
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise self.error(key, "of writes must be a whole number above 0")
+        forced = self.text(found, "forced", "writes")
+        if forced.count("{written}") != 1:
+            raise self.error("forced", "of writes must hold {written} once: the thought as far as it came")
+        return Writes(self.text(found, "until", "writes"), forced, **numbers)
+
     def refuse_nonsense(self, template: Template) -> None:
         """Refuse a template that would lose a text, or whose rule has nothing to work on."""
         for which in ("plain", "instructed"):
@@ -270,6 +300,8 @@ class _Reader:
         ordered = not joint and body[0].of_query and body[-1].of_document
         if any(rule.cut == "only_second" for rule in template.rules.values()) and not ordered:
             raise self.error("cut", "only_second needs the query in a part of its own, before the document's")
+        if template.writes and template.labels.negative is None:
+            raise self.error("writes", "needs a positive and a negative label")
         if (template.labels.negative is None) != (template.score == "logit"):
             raise self.error("labels", "have a negative, except for the score logit, which has none")
 

@@ -104,33 +104,41 @@ def _declared(target: Any, word: str, name: str) -> str:
 
     Raises HarnessError for what another process would find otherwise: an address in memory, a value made anew each time.
     """
-    value = getattr(target, word, None)
-    if callable(value):
-        try:
-            value, again = value(), value()
-        except Exception as error:
-            raise HarnessError(
-                f"{name}: its {word} is a method, and calling it without arguments failed: {_said(error)}"
-            ) from error
-        if not _lasting(value) or str(value) != str(again):
-            raise HarnessError(
-                f"{name}: its {word}() must give the same text each time, not {value!r:.80} and {again!r:.80}"
-            )
-    if not _lasting(value):
+    try:
+        value, again = (_asked(target, word) for _ in range(2))
+    except Exception as error:
         raise HarnessError(
-            f"{name}: its {word} is {value!r:.80}, which another process would not find again; a {word} is a text or a "
-            f"number that changes when the scores do"
+            f"{name}: its {word}, read as a property or called without arguments, failed: {_said(error)}"
+        ) from error
+    if not _lasting(value, target) or str(value) != str(again):
+        raise HarnessError(
+            f"{name}: its {word} is {value!r:.80}, then {again!r:.80}, which another process would not find again; a "
+            f"{word} is a text or a number that changes when the scores do, and only then"
         )
     return str(value) if value else ""
 
 
-def _lasting(value: Any) -> bool:
-    """Whether a value reads alike in every process: text, numbers, and lists of them, without an address in memory."""
+def _asked(target: Any, word: str) -> Any:
+    value = getattr(target, word, None)
+    return value() if callable(value) else value
+
+
+def _lasting(value: Any, target: Any) -> bool:
+    """Whether a value reads alike in every process: text, numbers, and lists of them, without an address in memory.
+
+    That of `target` is found in any spelling.
+    """
     if isinstance(value, list | tuple):
-        return all(map(_lasting, value))
+        return all(_lasting(each, target) for each in value)
     if isinstance(value, Mapping):
-        return all(map(_lasting, [*value.keys(), *value.values()]))
-    return value is None or (isinstance(value, str | bytes | int | float | Path) and not _ADDRESS.search(str(value)))
+        return all(_lasting(each, target) for each in [*value.keys(), *value.values()])
+    if isinstance(value, np.generic):
+        value = value.item()
+    text = str(value)
+    place = id(target)
+    spelled = (str(place), f"{place:x}", str(object.__hash__(target)))
+    stable = value is None or isinstance(value, str | bytes | int | float | Path)
+    return stable and not _ADDRESS.search(text) and not any(address in text.lower() for address in spelled)
 
 
 def _plain_name(name: str) -> str:
@@ -141,7 +149,7 @@ def _plain_name(name: str) -> str:
 
 def _hex(revision: str) -> str:
     """The declared word as a 40-hex revision, so that it can be a part of a path."""
-    return hashlib.blake2b(revision.encode(), digest_size=20).hexdigest()
+    return hashlib.blake2b(revision.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
 
 
 def _import(name: str) -> tuple[Any, Path | None]:

@@ -15,6 +15,9 @@ WHOLE = [
     "2>1>3",
     "[2 > 1 > 3]",
     "[2] = [1] > [3]",
+    "[2] -> [1] -> [3]",
+    "2 \\> 1 \\> 3",
+    "\\[2\\] > \\[1\\] > \\[3\\]",
     "**[2]** > **[1]** > **[3]**",
     "Passage 2 > Passage 1 > Passage 3",
     "Passage [2] > Passage [1] > Passage [3]",
@@ -89,6 +92,7 @@ def test_what_a_ranking_leaves_out_follows_and_is_said(text: str, order: list[in
         "As of 2024, version 3.2 beats 2.1.",
         "[7] > [8] > [9]",
         "1 < 3 < 2",
+        "Most relevant: [2]\nThen: [3]\nLeast relevant: [1]",
     ],
 )
 def test_prose_is_no_ranking(text: str):

@@ -200,6 +200,18 @@ def test_a_fingerprint_that_is_an_object_is_refused():
         wrap(rank, "plugin")
 
 
+@pytest.mark.parametrize("made", [lambda self: iter([self]), lambda _: np.random.default_rng().random(), lambda _: 1 / 0, id],
+                         ids=["object", "chance", "raises", "address"])  # fmt: skip
+def test_a_property_that_no_other_process_finds_again_is_refused(made):
+    kind = type("Mine", (), {"predict": lambda _, pairs: pairs, "fingerprint": property(made)})
+    with pytest.raises(HarnessError, match=r"plugin: its fingerprint"):
+        wrap(kind(), "plugin")
+
+
+def test_a_fingerprint_of_any_letters_is_taken():
+    assert wrap(SimpleNamespace(predict=lambda pairs: pairs, fingerprint="a\ud800"), "plugin").spec.declared
+
+
 def test_tokens_that_nobody_counted_are_missing_and_never_a_number(cli: Cli, collection_folder: Path, counter: Counter):
     Path("mine.py").write_text("def rank(query, documents):\n    return [len(text) for text in documents]\n")
     words = ["run", collection_folder, "--reranker", counter.name, "--reranker", "mine.py:rank"]

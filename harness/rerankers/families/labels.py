@@ -19,11 +19,13 @@ from ...models.source import ModelSource
 
 __all__ = ["Labels", "read_labels"]
 
-_RELEVANT = frozenset({"1", "label 1", "relevant", "is relevant", "relevance", "yes", "true", "match", "相关"})
+_RELEVANT = frozenset({"1", "label 1", "relevant", "is relevant", "relevance", "yes", "true", "match", "相关", "是"})
 _IRRELEVANT = frozenset(
     {"0", "label 0", "irrelevant", "not relevant", "non relevant", "nonrelevant", "unrelevant", "is not relevant"}
-    | {"no", "false", "no match", "not match", "non match", "nonmatch", "不相关"}
+    | {"no", "false", "no match", "not match", "non match", "nonmatch", "不相关", "无关", "否"}
 )
+_NUMBERED = frozenset({"0", "label 0", "1", "label 1"})
+"""Words that say it of a pair only, as one of two."""
 _UNNAMED = frozenset({"0", "label 0"})
 """What a single label is called where nobody named it."""
 
@@ -87,8 +89,9 @@ def read_labels(source: ModelSource, asked: str | None = None, usual: int | None
     irrelevant = [place for place, name in enumerate(names) if _words(name) in _IRRELEVANT]
     if len(names) == 1 and (not irrelevant or _words(names[0]) in _UNNAMED):
         return Labels(names, 0)
-    # Of two labels one word is enough; of more every label must be spoken for.
-    if len(relevant) == 1 and (len(names) == 2 or len(irrelevant) == len(names) - 1):
+    # Of two labels one word is enough where the other is no grade of it; of more every label must be spoken for.
+    clear = len(irrelevant) == len(names) - 1 or (len(names) == 2 and not any(map(_is_grade, names)))
+    if len(relevant) == 1 and clear:
         return Labels(names, relevant[0])
     if usual is not None and usual < len(names):
         return Labels(names, usual)
@@ -113,6 +116,13 @@ def _asked(model: str, names: tuple[str, ...], asked: str) -> int:
     elif word.isascii() and word.isdigit() and len(word) < 10 and int(word) < len(names):
         return int(word)
     raise HarnessError(f"--set label={asked}: {model} has {_listed(names)}; name one.{did_you_mean(word, names)}")
+
+
+def _is_grade(name: str) -> bool:
+    """Whether a name is one of a scale (`LABEL_2`, `3 stars`, `highly relevant`), whose other end may be the better one."""
+    words = _words(name)
+    scale = re.search(r"[0-9]", words) or re.search(r"relevan|相关", words)
+    return bool(scale) and words not in _RELEVANT - _NUMBERED | _IRRELEVANT - _NUMBERED
 
 
 def _words(name: str) -> str:

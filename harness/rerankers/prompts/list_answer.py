@@ -27,7 +27,7 @@ _ELEMENT = re.compile(
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"\((?!\s*[0-9]+\s*\))[^()]{0,200}\)")
-_ABOVE = re.compile(r"[\s*_`'\")\]]*[>=]+[\s*_`'\"(]*")
+_ABOVE = re.compile(r"[\s*_`'\")\]]*(?:-+>|[>=]+)[\s*_`'\"(]*")
 _ITEM = re.compile(
     rf"(?<![A-Za-z0-9_.])(?P<place>[0-9]+)\s*[.)][ \t]*[*_`'\"]*(?:{_NAME}\[\s*{_NAME}(?P<bracketed>[0-9]+)\s*\]"
     rf"|(?P<name>{_NAME})(?P<plain>[0-9]+)(?![A-Za-z0-9_]|\.[0-9])(?P<rest>\s*(?:$|\n|[,;:.*_`'\"–—-]|[0-9]+\s*[.)])?))",
@@ -110,8 +110,9 @@ def _after_thinking(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Brackets and signs in their ASCII forms, digits of any script (`３`, `③`, `⑫`) as 0 … 9."""
-    return "".join(map(_plain_sign, text.translate(_SIGNS).replace("&gt;", ">")))
+    """Brackets and signs in their ASCII forms and without Markdown's backslash, digits of any script (`３`, `③`, `⑫`) as 0 … 9."""
+    text = re.sub(r"\\(?=[\[\]>_*])", "", text.translate(_SIGNS).replace("&gt;", ">"))
+    return "".join(map(_plain_sign, text))
 
 
 def _plain_sign(sign: str) -> str:
@@ -197,7 +198,10 @@ def _lines(text: str) -> list[_Ranking]:
         if alone:
             rankings[-1] += _numbers(found)
         whole = whole and alone
-    return [ranking for ranking in rankings if len(ranking) > 1 or whole]
+    rankings = [ranking for ranking in rankings if ranking]
+    # `Best: [2]` and `Worst: [1]` below each other are no two rankings of one passage each.
+    alone = whole and len(rankings) == 1
+    return [ranking for ranking in rankings if len(ranking) > 1 or alone]
 
 
 def _numbers(found: Sequence[re.Match[str]]) -> _Ranking:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..errors import HarnessError
 from .ids.flat import FlatIds, chunks
 from .vocabulary import refuse_empty, through_transformers
 
@@ -75,9 +76,14 @@ def encodings(backend: Any, texts: Iterable[str], *, specials: bool = False) -> 
     """One `tokenizers.Encoding` a text, of which no more are held than are tokenized at a time.
 
     They take about a hundred bytes a token: whoever needs them for many texts keeps what he wants and lets them go.
+    Raises HarnessError for a text that the tokenizer cannot read.
     """
     for chunk in chunks(texts):
-        yield from backend.encode_batch(chunk, add_special_tokens=specials)
+        try:
+            found = backend.encode_batch(chunk, add_special_tokens=specials)
+        except Exception as error:  # tokenizers has no class of its own for it
+            raise HarnessError(f"the tokenizer cannot read a text: {error}") from error
+        yield from found
 
 
 def with_encodings(

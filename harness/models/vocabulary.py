@@ -7,6 +7,7 @@ without a word: every text becomes [UNK], or nothing, and is scored.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ __all__ = ["refuse_empty", "require_vocabulary", "through_transformers"]
 
 _SURELY_FULL = 1_000
 """Entries of a vocabulary beyond which none is made of special tokens alone."""
+_MARK = re.compile(r"\[[A-Z]+\]")
+"""What BERT calls its special tokens, whatever the tokenizer's own files call them."""
 
 
 def require_vocabulary(folder: Path, name: str) -> None:
@@ -43,8 +46,8 @@ def through_transformers(folder: Path, name: str) -> tuple[Any, str]:
     if backend is None:
         raise HarnessError(f"{name} has no tokenizer.json and its {type(tokenizer).__name__} has no fast form")
     files = {key: file for key, file in tokenizer.vocab_files_names.items() if key != "tokenizer_file"}
-    wanted = ", ".join(sorted(files.values())) or "tokenizer.json"
-    refuse_empty(backend, name, f"tokenizer.json or {wanted}", tokenizer.all_special_tokens)
+    wanted = ", ".join(sorted(set(files.values()) - {"tokenizer.json"}))
+    refuse_empty(backend, name, " or ".join(filter(None, ["tokenizer.json", wanted])), tokenizer.all_special_tokens)
     if not (folder / files.get("merges_file", ".")).exists() and _without_merges(backend):
         raise HarnessError(
             f"{name} has a vocabulary and no {files['merges_file']}: every word would fall apart into bytes"
@@ -59,7 +62,7 @@ def refuse_empty(backend: Any, name: str, wanted: str, special: Any = ()) -> Non
         return
     added = {token.content for token in backend.get_added_tokens_decoder().values()}
     own = set(backend.get_vocab(with_added_tokens=False)) - added - {str(token) for token in special} - {"", "▁", " "}
-    if not own:
+    if all(map(_MARK.fullmatch, own)):
         raise HarnessError(
             f"{name} has no vocabulary: its tokenizer knows {len(added)} special tokens and nothing else, so every text "
             f"would be unknown or empty. Put {wanted} into its folder"

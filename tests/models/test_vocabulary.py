@@ -60,6 +60,18 @@ def test_a_vocabulary_file_alone_is_enough(tmp_path: Path):
     assert load_tokenizer(folder, {}).ids_of_one("river") == [5]
 
 
+def test_a_vocabulary_of_marks_alone_is_refused_whatever_the_files_call_them(tmp_path: Path):
+    folder = folder_of(tmp_path / "model", None, "bert")
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "unk_token": "<unk>"})
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    with pytest.raises(HarnessError, match="no vocabulary"):
+        load_tokenizer(folder, {})
+    with (folder / "vocab.txt").open("a") as file:
+        file.write("river\n")
+    with pytest.raises(HarnessError, match=r"the tokenizer cannot read a text: .*UNK"):
+        load_tokenizer(folder, {}).ids_of_one("stone")
+
+
 def test_a_tokenizer_json_of_special_tokens_alone_is_refused(tmp_path: Path):
     from tokenizers import Tokenizer, models
 

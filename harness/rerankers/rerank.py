@@ -66,7 +66,7 @@ class Reranked:
     spent: str | None
     """The store's key of scores that may resume this run and serve no other; forget it when the result is safe."""
     tallies: dict[str, int] | None = None
-    """What a list model counted while it scored (a listwise one its answers), summed over the queries."""
+    """What a model counted while it scored (one that writes its answers), summed over queries or pairs."""
     special: dict[str, Any] | None = None
     """Documents and queries in which the tokenizer parses special tokens, and these tokens; None without a tokenizer."""
 
@@ -230,11 +230,14 @@ def _score_pairs(
     def compute(rows: Rows) -> NDArray[np.floating]:
         return columns(prepared, rows, reranker)
 
+    names = tallied_by(prepared)
+
     def commit(rows: Rows, values: NDArray[Any], others: Sequence[str]) -> None:
         _refuse_not_finite(values, rows, request, reranker)
         doubles[rows], values = values[:, 0], as_single(values)
         for other, column in zip(others, values.T[1:], strict=True):
-            kept.add(rows, column, store_key(other, reranker.spec, candidates, plan))
+            other_key = kept.tally(other).key if other in names else store_key(other, reranker.spec, candidates, plan)
+            kept.add(rows, column, other_key)
         kept.add(rows, values[:, 0])
         scores[rows] = values[:, 0]
         progress.advance(len(rows), int(prepared.lengths[rows].sum()))
@@ -246,7 +249,10 @@ def _score_pairs(
     progress.finish()
     scores = kept.settled(scores) if missing.any() else scores
     inputs = look_at(prepared, request.documents, request.pairs, request.spans(), scores)
-    return _Scored(scores, stored, key, prepared.lengths, prepared.lost, progress.pace(), doubles, inputs=inputs)
+    counted = {name: int(np.nansum(kept.tally(name).known())) for name in names}
+    return _Scored(
+        scores, stored, key, prepared.lengths, prepared.lost, progress.pace(), doubles, counted or None, inputs
+    )
 
 
 def _on_workers(

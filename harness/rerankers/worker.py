@@ -100,7 +100,7 @@ def columns(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.fl
 
 
 def tallied_by(model: Any) -> tuple[str, ...]:
-    """The names of what a list model counts while it scores; mostly none."""
+    """The names of what a list model, or a pair model's prepared pairs, count while they score; mostly none."""
     names: tuple[str, ...] = getattr(model, "tallied", ())
     return names
 

@@ -158,7 +158,7 @@ class CausalModel:
         if self.scoring.full and self.terms:
             return selfrag.full_scores(self.model, rows, self.terms, self.scoring.full)
         if self.scoring.writes:
-            return reasoned_margins(self.model, self.tokenizer, rows, self.labels, self.scoring.writes)
+            return reasoned_margins(self.model, self.tokenizer, rows, self.labels, self.scoring.writes)[0]
         if self.scoring.vllm:
             positive, negative = self.labels
             return label_margins(self.engine, rows, positive, negative)
@@ -269,7 +269,18 @@ class CausalPairs(GroupedPairs):
         """The ids that the model gets for one pair."""
         return [int(token) for token in self.prompts.ids(row)]
 
+    @property
+    def tallied(self) -> tuple[str, ...]:
+        """What a model that thinks counts of each pair: the answer, and whether its ending was forced."""
+        return ("answers", "forced") if self.model.scoring.writes else ()
+
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        model, writes = self.model, self.model.scoring.writes
+        if writes:
+            ids = [self.prompts.ids(row) for row in rows]
+            margins, forced = reasoned_margins(model.model, model.tokenizer, ids, model.labels, writes)
+            self.also = {"answers": np.ones(len(rows), np.float32), "forced": forced}
+            return margins
         return self.model.margins([self.prompts.ids(row) for row in rows], self.sharing_of(rows))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.tokenization import Tokenizer
 from ..prompts.template import Writes
 from .selfrag import answers, ends_of
 
@@ -27,9 +28,9 @@ _SENTENCE_ENDS = (".", "!", "?")
 
 
 def reasoned_margins(
-    model: Any, tokenizer: Any, rows: Sequence[NDArray[np.int32]], labels: Sequence[int], writes: Writes
-) -> NDArray[np.float32]:
-    """The float32 margin of the two labels behind each row's thought, shape (rows,).
+    model: Any, tokenizer: Tokenizer, rows: Sequence[NDArray[np.int32]], labels: Sequence[int], writes: Writes
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The float32 margin of the two labels behind each row's thought, and 1 where its ending was forced, (rows,) each.
 
     `model` is a causal language model of transformers whose head is in float32; `tokenizer` that of the rows.
     """
@@ -51,7 +52,9 @@ def reasoned_margins(
             forced = [_forced(tokenizer, rows[row], thoughts[row], writes) for row in open_rows.tolist()]
             logits, _, _ = next(answers(model, forced, 1))
             found[open_rows] = (logits[:, labels[0]] - logits[:, labels[1]]).cpu().numpy()
-    return found
+    was_forced = np.zeros(len(rows), np.float32)
+    was_forced[open_rows] = 1
+    return found, was_forced
 
 
 def _margin(logits: Any, labels: Sequence[int], among: int | None) -> float:
@@ -62,7 +65,7 @@ def _margin(logits: Any, labels: Sequence[int], among: int | None) -> float:
     return float(pair[0] - pair[1])
 
 
-def _forced(tokenizer: Any, prompt: NDArray[np.int32], thought: list[int], writes: Writes) -> NDArray[np.int32]:
+def _forced(tokenizer: Tokenizer, prompt: NDArray[np.int32], thought: list[int], writes: Writes) -> NDArray[np.int32]:
     """The ids of the prompt, the thought as far as it has whole sentences, and the closing words.
 
     They are tokenized as one text, as the authors' code does, where the prompt's text gives its ids again.
@@ -73,10 +76,10 @@ def _forced(tokenizer: Any, prompt: NDArray[np.int32], thought: list[int], write
     ending = writes.forced.replace("{written}", text)
     ids = prompt.tolist()
     asked = _text(tokenizer, ids)
-    if tokenizer.encode_plain([asked])[0].ids == ids:
-        return np.array(tokenizer.encode_plain([asked + ending])[0].ids, np.int32)
-    return np.array(ids + tokenizer.encode_plain([ending])[0].ids, np.int32)
+    if tokenizer.ids_of_one(asked) == ids:
+        return np.array(tokenizer.ids_of_one(asked + ending), np.int32)
+    return np.array(ids + tokenizer.ids_of_one(ending), np.int32)
 
 
-def _text(tokenizer: Any, ids: Sequence[int]) -> str:
+def _text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return str(tokenizer.backend.decode(list(ids), skip_special_tokens=False))

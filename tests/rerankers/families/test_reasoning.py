@@ -168,10 +168,17 @@ def test_the_room_to_think_is_a_part_of_the_fingerprint(thinker: Path, tmp_path:
     assert len(prints) == 2
 
 
-def test_a_run_scores_with_thoughts(thinker: Path, collection_folder: Path, cli: Cli, tmp_path: Path):
-    answer = cli("run", collection_folder, "--reranker", thinker, "--family", "rank1", "--set", "max_new_tokens=8", "--top-k",
-                 "3", "--format", "json")  # fmt: skip
-    assert answer.code == 0, answer.err
+def test_forced_endings_are_counted_in_every_result(collection_folder: Path, cli: Cli, tmp_path: Path):
+    folder = write_thinker(tmp_path / "endless", alive=(" so", "."))
+    words = ("run", collection_folder, "--reranker", folder, "--family", "rank1", "--set", "max_new_tokens=4", "--top-k",
+             "3", "--format", "json")  # fmt: skip
+    for results in ("one", "another"):
+        answer = cli(*words, "--results", results)
+        assert answer.code == 0, answer.err
+        (found,) = answer.results()
+        assert found["diagnostics"]["pairs"] == 6 * 3
+        assert found["diagnostics"]["answers"] == {"answers": 18, "forced": 18}
+    assert found["performance"]["pairs_scored"] == 0
 
 
 @pytest.mark.parametrize(

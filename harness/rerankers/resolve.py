@@ -37,6 +37,10 @@ FAMILIES = {
     "causal": "families.causal",
     "seq2seq": "families.seq2seq",
     "listwise": "families.listwise",
+    "pairwise": "families.sorting.pairwise",
+    "setwise": "families.sorting.setwise",
+    "jina-list": "families.joint.jina",
+    "e2rank": "families.joint.e2rank",
     "remote": "families.remote",
     "bi-encoder": "families.bi_encoder",
     "late-interaction": "families.late_interaction",
@@ -127,12 +131,14 @@ def template_names() -> dict[str, tuple[str, str]]:
     """Every template, recipe and variant that `--family` takes for short: name → its family and setting."""
     from ..models.recipes import known_recipes
     from .families import seq2seq
-    from .prompts import list_prompt, template
+    from .prompts import list_prompt, sort_prompt, template
 
     names = dict.fromkeys(known_recipes(), ("bi-encoder", "recipe"))
     names |= dict.fromkeys(list_prompt.read_list_templates(), ("listwise", "template"))
     names |= dict.fromkeys(seq2seq.read_templates(), ("seq2seq", "template"))
     names |= dict.fromkeys(template.template_names(), ("causal", "template"))
+    for family in ("pairwise", "setwise"):
+        names |= dict.fromkeys(sort_prompt.sort_template_names(family), (family, "template"))
     return names | {"rankllama": ("sequence-classification", "template"), "tart": ("enct5", "variant")}
 
 
@@ -159,6 +165,7 @@ _BY_ARCHITECTURE = {
     "LayerWiseMiniCPMForCausalLM": "layerwise",
     "CostWiseGemmaForCausalLM": "lightweight",
     "EncT5ForSequenceClassification": "enct5",
+    "JinaForRanking": "jina-list",
     "T5ForConditionalGeneration": "seq2seq",
     "MT5ForConditionalGeneration": "seq2seq",
 }

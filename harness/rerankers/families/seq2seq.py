@@ -33,11 +33,21 @@ from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec, sigmoid
 from ..prompts.truncation import Taken
 
-__all__ = ["FAMILY", "Seq2Seq", "Seq2SeqPrompts", "Template", "open_family", "read_templates"]
+__all__ = [
+    "FAMILY",
+    "T5_CLASSES",
+    "Seq2Seq",
+    "Seq2SeqPrompts",
+    "Template",
+    "open_family",
+    "open_t5_tokenizer",
+    "output_scale",
+    "read_templates",
+]
 
 FAMILY = "seq2seq"
 VERSION = 1
-_ARCHITECTURES = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
+T5_CLASSES = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
 _USUAL_LENGTH = 512
 """pygaggle's limit, for tokenizers that state none; T5's relative positions set none themselves."""
 
@@ -65,9 +75,9 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     and mteb do. `document` cuts the document only. Raises HarnessError for another architecture, or
     where nobody says which template the model was trained with.
     """
-    if source.architecture not in _ARCHITECTURES:
+    if source.architecture not in T5_CLASSES:
         what = source.architecture or "no named architecture"
-        raise HarnessError(f"{source.name} ({what}) is no T5 reranker: these are {' or '.join(_ARCHITECTURES)}")
+        raise HarnessError(f"{source.name} ({what}) is no T5 reranker: these are {' or '.join(T5_CLASSES)}")
     templates = read_templates()
     readers = {
         "max_length": whole_number,
@@ -112,7 +122,7 @@ class Seq2Seq:
         self.source, self.options = source, options
         self.template, self.max_length, self.keep_end = template, max_length, keep_end
         self.folder = snapshot(source)
-        self.tokenizer = _tokenizer(source, self.folder)
+        self.tokenizer = open_t5_tokenizer(source, self.folder)
         self.closing: list[int] = self.tokenizer.backend.encode("").ids
         if max_length <= len(self.closing):
             raise HarnessError(
@@ -207,18 +217,18 @@ class Seq2Seq:
                 use_cache=False,
             ).last_hidden_state[:, 0]
             head = model.get_output_embeddings().weight[self.labels].float()
-            logits = answer.float() @ head.T * self._scale(answer.shape[-1])
+            logits = answer.float() @ head.T * output_scale(self.source.config, answer.shape[-1])
             found: NDArray[np.float32] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
         return found
 
-    def _scale(self, width: int) -> float:
-        """T5 shrinks the decoder's output before a head that shares the embeddings; v1.1, FLAN and mT5 do not."""
-        config = self.source.config
-        tied = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
-        return float(width**-0.5) if tied and config.get("model_type") == "t5" else 1.0
+
+def output_scale(config: Mapping[str, Any], width: int) -> float:
+    """T5 shrinks the decoder's output before a head that shares the embeddings; v1.1, FLAN and mT5 do not."""
+    tied = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
+    return float(width**-0.5) if tied and config.get("model_type") == "t5" else 1.0
 
 
-def _tokenizer(source: ModelSource, folder: Path) -> Tokenizer:
+def open_t5_tokenizer(source: ModelSource, folder: Path) -> Tokenizer:
     """The tokenizer of tokenizer.json, or of spiece.model, which is all that monoT5 and mT5 come with."""
     path = folder / "spiece.model"
     if "tokenizer.json" in source.files or not path.is_file():

@@ -6,5 +6,7 @@
 - `saved_form`               which of the two a model's files say, with its prompts
 - `ab_prompt`                the input of BGE's language-model rerankers
 - `list_prompt`, `windows`   several passages in one conversation, and long lists a window at a time
+- `sort_prompt`, `sorts`     which of a few passages is best, and a list sorted by asking that
+- `conversation`             turns in a model's chat template, as one text and its ids
 - `list_answer`              the order that a model writes, read
 """

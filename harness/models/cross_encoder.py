@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import HarnessError
+from .own_code import foreign_classes
 from .source import ModelSource
 
 __all__ = [
@@ -137,6 +138,11 @@ def assumed_causal(source: ModelSource, template: str) -> CrossEncoderLayout:
 
 
 def _assumed(source: ModelSource) -> CrossEncoderLayout:
+    if foreign := foreign_classes(source.small):
+        raise HarnessError(
+            f"{source.name}: modules.json names the class {foreign[0]}, which is not known here, and without it scores "
+            f"would be others: wrap the model in a plug-in (--reranker path/file.py:attribute)"
+        )
     template = saved_chat_template(source)
     return CrossEncoderLayout(
         "sequence-classification",

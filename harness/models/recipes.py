@@ -206,8 +206,9 @@ def _refuse_other_kinds(source: ModelSource, *, stated: bool) -> None:
         what = source.architecture or "a model without a named architecture"
         known = copy_of(source, _table()["models"])
         hint = f" It seems to be a copy of {known}: recipe={_table()['models'][known]}." if known else ""
+        why = "" if source.is_sentence_transformer else " (it has no modules.json)"
         raise HarnessError(
-            f"{source.name} is {what}, not a sentence-transformers model (it has no modules.json), so it cannot "
+            f"{source.name} is {what}, not a sentence-transformers model{why}, so it cannot "
             f"be a first stage or a bi-encoder: its pooling is not stated. A reranker goes to --reranker; for an "
             f"encoder whose recipe is known, say recipe=NAME: {', '.join(sorted(known_recipes()))}.{hint}"
         )

@@ -156,6 +156,9 @@ def _refuse_unfit(pairs: Sequence[Pair]) -> None:
     if not len(pairs):
         raise HarnessError("there is no pair to score: give one (query, document) at least")
     for number, (query, document) in enumerate(pairs, 1):
+        for part in (*query, *document):
+            if not isinstance(part, str):
+                raise HarnessError(f"pair {number} holds {type(part).__name__} where a text is needed")
         if not is_unicode(*query, *document):
             raise HarnessError(f"pair {number} holds half of a surrogate pair, which is no Unicode text: mend the data")
 

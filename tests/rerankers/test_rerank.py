@@ -271,6 +271,13 @@ def test_half_of_a_surrogate_pair_is_one_line_that_names_the_pair(where: str, tm
     assert len(score.score_pairs(reranker, [whole])) == 1
 
 
+def test_a_pair_that_holds_no_text_is_one_line():
+    reranker = wrap(lambda _, documents: [0.0] * len(documents), "mine")
+    pairs: Any = [(QueryText("river"), DocumentText("", text)) for text in ("the river", None)]
+    with pytest.raises(HarnessError, match="pair 2 holds NoneType where a text is needed"):
+        score.score_pairs(reranker, pairs)
+
+
 def test_half_of_a_surrogate_pair_among_queries_is_one_line(
     tmp_path: Path, collection: Collection, candidates: Candidates
 ):

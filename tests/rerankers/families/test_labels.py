@@ -152,6 +152,14 @@ def test_one_label_is_its_logit_and_says_nothing(tmp_path: Path):
     np.testing.assert_allclose(found.published, sigmoid(found.margins))
 
 
+def test_a_classifier_whose_modules_are_of_a_foreign_class_is_refused_not_scored_without_them(tmp_path: Path):
+    folder = classifier(tmp_path / "model", ["irrelevant", "relevant"])
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "their_library.Reranker"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(HarnessError, match=r"modules\.json names the class their_library\.Reranker"):
+        opened(folder, tmp_path / "cache")
+
+
 def test_the_scored_label_is_printed(tmp_path: Path, cli: Cli):
     folder = classifier(tmp_path / "model", ["relevant", "irrelevant"])
     (tmp_path / "pairs.jsonl").write_text('{"query": "cold", "text": "a cold wind"}\n')

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import HarnessError, did_you_mean
+from ..files.cache import hash_of
 from ..files.units import PARTS, TAG, Unit, is_marked, remove, units
 from ..types import Finding
 from .shared import Options, Say, add_options_of, show
@@ -77,10 +78,13 @@ def _part(found: list[Unit], name: str, holds: str) -> CachePart:
 
 
 def verify(cache: Path) -> Iterator[Finding]:
-    """Read what can be checked against its own digest: candidates, vectors, prepared data, scores."""
+    """Read what can be checked against its own digest: candidates, vectors, prepared data, indexes, scores."""
     yield _each("candidates", (cache / "candidates").glob("*/manifest.json"), _candidates_are_whole)
     yield _each("embeddings", (cache / "embeddings").glob("*.keys"), _vectors_are_whole)
-    yield _each("collections", (cache / "collections").rglob("manifest.json"), _collection_is_there)
+    prepared = (cache / "collections").glob("*/*/manifest.json")
+    yield _each("collections", prepared, lambda manifest: _collection_is_whole(manifest, cache))
+    yield _each("bm25", (cache / "bm25").glob("[!.]*"), _bm25_is_whole)
+    yield _each("sparse", (cache / "sparse").glob("[!.]*"), _sparse_is_whole)
     store = cache / "scores.sqlite"
     if not store.exists():
         yield Finding("scores", "ok", "no store yet")
@@ -120,12 +124,28 @@ def _vectors_are_whole(path: Path) -> bool:
     return EmbeddingStore(path.with_suffix("")).damaged() == 0
 
 
-def _collection_is_there(manifest: Path) -> bool:
+def _collection_is_whole(manifest: Path, cache: Path) -> bool:
+    from ..data.collection import is_whole
+
+    return is_whole(manifest.parent, cache, rehash=True)
+
+
+def _bm25_is_whole(folder: Path) -> bool:
+    from ..retrievers.bm25 import DamagedIndexError, open_index
+
     try:
-        json.loads(manifest.read_text())
-    except (OSError, ValueError):
+        open_index(folder, digest=hash_of)
+    except DamagedIndexError:
         return False
-    return (manifest.parent / "corpus.arrow").is_file()
+    return True
+
+
+def _sparse_is_whole(folder: Path) -> bool:
+    from ..retrievers.sparse import open_postings
+    from ..retrievers.sparse_encoder import block_is_whole
+
+    blocks = sorted(folder.glob("[!.]*.npz"))
+    return all(map(block_is_whole, blocks)) if blocks else open_postings(folder, hash_of) is not None
 
 
 def _prune(cache: Path, given: argparse.Namespace, answer: Say) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError
-from ..files.cache import folder_digest, writing
+from ..files.cache import file_digest, folder_digest, writing
 from ..files.digest import Digest, digest_of
 from ..types import DocumentText, Qrels, QueryText, Subset, Task
 from .corpus import Corpus
@@ -33,6 +33,7 @@ __all__ = [
     "folder_revision",
     "folder_splits",
     "hub_listing",
+    "is_whole",
     "located",
     "prepare",
     "prepared_fingerprint",
@@ -147,11 +148,10 @@ def prepared_fingerprint(task: Task, subset: Subset, cache: Path) -> str | None:
 def find_prepared(fingerprint: str, cache: Path) -> Collection | None:
     """The prepared collection of this content, whatever it was prepared from; None where there is none."""
     for path in sorted((cache / "collections").glob("*/*/manifest.json")):
-        manifest = _manifest(path.parent)
-        if manifest is not None and manifest["fingerprint"] == fingerprint:
-            return _opened(path.parent)
-        if manifest is not None and without_instructions(manifest["fingerprint"]) == fingerprint:
-            return _opened(path.parent).bare()
+        manifest = _stated(path.parent)
+        bare = manifest is not None and without_instructions(manifest["fingerprint"]) == fingerprint
+        if manifest is not None and (bare or manifest["fingerprint"] == fingerprint) and _manifest(path.parent):
+            return _opened(path.parent).bare() if bare else _opened(path.parent)
     return None
 
 
@@ -219,13 +219,34 @@ _FIELDS = {"fingerprint", "documents", "queries", "judged_without_text", "withou
 
 
 def _manifest(place: Path) -> dict[str, Any] | None:
-    """The manifest of a whole collection; None where it or a part of it is missing, or a file has another size."""
+    """The manifest of a whole collection; None where it or a part of it is missing, or a file is not as it was written."""
+    manifest = _stated(place)
+    return manifest if manifest is not None and is_whole(place, place.parents[2]) else None
+
+
+def _stated(place: Path) -> dict[str, Any] | None:
+    """What the manifest says, if the files have the sizes that it states."""
     try:
         manifest = json.loads((place / "manifest.json").read_bytes())
         whole = all((place / name).stat().st_size == size for name, size in manifest["sizes"].items())
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return manifest if whole and manifest.keys() >= _FIELDS else None
+
+
+def is_whole(place: Path, cache: Path, *, rehash: bool = False) -> bool:
+    """Whether a prepared collection's files are as they were written: read where one changed since, or with `rehash`.
+
+    One that an older version prepared states no digests, and is taken by its sizes.
+    """
+    manifest = _stated(place)
+    if manifest is None:
+        return False
+    try:
+        stated = dict(manifest.get("digests", {}))
+        return all(file_digest(place / name, cache, rehash=rehash) == digest for name, digest in stated.items())
+    except (HarnessError, TypeError, ValueError):
+        return False
 
 
 def _opened(place: Path) -> Collection:

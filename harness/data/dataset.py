@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError
-from ..files.cache import write_atomically
+from ..files.cache import hash_of, write_atomically
 from ..files.digest import Digest
 from ..types import Qrels
 from .corpus import Corpus, write_corpus
@@ -59,6 +59,7 @@ def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: 
         "without_text": blank,
         "unread": _worth_saying(unread),
         "sizes": {name: (folder / name).stat().st_size for name in ("corpus.arrow", "judged.json")},
+        "digests": {name: hash_of(folder / name) for name in ("corpus.arrow", "judged.json")},
     }
     write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
 

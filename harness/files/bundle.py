@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..errors import HarnessError
 from .cache import write_atomically, writing
+from .units import TAG, mark
 
 __all__ = ["MANIFEST", "fill", "use_offline"]
 
@@ -32,6 +33,7 @@ def fill(folder: Path) -> Path:
     with writing(folder):
         (folder / "hub").mkdir(parents=True, exist_ok=True)
         (folder / "cache").mkdir(exist_ok=True)
+        mark(folder / "cache")
     _turn_client(folder / "hub", offline=False)
     return folder / "cache"
 
@@ -75,7 +77,8 @@ def _seed(remembered: Path, cache: Path) -> None:
     """
     for path in sorted(remembered.rglob("*.*")):
         name = path.relative_to(remembered)
-        if path.is_dir() or name.name.startswith("."):
+        # The tag says what the bundle's own folder is, and nothing of another.
+        if path.is_dir() or name.name.startswith(".") or name.name == TAG:
             continue
         if name.parts[0] != "collections":
             write_atomically(cache / name, path.read_bytes())

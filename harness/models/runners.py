@@ -87,10 +87,11 @@ class TransformerRunner:
         from ..engine.fast.packed import PackedEncoder
 
         if isinstance(self._model, PackedEncoder | PackedDecoder):
-            return self._model.pooled(rows, self._spec.recipe.pooling)
+            with explaining(self.source, "its forward pass"):
+                return self._model.pooled(rows, self._spec.recipe.pooling)
         ids, mask = pad(rows, self.tokenizer[0].pad_id)
         ids, mask = ids.to(self._options.device), mask.to(self._options.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), explaining(self.source, "its forward pass"):
             hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             found: NDArray[np.float32] = pool(hidden, mask, self._spec.recipe.pooling).cpu().numpy()
         return found

@@ -19,7 +19,7 @@ from ..errors import HarnessError
 from .own_code import code_files
 from .source import ModelSource
 
-__all__ = ["code_revision", "explaining", "failure", "numeric_settings"]
+__all__ = ["code_revision", "explaining", "failing", "failure", "numeric_settings"]
 
 
 def code_revision(source: ModelSource) -> dict[str, str]:
@@ -51,8 +51,12 @@ def explaining(source: ModelSource, doing: str) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        said = f"{source.name} fails in {doing}: {_said(error)}. {_versions(source)}"
-        raise HarnessError(failure(source, doing, error) or said) from error
+        raise HarnessError(failing(source, doing, error)) from error
+
+
+def failing(source: ModelSource, doing: str, error: Exception) -> str:
+    """The one line for an error, wherever it came from."""
+    return failure(source, doing, error) or f"{source.name} fails in {doing}: {_said(error)}. {_versions(source)}"
 
 
 def failure(source: ModelSource, doing: str, error: Exception) -> str | None:

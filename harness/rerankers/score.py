@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.rows import read_jsonl
-from ..engine.plan import Rows, plan_of, run_plan
+from ..engine.plan import Rows, is_out_of_memory, plan_of, run_plan
 from ..errors import HarnessError
 from ..models import twice
+from ..models.running import failing
 from ..models.twice import PROBES
 from ..text import has_text, is_unicode
 from ..types import LARGEST_FLOAT32, DocumentText, QueryText
-from .base import Reranker
+from .base import Prepared, Reranker
 from .precision import as_single, beyond_single, made_equal
 
-__all__ = ["Pair", "compare_loads", "margins_of", "read_pairs", "score_and_cut", "score_pairs"]
+__all__ = ["Pair", "compare_loads", "margins_of", "read_pairs", "score_and_cut", "score_pairs", "scored"]
 
 Pair = tuple[QueryText, DocumentText]
 
@@ -115,8 +116,30 @@ def _margins(
     def commit(rows: Rows, values: NDArray[Any]) -> None:
         margins[rows] = values
 
-    run_plan(plan_of(prepared, batch_tokens), np.ones(len(pairs), bool), prepared.score, commit)
+    run_plan(
+        plan_of(prepared, batch_tokens),
+        np.ones(len(pairs), bool),
+        lambda rows: scored(prepared, rows, reranker),
+        commit,
+    )
     return margins, np.stack([prepared.lengths, prepared.lost], axis=1)
+
+
+def scored(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.floating]:
+    """The margins of `rows`. What a model with files of its own raises is one line that names it and the pairs.
+
+    Errors of memory pass, for the batch is then computed in halves.
+    """
+    try:
+        return prepared.score(rows)
+    except HarnessError:
+        raise
+    except Exception as error:
+        if reranker.source is None or is_out_of_memory(error):
+            raise
+        what = f"a batch of {len(rows)} of the request's pairs, from pair {int(rows[0]) + 1:,} on"
+        fits = " Do its tokenizer and its embeddings belong together?" if isinstance(error, IndexError) else ""
+        raise HarnessError(f"{failing(reranker.source, what, error)}.{fits}") from error
 
 
 def compare_loads(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
@@ -134,7 +157,7 @@ def compare_loads(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
     dtype = str(dict(reranker.spec.settings).get("dtype", "float32"))
 
     def once() -> NDArray[np.float32]:
-        return margins_of(Reranker(reranker.spec, reranker.separate or reranker.loader), some)
+        return margins_of(Reranker(reranker.spec, reranker.separate or reranker.loader, source=reranker.source), some)
 
     found = twice.compare_loads(reranker.spec.name, dtype, once, lambda: margins_of(reranker, some))
     reranker.compared = True

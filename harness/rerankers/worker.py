@@ -21,7 +21,7 @@ from ..types import DocumentText, QueryText
 from .base import Prepared, Reranker
 from .origin import Origin
 from .resolve import open_origin
-from .score import compare_loads
+from .score import compare_loads, scored
 
 __all__ = ["Answer", "Scorer", "Texts", "columns", "compare_first", "list_scores", "tallied_by"]
 
@@ -95,7 +95,7 @@ def columns(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.fl
 
     Raises HarnessError, naming the reranker, where there is not one score a pair.
     """
-    own = prepared.score(rows)
+    own = scored(prepared, rows, reranker)
     return _stacked([own, *prepared.also.values()], rows, reranker)
 
 

@@ -58,11 +58,11 @@ def dense_run(collection: Collection, encoder: Encoder, k: int, task_prompt: str
 def sparse_run(collection: Collection, encoder: SparseEncoder, cache: Path, k: int) -> Run:
     """The best `k` documents of every query by sparse vectors; the index is built once for a collection and model."""
     folder = cache / "sparse" / digest_of("index", collection.fingerprint, encoder.spec.fingerprint, JOIN_RULE)
-    postings = open_postings(folder)
+    postings = open_postings(folder, lambda path: file_digest(path, cache))
     if postings is None:
         with writing(cache):
             build_postings(encoder.documents(_DocumentTexts(collection), collection.size), folder)
-        postings = open_postings(folder)
+        postings = open_postings(folder, lambda path: file_digest(path, cache))
         if postings is None:
             raise HarnessError(f"the index {folder} does not stay on the disk: look at its health")
     queries = encoder.queries([join_query(query) for query in collection.queries.values()])

@@ -11,19 +11,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import HarnessError
+from ..files.cache import hash_of
 from .sparse_encoder import SparseRows
 
 __all__ = ["Postings", "build_postings", "open_postings", "search_postings"]
 
 VERSION = 1
 _META = "index.json"
+_ARRAYS = ("starts", "docs", "weights")
 
 
 class Postings(NamedTuple):
@@ -84,18 +87,25 @@ def _write(blocks: Sequence[SparseRows], new: Path) -> None:
         first += block.texts
     docs.flush()
     weights.flush()
-    (new / _META).write_text(json.dumps({"version": VERSION, "documents": first}) + "\n", encoding="utf-8")
+    digests = {name: hash_of(new / f"{name}.npy") for name in _ARRAYS}
+    meta = {"version": VERSION, "documents": first, "digests": digests}
+    (new / _META).write_text(json.dumps(meta) + "\n", encoding="utf-8")
 
 
-def open_postings(folder: Path) -> Postings | None:
-    """The index in `folder`, memory-mapped; None where there is none that is whole, so that it is built."""
+def open_postings(folder: Path, digest: Callable[[Path], str] | None = None) -> Postings | None:
+    """The index in `folder`, memory-mapped; None where there is none that is whole, so that it is built.
+
+    `digest` (as `file_digest`) has every file's content checked.
+    """
     try:
         meta = json.loads((folder / _META).read_text(encoding="utf-8"))
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("starts", "docs", "weights")]
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
         starts, docs, weights = (array.view(np.ndarray) for array in arrays)
         whole = meta["version"] == VERSION and len(docs) == len(weights) == starts[-1]
+        if digest is not None:
+            whole = whole and all(digest(folder / f"{name}.npy") == meta["digests"][name] for name in _ARRAYS)
         return Postings(int(meta["documents"]), starts, docs, weights) if whole else None
-    except (OSError, EOFError, ValueError, LookupError, TypeError):
+    except (OSError, EOFError, ValueError, LookupError, TypeError, HarnessError):
         return None
 
 

@@ -26,7 +26,7 @@ from ..models.loading import check_device, torch_dtype
 from ..models.settings import read_settings, whole_number
 from ..models.source import ModelSource, snapshot
 
-__all__ = ["SparseEncoder", "SparseRows", "SparseSpec", "is_sparse", "sparse_spec"]
+__all__ = ["SparseEncoder", "SparseRows", "SparseSpec", "block_is_whole", "is_sparse", "sparse_spec"]
 
 VERSION = 1
 FAMILY = "sparse encoder"
@@ -156,7 +156,12 @@ def _packed(rows: SparseRows) -> bytes:
     return stream.getvalue()
 
 
-def _read(path: Path, texts: int) -> SparseRows | None:
+def block_is_whole(path: Path) -> bool:
+    """Whether a block of kept vectors can be read as it was written."""
+    return _read(path) is not None
+
+
+def _read(path: Path, texts: int | None = None) -> SparseRows | None:
     """A block as it was kept, if it is whole; zip's own check values tell."""
     import zipfile
 
@@ -165,5 +170,5 @@ def _read(path: Path, texts: int) -> SparseRows | None:
             rows = SparseRows(*(found[name] for name in SparseRows._fields))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    whole = rows.texts == texts and len(rows.terms) == len(rows.weights) == rows.starts[-1]
+    whole = texts in (None, rows.texts) and len(rows.terms) == len(rows.weights) == rows.starts[-1]
     return rows if whole else None

@@ -6,11 +6,14 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands.test_bad_input import one_line
-from conftest import ROOT, Cli, Counter
+from conftest import ROOT, Cli, Counter, python
 
-from harness.files.units import PARTS, TAG
+from harness.files.units import PARTS, TAG, is_marked, mark
+from harness.retrievers.sparse import build_postings
+from harness.retrievers.sparse_encoder import SparseRows
 
 
 def test_cache_shows_what_a_run_left_and_verifies_it(cli: Cli, collection_folder: Path, counter: Counter):
@@ -162,6 +165,17 @@ def test_an_index_that_is_damaged_or_half_gone_is_built_again(
     assert again.results()[0]["measures"] == first[0]["measures"]
 
 
+@pytest.mark.parametrize(("part", "file"), [("bm25", "docs.npy"), ("collections", "judged.json")])
+def test_verify_reads_indexes_and_prepared_data(cli: Cli, collection_folder: Path, part: str, file: str):
+    cli("run", collection_folder)
+    assert "damaged" not in cli("cache", "verify").out
+    (path,) = Path("cache", part).rglob(file)
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    (line,) = (line for line in cli("cache", "verify").out.splitlines() if "damaged" in line)
+    assert part in line
+    cli("run", collection_folder, "--rehash")
+
+
 @pytest.mark.parametrize("days", ["-3", "nan", "inf"])
 def test_days_that_are_none_remove_nothing(cli: Cli, collection_folder: Path, days):
     cli("run", collection_folder)
@@ -187,3 +201,36 @@ def test_an_unknown_part_is_one_line(cli: Cli):
 def test_every_part_that_is_written_is_known():
     written = [re.findall(r'cache / "([a-z]+)"', path.read_text()) for path in (ROOT / "harness").rglob("*.py")]
     assert {name for names in written for name in names} <= set(PARTS)
+
+
+def test_a_sparse_index_and_its_vectors_go_whole_and_are_read_by_verify(cli: Cli, tmp_path: Path):
+    index, vectors = Path("cache/sparse", "a" * 32), Path("cache/sparse", "b" * 32)
+    rows = SparseRows(np.array([0, 1, 2]), np.array([3, 4], np.int32), np.array([1, 2], np.float32))
+    build_postings([rows], index)
+    vectors.mkdir()
+    np.savez(vectors / f"{'c' * 32}.npz", **rows._asdict())
+    mark(Path("cache"))
+    assert "damaged" not in cli("cache", "verify").out
+    for path in (index / "weights.npy", vectors / f"{'c' * 32}.npz"):
+        path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    found = cli("cache", "verify").out
+    assert "1 of 2 are damaged" in found or "2 of 2 are damaged" in found
+    listed = cli("cache", "prune", "sparse").out
+    assert f"sparse/{index.name}" in listed
+    assert f"sparse/{vectors.name}" in listed
+    cli("cache", "prune", "sparse", "--yes")
+    assert not Path("cache/sparse").exists()
+
+
+def test_the_cache_of_a_bundle_is_tagged_and_its_tag_goes_into_no_other_folder(tmp_path: Path):
+    bundle, home = tmp_path / "bundle", tmp_path / "home"
+    home.mkdir()
+    (home / "letter.txt").write_text("mine")
+    code = (
+        "import sys; from pathlib import Path; from harness.files.bundle import MANIFEST, fill, use_offline\n"
+        "bundle, home = map(Path, sys.argv[1:]); fill(bundle); (bundle / MANIFEST).write_text('{}')\n"
+        "use_offline(bundle, home)"
+    )
+    assert python("-c", code, bundle, home).returncode == 0
+    assert is_marked(bundle / "cache")
+    assert not is_marked(home)

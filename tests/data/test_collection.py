@@ -313,12 +313,28 @@ def test_a_half_prepared_collection_is_never_used(folder, cache, name):
     assert prepared_fingerprint(task, subset, cache) == whole.fingerprint
 
 
-def test_a_corpus_damaged_in_place_is_one_line(folder, cache):
-    collection = prepared(folder, cache)
-    path = collection.folder / "corpus.arrow"
-    path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(HarnessError, match=r"corpus\.arrow is damaged .*: delete its folder"):
-        prepared(folder, cache).doc_ids()
+@pytest.mark.parametrize("name", ["corpus.arrow", "judged.json"])
+def test_a_collection_that_is_damaged_at_equal_size_is_prepared_again(folder, cache, name):
+    task, subset = task_of(folder, cache)
+    whole = prepare(task, subset, cache)
+    path = whole.folder / name
+    sound = path.read_bytes()
+    middle = len(sound) // 2
+    path.write_bytes(sound[:middle] + bytes([sound[middle] ^ 1]) + sound[middle + 1 :])
+    assert prepared_fingerprint(task, subset, cache) is None
+    assert find_prepared(whole.fingerprint, cache) is None
+    assert prepare(task, subset, cache) == whole
+    assert path.read_bytes() == sound
+
+
+def test_a_collection_of_an_older_version_that_states_no_digests_is_used_by_its_sizes(folder, cache):
+    task, subset = task_of(folder, cache)
+    whole = prepare(task, subset, cache)
+    path = whole.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["digests"]
+    path.write_text(json.dumps(manifest))
+    assert prepared_fingerprint(task, subset, cache) == whole.fingerprint
 
 
 def test_nothing_but_the_collection_is_left_in_the_cache(folder, cache):

@@ -14,6 +14,7 @@ from harness.data.collection import prepare
 from harness.data.task import folder_task
 from harness.engine.options import Options
 from harness.errors import HarnessError
+from harness.files.cache import hash_of
 from harness.models.source import open_model
 from harness.retrievers import sparse_encoder as encoders
 from harness.retrievers.retrieve import candidates_of, open_first_stage
@@ -121,6 +122,15 @@ def test_a_half_written_index_is_none_and_is_built_again(tmp_path: Path):
     build_postings([held], tmp_path / "index")
     assert open_postings(tmp_path / "index").documents == 5
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+@pytest.mark.parametrize("name", ["starts", "docs", "weights"])
+def test_an_index_that_is_damaged_at_equal_size_is_none(tmp_path: Path, name: str):
+    build_postings([rows_of(np.eye(5, dtype=np.float32))], tmp_path / "index")
+    assert open_postings(tmp_path / "index", hash_of).documents == 5
+    path = tmp_path / "index" / f"{name}.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    assert open_postings(tmp_path / "index", hash_of) is None
 
 
 def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -22,7 +22,7 @@ from ...text import JOIN_RULE
 from ..ids.flat import FlatIds
 from ..loading import load_weights, torch_dtype
 from ..runners import pad
-from ..running import numeric_settings
+from ..running import explaining, numeric_settings
 from ..settings import Reader, read_settings, whole_number
 from ..source import ModelSource, snapshot
 from ..tokenization import Tokenizer, encodings, load_tokenizer, token_limit
@@ -95,7 +95,7 @@ class TokenEncoder:
         ids, _ = pad([row.ids for row in rows], self._tokenizer.pad_id)
         mask, _ = pad([row.seen.astype(np.int32) for row in rows], 0)
         device = self.options.device
-        with torch.inference_mode():
+        with torch.inference_mode(), explaining(self.source, "its forward pass"):
             hidden = self._model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
             for project in self._projections:
                 hidden = project(hidden)

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from golden_cases import opened, score
 
+from harness.errors import HarnessError
 from harness.models.tokenization import load_tokenizer, token_limit
 from harness.rerankers.families.pair_classifier import padding_unlike_ends
+from harness.rerankers.score import margins_of
+from harness.types import DocumentText, QueryText
 
 END = "<|endoftext|>"
 PAIRS = [
@@ -171,3 +174,17 @@ def test_roberta_loses_the_positions_up_to_its_padding_id_also_where_that_is_0()
     assert token_limit(shape, {}) == 512
     assert token_limit({**shape, "pad_token_id": None}, {}) == 512
     assert token_limit({**shape, "pad_token_id": 0}, {}) == 513
+
+
+@pytest.mark.parametrize("kind", ["GPT2", "Qwen2"])
+def test_a_token_id_beyond_the_embeddings_is_one_line_that_names_model_and_pairs(kind, tmp_path):
+    folder = write_classifier(tmp_path / "model", kind)
+    path = folder / "tokenizer.json"
+    saved = json.loads(path.read_text())
+    [end] = saved["added_tokens"]
+    saved["added_tokens"].append({**end, "id": end["id"] + 1, "content": "<|beyond|>"})
+    path.write_text(json.dumps(saved))
+    (reranker,) = opened(folder, tmp_path / "cache")
+    with pytest.raises(HarnessError, match=r"model fails in a batch of 1 .*pairs, from pair 1 on: IndexError") as found:
+        margins_of(reranker, [(QueryText("what is it"), DocumentText("", "a river<|beyond|>"))])
+    assert "\n" not in str(found.value)

@@ -24,7 +24,7 @@ from .types import Candidates, Qrels, Run
 if TYPE_CHECKING:
     from .data.collection import Collection
     from .engine.store import ScoreStore
-    from .request import Job, Request
+    from .request import Job, Request, Watch
     from .rerankers.base import Reranker
     from .rerankers.rerank import Reranked
 
@@ -39,7 +39,7 @@ class Workbench:
         self._collection: tuple[object, Collection] | None = None
         self._candidates: dict[object, Candidates] = {}
         self._store: ScoreStore | None = None
-        self._spent: str | None = None
+        self._spent: list[str] = []
         self._reranker: tuple[tuple[Reranker, str], Reranker] | None = None
 
     def __enter__(self) -> Self:
@@ -62,28 +62,55 @@ class Workbench:
         qrels = {query_id: collection.qrels[query_id] for query_id in candidates.run}
         reranked = None
         if job.reranker is not None:
-            from .rerankers.rerank import rerank
-
-            reranked = rerank(
-                self._bound(job),
-                candidates,
-                collection,
-                self.store(),
-                self._request.options,
-                self._request.missing_text,
-            )
-            self._spent = reranked.spent
+            if job.watch is not None:
+                job, candidates, reranked = self._until_decided(job, job.watch, collection, candidates)
+                qrels = {query_id: qrels[query_id] for query_id in candidates.run}
+            else:
+                reranked = self._rerank(job, candidates, collection)
         else:
             self._refuse_unknown_documents(candidates, collection)
         if self._request.save_runs is not None:
             self._save_runs(job, candidates, reranked, self._request.save_runs)
         return self._judge(job, collection, candidates, qrels, reranked)
 
+    def _rerank(self, job: Job, candidates: Candidates, collection: Collection) -> Reranked:
+        from .rerankers.rerank import rerank
+
+        found = rerank(
+            self._bound(job), candidates, collection, self.store(), self._request.options, self._request.missing_text
+        )
+        self._spent += [found.spent] if found.spent else []
+        return found
+
+    def _until_decided(
+        self, job: Job, watch: Watch, collection: Collection, candidates: Candidates
+    ) -> tuple[Job, Candidates, Reranked]:
+        """Score in rounds until the watch has seen enough; the job as it was done, and the part that was scored.
+
+        What was scored to the end in single precision is a whole result, and no longer marked as a part.
+        """
+        from .data.clusters import clusters_of
+        from .measures.diagnosis import digest_of_documents
+        from .measures.rounds import Rounds, units_of_queries
+
+        watch.begin(_before_scoring(job, collection, candidates, digest_of_documents(candidates.run)))
+        qrels = {query_id: collection.qrels[query_id] for query_id in candidates.run}
+        groups = clusters_of(job.task, job.subset, qrels, self._request.cache)
+        units = units_of_queries(
+            candidates.run, collection, groups.of if groups and groups.used else {}, self._wanted(job)
+        )
+        rounds = Rounds(collection, candidates, qrels, job.measures, self._request.relevance_level)
+        drawn, reranked = rounds.until(
+            watch, units, self._bound(job), lambda part: self._rerank(job, part, collection), self._request.missing_text
+        )
+        if len(drawn.run) == len(candidates.run) and job.identity.batch_tokens is None:
+            job = replace(job, watch=None, identity=replace(job.identity, until=""))
+        return job, drawn, reranked
+
     def settle(self) -> None:
         """Called when the last result is on disk: forget scores that served to resume it alone."""
-        if self._spent is not None:
-            self.store().forget(self._spent)
-            self._spent = None
+        while self._spent:
+            self.store().forget(self._spent.pop())
 
     def collection(self, job: Job) -> Collection:
         """The prepared data of the job's subset; the last one is kept open."""
@@ -148,6 +175,7 @@ class Workbench:
         query_ids, values = _values(stages)
         found = diagnose(job.stage, candidates, qrels, collection, job.subset, self._request.relevance_level)
         found |= {"clusters": groups.record()} if groups else {}
+        found |= {"until_decided": job.watch.record()} if job.watch else {}
         if reranked is not None and job.reranker is not None:
             found |= diagnose_reranked(reranked, self._bound(job), candidates, qrels, collection, job.subset)
             if reranked.made_equal is None and (before := self._stored(job)) is not None:
@@ -221,6 +249,19 @@ class Workbench:
             write_run(first.path(folder).with_suffix(".trec"), candidates.run, identity.retriever)
         if reranked is not None:
             write_run(identity.path(folder).with_suffix(".trec"), reranked.run, identity.reranker or "")
+
+
+def _before_scoring(job: Job, collection: Collection, candidates: Candidates, documents: str) -> Result:
+    """What is known of a result before anything is scored: enough to find what it can be compared with."""
+    return Result(
+        identity=replace(job.identity, until=""),
+        collection=collection.fingerprint,
+        candidates=candidates.digest,
+        queries=len(candidates.run),
+        asked=tuple(map(str, job.measures)),
+        measures={},
+        diagnostics={"candidate_documents": documents, "candidates": sum(map(len, candidates.run.values()))},
+    )
 
 
 def _billed(bill: dict[str, Any]) -> str:

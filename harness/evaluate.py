@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,10 +47,10 @@ def evaluate(request: Request, say: Callable[[str], None]) -> Iterator[Outcome]:
 
     started = time.time()
     with Workbench(request, say) as bench:
-        for job in jobs_of(request):
-            known = reusable(job, request, say, started)
+        for job in _watched(request):
+            known = _known(job, request, say, started)
             if known is not None:
-                yield Outcome(known, job.identity.path(request.results), reused=True)
+                yield Outcome(known, known.identity.path(request.results), reused=True)
                 continue
             result = bench.compute(job)
             yield Outcome(result, result.save(request.results), reused=False)
@@ -70,6 +70,26 @@ def jobs_of(request: Request) -> Iterator[Job]:
             stage = first_stage.for_subset(subset)
             identity = _identity(request, task, subset, stage, top_k, reranker)
             yield Job(task, subset, stage, top_k, reranker, identity, request.measures or task.measures)
+
+
+def _known(job: Job, request: Request, say: Callable[[str], None], started: float) -> Result | None:
+    """What `reusable` finds; of a job that may stop early the whole result first, which says more than a part."""
+    if job.watch is not None:
+        whole = replace(job, watch=None, identity=replace(job.identity, until=""))
+        found = reusable(whole, request, lambda _: None, started)
+        if found is not None:
+            return found
+    return reusable(job, request, say, started)
+
+
+def _watched(request: Request) -> Iterator[Job]:
+    """The jobs, each with what may stop it early where that is asked for, and then so marked."""
+    if request.until is None:
+        yield from jobs_of(request)
+        return
+    jobs = list(jobs_of(request))
+    for job, watch in zip(jobs, request.until.over(jobs), strict=True):
+        yield replace(job, watch=watch, identity=replace(job.identity, until=watch.digest))
 
 
 def _identity(
@@ -140,7 +160,7 @@ def _stale(stored: Result, job: Job, request: Request) -> list[str]:
     if fingerprint is not None and fingerprint != stored.collection:
         reasons.append(f"the data's content {stored.collection[:8]} → {fingerprint[:8]}")
     digest = known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache)
-    if digest is not None and request.limit is None and digest != stored.candidates:
+    if digest is not None and not job.identity.partial and digest != stored.candidates:
         reasons.append(f"the candidates {stored.candidates[:8]} → {digest[:8]}")
     absent = [str(measure) for measure in job.measures if str(measure) not in stored.asked]
     if absent:

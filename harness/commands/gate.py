@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HarnessError
-from .shared import CARDS, MEASURE, Options, Say, add_options_of
+from .shared import CARDS, MEASURE, Options, Say, add_options_of, level, tolerance
 
 if TYPE_CHECKING:
     from ..verdicts.pairing import Entry
@@ -18,31 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["add_options", "command"]
 
 
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a number from 0 to 1')
-    return value
-
-
-def _level(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < 0.5:
-        raise argparse.ArgumentTypeError(
-            f'"{text}" is no significance level: between 0 and 0.5, both excluded, as in 0.05'
-        )
-    return value
-
-
 _OPTIONS: Options = {
     "tasks": {"nargs": "*", "metavar": "TASK", "help": "look at the results of these tasks and suites alone"},
     "--baseline": {"type": Path, "required": True, "metavar": "DIR", "help": "the committed results"},
     "--current": {"type": Path, "required": True, "metavar": "DIR", "help": "the results to be judged"},
-    "--max-drop": {"type": _number, "default": None, "metavar": "X", "help": "tolerated drop in the measure's own unit (0.01)"},
-    "--alpha": {"type": _level, "default": None, "metavar": "P", "help": "how often a gate may fail by chance, or pass a drop beyond the tolerance (0.05)"},
+    "--max-drop": {"type": tolerance, "default": None, "metavar": "X", "help": "tolerated drop in the measure's own unit (0.01)"},
+    "--alpha": {"type": level, "default": None, "metavar": "P", "help": "how often a gate may fail by chance, or pass a drop beyond the tolerance (0.05)"},
     "--undecided": {"choices": ("pass", "fail"), "default": "pass", "help": "the exit code where neither could be shown: 0 with a warning (pass) or 1 (fail)"},
     "--measure": MEASURE,
     "--reranker": {"metavar": "NAME", "help": "look at the results of this reranker alone"},

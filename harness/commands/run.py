@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
-from ..python.asking import Asking, Running, build_request
-from .shared import RESULTS_WRITTEN, Say
+from ..python.asking import Asking, Running, build_request, decisions_of
+from .shared import RESULTS_WRITTEN, Say, level, tolerance
 
 if TYPE_CHECKING:
     from ..evaluate import Outcome
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..results.means import Mean
     from ..results.published import Compared
     from ..results.result import Result
+    from ..verdicts.until import Decision
 
     Means = Sequence[tuple[Mean, Sequence[Compared]]]
 
@@ -93,6 +94,10 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--workers": {"type": above_zero, "metavar": "N", "help": "compute on N workers of Ray, each with a device (a CPU core, or a GPU with --device cuda)"},
     "--ray-address": {"metavar": "ADDRESS", "help": "workers on the Ray cluster there (HOST:6379, auto), not on this machine alone; as many as it has free without --workers"},
     "--offline": {"type": Path, "metavar": "DIR", "help": "ask no network: data and models come from a bundle of fetch"},
+    "--until-decided": {"action": "store_true", "help": "score queries in a random order and stop when it is certain whether a reranker is worse than --baseline"},
+    "--baseline": {"type": Path, "metavar": "DIR", "help": "of --until-decided: the results to be held against"},
+    "--max-drop": {"type": tolerance, "metavar": "X", "help": "of --until-decided: tolerated drop in the measure's own unit (0.01)"},
+    "--alpha": {"type": level, "metavar": "P", "help": "of --until-decided: how often a verdict may be wrong (0.05)"},
     "--dry-run": {"action": "store_true", "help": "print the plan and check what can be checked; compute no result"},
     "--format": {"choices": ("text", "json"), "default": "text", "help": "of the answer on stdout"},
 }  # fmt: skip
@@ -188,13 +193,16 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
             who = outcome.result.identity.reranker or outcome.result.identity.retriever
             say(f"{title_of(outcome.result)}, {who}: {caution.code} {caution.what} (explain {caution.code})")
     means = _means(given, request, [outcome.result for outcome in outcomes])
+    decisions = decisions_of(request, [outcome.path for outcome in outcomes])
     if given.format == "json":
-        answer(_as_json(outcomes, means))
+        answer(_as_json(outcomes, means, decisions))
     elif len(outcomes) > 1:
         answer(summary_table([outcome.result for outcome in outcomes]))
         if means:
             answer(means_table(means))
-    return 0
+    if given.format == "text" and decisions:
+        answer("\n".join(decision.line() for decision in decisions))
+    return int(any(decision.verdict == "failed" for decision in decisions))
 
 
 def _warnings_wanted(config: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -217,8 +225,8 @@ def _means(given: argparse.Namespace, request: Request, results: Sequence[Result
     return [(mean, beside_mean(mean)) for mean in means_of(results, request.tasks, aggregates)]
 
 
-def _as_json(outcomes: Sequence[Outcome], means: Means) -> str:
-    """The one JSON object: `results`, and `means` over them."""
+def _as_json(outcomes: Sequence[Outcome], means: Means, decisions: Sequence[Decision]) -> str:
+    """The one JSON object: `results`, `means` over them, and where they were asked for, `decisions`."""
     from ..results.published import beside
 
     results = [
@@ -231,4 +239,5 @@ def _as_json(outcomes: Sequence[Outcome], means: Means) -> str:
         for outcome in outcomes
     ]
     averages = [{**mean.entry(), "published": [compared.entry() for compared in found]} for mean, found in means]
-    return json.dumps({"results": results, "means": averages}, ensure_ascii=False, allow_nan=False)
+    decided = {"decisions": [decision.record() for decision in decisions]} if decisions else {}
+    return json.dumps({"results": results, "means": averages, **decided}, ensure_ascii=False, allow_nan=False)

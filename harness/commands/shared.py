@@ -10,7 +10,7 @@ from typing import Any
 from ..types import Finding
 
 __all__ = [
-    "CARDS", "MEASURE", "QUERIES", "RESULT", "RESULTS", "RESULTS_WRITTEN", "Options", "Say", "add_options_of", "show", "whole",
+    "CARDS", "MEASURE", "QUERIES", "RESULT", "RESULTS", "RESULTS_WRITTEN", "Options", "Say", "add_options_of", "level", "show", "tolerance", "whole",
 ]  # fmt: skip
 
 Say = Callable[[str], None]
@@ -25,6 +25,27 @@ def whole(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f'"{text}" is not a whole number')
     return int(text)
+
+
+def tolerance(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number from 0 to 1')
+    return value
+
+
+def level(text: str) -> float:
+    """A significance level, for argparse."""
+    value = tolerance(text)
+    if not 0 < value < 0.5:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no significance level: between 0 and 0.5, both excluded, as in 0.05'
+        )
+    return value
 
 
 RESULT = "a result file, a folder, or a reranker (or bm25) with results"

@@ -132,6 +132,7 @@ def _scores(result: Result, task: MtebTask | None) -> dict[str, Any]:
     identity, figures = result.identity, figures_of(result)
     for flag, setting, usual in (
         ("--limit", identity.limit, None),
+        ("--until-decided", identity.until, ""),
         ("--relevance-level", identity.relevance_level, 1),
         ("--missing-text", identity.missing_text, "error"),
         ("--instructions", identity.instructions, "given"),

@@ -10,7 +10,7 @@ from .measure import measure_run, oracle
 from .p_mrr import p_mrr, robustness
 from .significance import judged, units_of
 
-__all__ = ["cluster_of", "figures_of_pairs", "judge", "report_measures"]
+__all__ = ["cluster_of", "figures_of_pairs", "group_of", "judge", "measured", "report_measures"]
 
 Stages = dict[str, dict[str, Measurement]]
 """measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
@@ -43,13 +43,13 @@ def judge(
     stages: Stages = {}
     for stage, run in runs.items():
         if run is not None:
-            for name, measurement in _measure(run, collection, qrels, measures, relevance_level, stage):
+            for name, measurement in measured(run, collection, qrels, measures, relevance_level, stage):
                 stages.setdefault(name, {})[stage] = measurement
     return {name: _row(found, clusters) for name, found in stages.items()}, stages
 
 
-def _measure(
-    run: Run, collection: Collection, qrels: Qrels, measures: Sequence[Measure], level: int, stage: str
+def measured(
+    run: Run, collection: Collection, qrels: Qrels, measures: Sequence[Measure], level: int, stage: str = "reranked"
 ) -> Iterable[tuple[str, Measurement]]:
     """(name, Measurement) of each measure; original and changed instructions are never pooled."""
     # Judged@k counts judgements, not relevance, so the oracle's order is not the best for it.
@@ -73,8 +73,13 @@ def _groups(qrels: Qrels) -> dict[str, list[str]]:
     """InstructIR: the queries that are one under several instructions, by what stands before the first `_`."""
     groups: dict[str, list[str]] = {}
     for query_id in qrels:
-        groups.setdefault(query_id.partition("_")[0], []).append(query_id)
+        groups.setdefault(group_of(query_id), []).append(query_id)
     return groups
+
+
+def group_of(query_id: str) -> str:
+    """InstructIR's query behind one of its instructions."""
+    return query_id.partition("_")[0]
 
 
 def _row(found: Mapping[str, Measurement], clusters: Mapping[str, str] | None) -> dict[str, float | None]:

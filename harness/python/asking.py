@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ..rerankers.base import Reranker
     from ..retrievers.retrieve import FirstStage
     from ..types import Measure, Task
+    from ..verdicts.until import Decision, UntilDecided
 
-__all__ = ["Asking", "Running", "build_request", "model_options", "open_one_reranker"]
+__all__ = ["Asking", "Running", "build_request", "decisions_of", "model_options", "open_one_reranker"]
 
 Say = Callable[[str], None]
 
@@ -69,6 +70,10 @@ class Asking(Running):
     save_runs: Path | None = None
     workers: int | None = None
     ray_address: str | None = None
+    until_decided: bool = False
+    baseline: Path | None = None
+    max_drop: float | None = None
+    alpha: float | None = None
 
 
 def model_options(asked: Running) -> Options:
@@ -136,7 +141,36 @@ def build_request(asked: Asking, say: Say) -> Request:
         missing_text=asked.missing_text,
         instructions=asked.instructions,
         save_runs=asked.save_runs,
+        until=_until(asked),
     )
+
+
+def _until(asked: Asking) -> UntilDecided | None:
+    """What stops a run early. Raises HarnessError for a baseline without the wish to stop, and the other way round."""
+    given = [
+        f"--{name.replace('_', '-')}" for name in ("baseline", "max_drop", "alpha") if vars(asked)[name] is not None
+    ]
+    if not asked.until_decided:
+        if given:
+            raise HarnessError(f"{given[0]} is of --until-decided, which is not given; gate compares what is there")
+        return None
+    if asked.baseline is None:
+        raise HarnessError("--until-decided needs --baseline DIR: the results that the new ones are held against")
+    from ..verdicts.until import ALPHA, MAX_DROP, UntilDecided
+
+    return UntilDecided(
+        asked.baseline,
+        MAX_DROP if asked.max_drop is None else asked.max_drop,
+        ALPHA if asked.alpha is None else asked.alpha,
+    )
+
+
+def decisions_of(request: Request, paths: Sequence[Path]) -> list[Decision]:
+    """What a run until decided came to, a decision for each of its results; empty for any other run."""
+    from ..verdicts.until import UntilDecided
+
+    until = request.until
+    return until.decisions(paths) if isinstance(until, UntilDecided) else []
 
 
 def _tasks(asked: Asking, cache: Path) -> list[Task]:

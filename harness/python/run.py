@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ..engine.progress import shown_by
 from ..errors import HarnessError, did_you_mean
-from .asking import Asking, Running, build_request, model_options, open_one_reranker
+from .asking import Asking, Running, build_request, decisions_of, model_options, open_one_reranker
 from .rerankers import as_reranker
 from .tasks import Task, made
 from .views import Evaluation, Evaluations
@@ -22,6 +22,8 @@ from .views import Evaluation, Evaluations
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ..verdicts.until import Decision
 
 
 __all__ = ["Options", "run", "score"]
@@ -56,6 +58,12 @@ class Options(TypedDict, total=False):
     rehash: bool
     workers: int
     ray_address: str
+    until_decided: bool
+    """Stop when it is certain whether a reranker is worse than `baseline`; see `Evaluations.decisions`."""
+    baseline: str | Path
+    """A folder of results, with `max_drop` and `alpha` as `harness.gate` has them."""
+    max_drop: float
+    alpha: float
 
 
 Bars = bool | Callable[..., Any] | None
@@ -94,12 +102,15 @@ def run(
     rerankers = [one if isinstance(one, str) else as_reranker(one, None, asked) for one in _several(reranker)]
     asked = replace(asked, reranker=rerankers)
     found: list[Evaluation] = []
+    decisions: list[Decision] = []
     notes = _Notes()
     with _quietly(progress):
         for part in _parts(asked, _several(tasks)):
             request = build_request(part, notes)
-            found += [Evaluation(each.result, each.path, each.reused) for each in evaluate(request, notes)]
-    return Evaluations(found, notes)
+            outcomes = list(evaluate(request, notes))
+            found += [Evaluation(each.result, each.path, each.reused) for each in outcomes]
+            decisions += decisions_of(request, [each.path for each in outcomes])
+    return Evaluations(found, notes, decisions)
 
 
 def score(
@@ -176,8 +187,9 @@ def _asked(more: Options) -> dict[str, Any]:
         if word not in Options.__annotations__:
             raise HarnessError(f'there is no option "{word}".{did_you_mean(word, Options.__annotations__)}')
     found: dict[str, Any] = dict(more)
-    if "results" in found:
-        found["results"] = Path(found["results"])
+    for folder in ("results", "baseline"):
+        if folder in found:
+            found[folder] = Path(found[folder])
     if "retriever_settings" in found:
         found["retriever_set"] = _settings(found.pop("retriever_settings"))
     found["candidates"] = [Path(one) for one in _several(found.get("candidates"))]

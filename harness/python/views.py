@@ -18,6 +18,8 @@ from .tables import html_of, text_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..verdicts.until import Decision
+
 __all__ = ["Evaluation", "Evaluations", "Figures"]
 
 
@@ -173,17 +175,23 @@ class Evaluation:
 class Evaluations(Sequence[Evaluation]):
     """What `harness.run` gives: the results in order. One alone answers for itself: `.measures`, `.values()`, `.rankings()`."""
 
-    def __init__(self, found: Sequence[Evaluation], notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, found: Sequence[Evaluation], notes: Sequence[str] = (), decisions: Sequence[Decision] = ()
+    ) -> None:
         self._found = list(found)
         self.notes = list(notes)
         """What the command line would have said besides: of models, and what changed since the last result."""
+        self.decisions = list(decisions)
+        """Of a run until decided, for each result: `verdict`, and of how many `pairs`; else empty."""
 
     @overload
     def __getitem__(self, place: int) -> Evaluation: ...
     @overload
     def __getitem__(self, place: slice) -> Evaluations: ...
     def __getitem__(self, place: int | slice) -> Evaluation | Evaluations:
-        return Evaluations(self._found[place], self.notes) if isinstance(place, slice) else self._found[place]
+        if not isinstance(place, slice):
+            return self._found[place]
+        return Evaluations(self._found[place], self.notes, self.decisions[place])
 
     def __len__(self) -> int:
         return len(self._found)

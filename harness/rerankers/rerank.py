@@ -35,7 +35,7 @@ from .worker import Answer, Scorer, Texts, columns, compare_first, list_scores, 
 if TYPE_CHECKING:
     from ..engine.scale_out import Workers
 
-__all__ = ["RequestPairs", "Reranked", "gather", "rerank", "store_key"]
+__all__ = ["RequestPairs", "Reranked", "gather", "rerank", "special_tokens", "store_key"]
 
 
 @dataclass(frozen=True)
@@ -145,11 +145,11 @@ def rerank(
         inputs=found.inputs,
         spent=None if reranker.spec.declared else found.key,
         tallies=found.tallies,
-        special=_special_tokens(reranker.load(), request),
+        special=special_tokens(reranker.load(), request),
     )
 
 
-def _special_tokens(model: Any, request: RequestPairs) -> dict[str, Any] | None:
+def special_tokens(model: Any, request: RequestPairs) -> dict[str, Any] | None:
     tokenizer: Any = getattr(model, "tokenizer", None)
     backend: Any = getattr(tokenizer, "backend", tokenizer)
     if not hasattr(backend, "get_added_tokens_decoder"):

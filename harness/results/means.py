@@ -79,7 +79,7 @@ def means_of(results: Sequence[Result], tasks: Sequence[Task], aggregates: Seque
                 figures[system][task.name] = rows
                 if len(task.subsets) > 1:
                     found.append(_of_task(task, system, rows))
-    whole = not any(task.left_out for task in tasks) and all(result.identity.limit is None for result in results)
+    whole = not any(task.left_out for task in tasks) and not any(result.identity.partial for result in results)
     for system, own in figures.items():
         known = {**_with_own_lists(system, figures), **own}
         found += _of_aggregates(aggregates, system, known)

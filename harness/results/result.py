@@ -4,7 +4,7 @@
     results/first-stage/<first stage>-<digest 8>-top<k or given>/<Task>@<dataset revision 8>.json
 
 A file name says more where a setting departs from the default and could move a number:
-`.<subset>`, `.first<N>` (a partial run), `.rel<N>`, `.skip-missing-text`, `.no-instructions`, `.batch<N>`
+`.<subset>`, `.first<N>` (a partial run), `.until-<8>` (a run that stopped when a verdict was certain), `.rel<N>`, `.skip-missing-text`, `.no-instructions`, `.batch<N>`
 (half precision alone), `.card-<8>` (a card of the user's own), `.split-<name>`. Beside each result,
 `….values.json.gz` holds the value of every query.
 This module imports only the standard library: it is all that a run whose results exist needs.
@@ -69,6 +69,15 @@ class Identity:
     task_prompt: str = ""
     """The card's task sentence where the first stage or the reranker puts it into its input, else empty."""
     scoring_version: int = SCORING_VERSION
+    until: str = ""
+    """Of a run that stopped when a verdict was certain: a digest of the baseline and the rule; empty for all others."""
+
+    @property
+    def partial(self) -> str:
+        """Which part of the queries it is about, in words; empty for all of them."""
+        if self.until:
+            return "those that were drawn until the verdict was certain"
+        return f"the first {self.limit}" if self.limit is not None else ""
 
     def path(self, results: Path) -> Path:
         """Where this result lies under the results folder."""
@@ -91,6 +100,7 @@ class Identity:
         elif self.card not in ("packed", "mteb", "folder", "hub"):
             name += f".card-{self.card[:8]}"
         name += f".first{self.limit}" if self.limit is not None else ""
+        name += f".until-{self.until[:8]}" if self.until else ""
         name += f".rel{self.relevance_level}" if self.relevance_level != 1 else ""
         name += f".batch{self.batch_tokens}" if self.batch_tokens not in (None, DEFAULT_BATCH_TOKENS) else ""
         name += ".no-instructions" if self.instructions == "none" else ""
@@ -102,6 +112,7 @@ class Identity:
             "top_k": "depth", "dataset_revision": "dataset revision", "retriever": "first stage",
             "retriever_fingerprint": "first stage's fingerprint", "reranker_revision": "model files",
             "reranker_fingerprint": "reranker's fingerprint", "limit": "--limit",
+            "until": "--until-decided",
             "relevance_level": "--relevance-level", "missing_text": "--missing-text", "batch_tokens": "--batch-tokens",
             "instructions": "--instructions",
             "scoring_version": "scoring version", "card": "card", "task_prompt": "task sentence",
@@ -165,7 +176,7 @@ class Result:
         path = self.identity.path(results)
         record: dict[str, Any] = {"schema": SCHEMA}
         record |= {k: v for k, v in vars(self).items() if k not in _BESIDE}
-        record["identity"] = asdict(self.identity)
+        record["identity"] = {k: v for k, v in asdict(self.identity).items() if k != "until" or v}
         beside = {"query_ids": self.query_ids, "values": self.values}
         beside |= {"clusters": self.clusters} if self.clusters else {}
         values = json.dumps(beside, allow_nan=False)

@@ -21,7 +21,7 @@ def result_block(result: Result, path: Path, *, reused: bool, published: Sequenc
     identity = result.identity
     subset = "" if identity.subset == "default" else f" {identity.subset}"
     depth = "lists" if identity.top_k is None else f"top {identity.top_k}"
-    partial = f" (the first {identity.limit})" if identity.limit is not None else ""
+    partial = f" ({identity.partial})" if identity.partial else ""
     arrow = f" → {identity.reranker}" if identity.reranker else ""
     title = f"{identity.task}{subset} ({identity.split}), {result.queries} queries{partial}: {identity.retriever} {depth}{arrow}"
     head = ["measure", "first stage", PUBLISHED, "reranked", PUBLISHED, "oracle", "difference", "95 % interval", "p"]

@@ -78,6 +78,7 @@ def differences_between(first: Result, second: Result) -> list[str]:
         ("first stage", a.retriever, b.retriever),
         ("depth", a.top_k or "the whole lists", b.top_k or "the whole lists"),
         ("--limit", a.limit or "none", b.limit or "none"),
+        ("--until-decided", a.until[:8] or "none", b.until[:8] or "none"),
         ("--relevance-level", a.relevance_level, b.relevance_level),
         ("--missing-text", a.missing_text, b.missing_text),
         ("--instructions", a.instructions, b.instructions),

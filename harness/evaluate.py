@@ -135,8 +135,8 @@ def reusable(job: Job, request: Request, say: Callable[[str], None], started: fl
         return None
     if not path.exists():
         previous = find_previous(job.identity, request.results, started)
-        if previous is not None:
-            changes = job.identity.changed_from(previous.identity)
+        changes = replace(job.identity, until="").changed_from(previous.identity) if previous else []
+        if changes:
             say(f"{_title(job)}: changed since the last result: {'; '.join(changes)}")
         return None
     try:

@@ -78,7 +78,7 @@ def write_collection(folder: Path, documents: int = 24, queries: int = 6) -> Pat
         }
         for i in range(documents)
     ]
-    asked = [{"_id": f"q{i}", "text": f"{WORDS[i]} {WORDS[(i + 1) % 12]}"} for i in range(queries)]
+    asked = [{"_id": f"q{i}", "text": f"{WORDS[i % 12]} {WORDS[(i + 1) % 12]}"} for i in range(queries)]
     judged = [f"q{i}\td{i + step:02d}\t{2 - step}" for i in range(queries) for step in range(3)]
     write_lines(folder / "corpus.jsonl", [json.dumps(row) for row in corpus])
     write_lines(folder / "queries.jsonl", [json.dumps(row) for row in asked])

@@ -219,7 +219,8 @@ def _means(given: argparse.Namespace, request: Request, results: Sequence[Result
     from ..results.means import means_of
     from ..results.published import beside_mean
 
-    if len(results) < 2:
+    # A mean over parts, drawn until something else was certain, would be nobody's figure.
+    if len(results) < 2 or any(result.identity.until for result in results):
         return []
     aggregates = Cards(given.cards).aggregates(given.tasks, request.cache)
     return [(mean, beside_mean(mean)) for mean in means_of(results, request.tasks, aggregates)]

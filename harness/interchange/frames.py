@@ -29,7 +29,7 @@ COLUMNS = {
     "task": _TEXT, "subset": _TEXT, "split": _TEXT, "retriever": _TEXT, "top_k": _WHOLE, "reranker": _TEXT,
     "measure": _TEXT, "headline": "boolean", "first_stage": _NUMBER, "reranked": _NUMBER, "oracle": _NUMBER,
     "difference": _NUMBER, "low": _NUMBER, "high": _NUMBER, "p": _NUMBER, "n": _WHOLE, "queries": _WHOLE,
-    "limit": _WHOLE, "relevance_level": _WHOLE, "missing_text": _TEXT, "instructions": _TEXT, "dataset": _TEXT,
+    "limit": _WHOLE, "until": _TEXT, "relevance_level": _WHOLE, "missing_text": _TEXT, "instructions": _TEXT, "dataset": _TEXT,
     "dataset_revision": _TEXT, "reranker_revision": _TEXT, "reranker_fingerprint": _TEXT,
     "retriever_fingerprint": _TEXT, "collection": _TEXT, "candidates": _TEXT, "dtype": _TEXT, "device": _TEXT,
     "pairs_per_second": _NUMBER, "harness": _TEXT, "path": _TEXT,
@@ -121,7 +121,12 @@ def _rows(entry: Entry, missing: list[str]) -> Iterable[dict[str, Any]]:
     for measure, figures in result.measures.items():
         row = dict.fromkeys(COLUMNS) | {name: vars(identity)[name] for name in COLUMNS if name in vars(identity)}
         row |= known | {name: figures.get(name) for name in _FIGURES}
-        row |= {"measure": measure, "headline": measure == headline_of(result), "n": _covered(result, measure)}
+        row |= {
+            "until": identity.until or None,
+            "measure": measure,
+            "headline": measure == headline_of(result),
+            "n": _covered(result, measure),
+        }
         for stage in stages:
             if row[stage] is None:
                 without.setdefault(stage, []).append(measure)

@@ -9,6 +9,7 @@ every query and stop. What is drawn is a unit: a query, or the queries of a clus
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,31 +34,29 @@ class Population:
     """All units of a task in the order in which they are drawn; their plain means are the task's figures.
 
     Shape (units,): `weights` is how many queries a unit has, over the mean; `least` and `most` are the smallest and
-    the largest difference that its baseline's values leave room for, times its weight. `span` is the measure's range.
+    the largest difference that its baseline's values leave room for, times its weight.
     """
 
     weights: Array
     least: Array
     most: Array
-    span: float = 1.0
 
     @classmethod
-    def of(cls, baseline: list[list[float]], low: float = 0.0, high: float = 1.0) -> Population:
+    def of(cls, baseline: Sequence[Sequence[float]], low: float = 0.0, high: float = 1.0) -> Population:
         """From the baseline's values of each unit's queries, of a measure that lies between `low` and `high`."""
         count = sum(map(len, baseline)) / len(baseline)
         weights = np.array([len(values) / count for values in baseline])
         sums = np.array([math.fsum(values) / count for values in baseline])
-        return cls(weights, low * weights - sums, high * weights - sums, high - low)
+        return cls(weights, low * weights - sums, high * weights - sums)
 
-    def centred(self, parts: Array, max_drop: float, *, drop: bool) -> tuple[Array, Array, float]:
-        """The units drawn, the least that each unit can be, and the least of any such: above 0 on average where the
-        figure is no worse than the tolerance, or with `drop` where it is.
+    def centred(self, parts: Array, max_drop: float, *, drop: bool) -> tuple[Array, Array]:
+        """The units drawn, and the least that each unit can be: above 0 on average where the figure is no worse than
+        the tolerance, or with `drop` where it is worse.
         """
         shift = max_drop * self.weights
-        widest = float(self.weights.max())
         if drop:
-            return -(parts + shift[: parts.size]), -(self.most + shift), -(self.span + max_drop) * widest
-        return parts + shift[: parts.size], self.least + shift, (max_drop - self.span) * widest
+            return -(parts + shift[: parts.size]), -(self.most + shift)
+        return parts + shift[: parts.size], self.least + shift
 
 
 def log_wealth(drawn: Array, floor: Array, aims: tuple[float, ...], *, whole: int | None) -> Array:
@@ -104,11 +103,15 @@ def verdict_so_far(population: Population, parts: Array, max_drop: float, alpha:
 def _all_say(
     population: Population, parts: Array, max_drop: float, needed: float, *, drop: bool, only_whole: bool
 ) -> bool:
-    drawn, floors, anywhere = population.centred(parts, max_drop, drop=drop)
+    drawn, floors = population.centred(parts, max_drop, drop=drop)
     aims = _FAIL_AIMS if drop else (max(max_drop, _LEAST_AIM),)
     # What is left before each draw, its least.
     left = np.minimum.accumulate(floors[::-1])[::-1][: drawn.size]
     of_whole = log_wealth(drawn, left, aims, whole=population.weights.size)
     if of_whole.max(initial=0.0) < needed:
         return False
-    return only_whole or float(log_wealth(drawn, np.full(drawn.size, anywhere), aims, whole=None).max()) >= needed
+    if only_whole:
+        return True
+    # Units like these are taken to leave no more room than those of the task do.
+    of_more = log_wealth(drawn, np.full(drawn.size, floors.min()), aims, whole=None)
+    return float(of_more.max()) >= needed

@@ -111,6 +111,7 @@ def build_request(asked: Asking, say: Say) -> Request:
     from ..files.cache import cache_folder, distrust_digests
     from ..request import Request
 
+    until = _until(asked)
     if asked.rehash:
         distrust_digests()
     cache = cache_folder()
@@ -141,7 +142,7 @@ def build_request(asked: Asking, say: Say) -> Request:
         missing_text=asked.missing_text,
         instructions=asked.instructions,
         save_runs=asked.save_runs,
-        until=_until(asked),
+        until=until,
     )
 
 

@@ -293,6 +293,6 @@ def find_previous(identity: Identity, results: Path, before: float) -> Result | 
         with contextlib.suppress(HarnessError, OSError):
             if (written := path.stat().st_mtime) < before:
                 result = load_result(path)
-                if result.identity.retriever == identity.retriever:
+                if result.identity.retriever == identity.retriever and not result.identity.until:
                     found.append((written, result))
     return max(found, key=lambda entry: entry[0])[1] if found else None

@@ -112,8 +112,9 @@ def summary_table(results: Sequence[Result]) -> str:
         subset = "" if identity.subset == "default" else f" {identity.subset}"
         stage = identity.retriever if identity.top_k is None else f"{identity.retriever} top {identity.top_k}"
         ceiling = _number(recall.get("oracle"))
+        part = " (part)" if identity.until else ""
         rows.append(
-            [identity.task + subset, stage, identity.reranker or MISSING, name, *cells[:3], ceiling, *cells[3:]]
+            [identity.task + subset + part, stage, identity.reranker or MISSING, name, *cells[:3], ceiling, *cells[3:]]
         )
     return align([head, *rows]) + "\n"
 

@@ -197,7 +197,13 @@ def _entries(folder: Path, scope: Scope) -> list[Entry]:
         raise HarnessError(
             f"{folder} holds no result{scope}: run the tasks first, or write a baseline with --update", exit_code=3
         )
-    return entries
+    # What was scored until a verdict was certain says nothing more beside the whole.
+    whole = {_place(entry) for entry in entries if not entry.result.identity.until}
+    return [entry for entry in entries if not entry.result.identity.until or _place(entry) not in whole]
+
+
+def _place(entry: Entry) -> tuple[str, ...]:
+    return *_key(entry.result, any_reranker=False), entry.result.identity.retriever
 
 
 def _key(result: Result, *, any_reranker: bool) -> tuple[str, str, str]:
@@ -235,11 +241,14 @@ def update(
     that of any reranker); what `current` says nothing of stays, and so does what is outside `scope`.
     Every result is read whole before anything is written, and everything is written before anything is
     removed. Raises HarnessError where the two folders are one, for a `current` without results, for a
-    damaged result, and for a baseline that cannot be written.
+    damaged result or one of a part of the queries, and for a baseline that cannot be written.
     """
     if baseline.resolve() == current.resolve():
         raise HarnessError(f"--baseline and --current are the same folder, {baseline}: nothing to update")
     entries = _entries(current, scope)
+    for entry in entries:
+        if entry.result.identity.until:
+            raise HarnessError(f"{_named(entry)} is of a part of the queries, which is no baseline: run it to the end")
     match(entries, entries, lambda result: _key(result, any_reranker=any_reranker))  # refuses two that could be meant
     for entry in entries:
         entry.whole()

@@ -54,8 +54,9 @@ def entries_in(folder: Path) -> list[Entry]:
 
 
 def title_of(result: Result) -> str:
-    """`XQuADRetrieval de`: task and subset."""
-    return result.identity.task + ("" if result.identity.subset == "default" else f" {result.identity.subset}")
+    """`XQuADRetrieval de`: task and subset, with `(part)` where a run stopped before its last query."""
+    subset = "" if result.identity.subset == "default" else f" {result.identity.subset}"
+    return result.identity.task + subset + (" (part)" if result.identity.until else "")
 
 
 def first_stage_label(result: Result) -> str:

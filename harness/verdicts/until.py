@@ -33,6 +33,8 @@ __all__ = ["ALPHA", "MAX_DROP", "Decision", "UntilDecided", "Watcher"]
 SEED = "0"
 ROUNDS = 50
 """Into how many rounds a task's units go; a look costs nothing, and a round is one request to the model."""
+SPENT = 0.5
+"""The share of alpha that is for the rounds; the rest is for the gate's rule after the last query."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Watcher:
             if not seen or not all(key in now for keys in seen for key in keys):
                 continue
             differences = np.array([math.fsum(now[key] - before[key] for key in keys) / count for keys in seen])
-            verdict = verdict_so_far(population, differences, self.max_drop, self.alpha, self.rows)
+            verdict = verdict_so_far(population, differences, self.max_drop, SPENT * self.alpha, self.rows)
             if verdict is not None:
                 self.verdicts[name] = verdict
         return self.verdict is not None
@@ -179,7 +181,7 @@ class Watcher:
         early = known.get("verdict") if result.identity.until else None
         pairs = int(result.diagnostics.get("candidates") or 0)
         return Decision(
-            name=f"{title_of(result)} over {first_stage_label(result)}",
+            name=f"{title_of(self.baseline)} over {first_stage_label(result)}",
             reranker=result.identity.reranker or "",
             verdict=early or self._by_the_gate(result),
             early=early is not None,
@@ -201,10 +203,11 @@ class Watcher:
     def _by_the_gate(self, result: Result) -> str:
         samples = [sample for name in self.names for sample in samples_of([(self.baseline, result)], name)]
         samples = list({sample.measure: sample for sample in samples}.values())
-        share = self.alpha * len(samples) / self.rows
+        left = (1 - SPENT) * self.alpha
+        share = left * len(samples) / self.rows
         if any(row.answer and row.answer.verdict == "failed" for row in answered(samples, self.max_drop, share)):
             return "failed"
-        rows = answered(samples, self.max_drop, self.alpha)
+        rows = answered(samples, self.max_drop, left)
         passed = all(row.answer and row.answer.verdict == "passed" for row in rows)
         return "passed" if passed else "not decided"
 

@@ -71,8 +71,10 @@ def _left_out(result: Result) -> str:
     identity = result.identity
     if identity.reranker is None:
         return "a first stage alone"
-    if identity.partial:
-        return f"a part of the queries, {identity.partial}"
+    if identity.limit is not None:
+        return f"the first {identity.limit} queries alone"
+    if identity.until:
+        return "a part of the queries alone"
     if (identity.relevance_level, identity.missing_text, identity.instructions) != (1, "error", "given"):
         return "made by rules of its own (--relevance-level, --missing-text or --instructions)"
     return "" if _metrics(result) else "no value to write"

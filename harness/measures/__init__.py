@@ -4,6 +4,7 @@
 - `flips`              the sign-flip test, and the interval that is its inversion
 - `significance`       what is flipped, and what drop could be seen
 - `family`             several figures tested at once
+- `betting`            a verdict from a part of the queries; `rounds` scores them until it is there
 - `verdict`            first stage, reranked and oracle of one result, and their difference
 - `diagnosis`          counts and shares that a number hides
 - `performance`        time and memory

@@ -6,6 +6,7 @@
 - `activations`        what a score is published as
 - `plugin`             rerankers of the user's own
 - `rerank`, `kept`     candidates → a run: scores every pair that is not stored yet
+- `joined`             several requests as one
 - `precision`          scores in double precision → the single precision that is stored and ranked
 - `instruction`        a sentence for every query without one
 - `rules`              what `check` says of a rule: its input, its activation, what it was held against

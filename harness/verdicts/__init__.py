@@ -6,6 +6,7 @@
 - `rows`             a sample's figures and its test, beside the others'
 - `compare`, `gate`  is it better, and has it become worse
 - `answers`          the gate's rule: failed, passed or not decided
+- `until`            a run that stops when its verdict is certain
 - `moved`            the queries that moved most
 - `text`             comparisons as text
 - `gate_text`        gates as text, for people and for CI

@@ -24,7 +24,8 @@ from .types import Candidates, Qrels, Run
 if TYPE_CHECKING:
     from .data.collection import Collection
     from .engine.store import ScoreStore
-    from .request import Job, Request, Watch
+    from .measures.rounds import Watch
+    from .request import Job, Request
     from .rerankers.base import Reranker
     from .rerankers.rerank import Reranked
 

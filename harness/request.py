@@ -5,42 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .engine.options import Options
-from .results.result import Identity, Result
+from .results.result import Identity
 from .retrievers.retrieve import FirstStage
 from .types import Measure, Subset, Task
 
 if TYPE_CHECKING:
+    from .measures.rounds import Watch
     from .rerankers.base import Reranker
 
-__all__ = ["DEFAULT_DEPTH", "Job", "Request", "Watch", "Watches"]
+__all__ = ["DEFAULT_DEPTH", "Job", "Request", "Watches"]
 
 DEFAULT_DEPTH = 100
-
-
-class Watch(Protocol):
-    """What looks on while a job's queries are scored in rounds, and says when there is no more to know."""
-
-    @property
-    def digest(self) -> str:
-        """32 hex digits of all that decides when to stop, beside the scores."""
-
-    def begin(self, now: Result) -> None:
-        """Told what is about to be scored, in a result without figures. Raises HarnessError where it cannot be judged."""
-
-    def rounds(self, units: Mapping[str, str]) -> Iterator[list[str]]:
-        """The query_ids of each round, units (query_id → unit) whole."""
-
-    def decided(self, values: Mapping[str, Mapping[str, float]]) -> bool:
-        """Whether to stop, from the values until now: measure → query_id → value."""
-
-    def record(self) -> dict[str, Any]:
-        """What was decided, as a result's diagnostics have it."""
 
 
 class Watches(Protocol):

@@ -5,9 +5,9 @@ Each round is a request of its own, so that nothing is scored twice whatever its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..data.collection import Collection
 from ..rerankers.base import Reranker
@@ -19,9 +19,29 @@ from ..types import Candidates, Measure, Qrels, Run
 from .verdict import group_of, measured
 
 if TYPE_CHECKING:
-    from ..request import Watch
+    from ..results.result import Result
 
-__all__ = ["Rounds", "units_of_queries"]
+__all__ = ["Rounds", "Watch", "units_of_queries"]
+
+
+class Watch(Protocol):
+    """What looks on while a job's queries are scored in rounds, and says when there is no more to know."""
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits of all that decides when to stop, beside the scores."""
+
+    def begin(self, now: Result) -> None:
+        """Told what is about to be scored, in a result without figures. Raises HarnessError where it cannot be judged."""
+
+    def rounds(self, units: Mapping[str, str]) -> Iterator[list[str]]:
+        """The query_ids of each round, units (query_id → unit) whole."""
+
+    def decided(self, values: Mapping[str, Mapping[str, float]]) -> bool:
+        """Whether to stop, from the values until now: measure → query_id → value."""
+
+    def record(self) -> dict[str, Any]:
+        """What was decided, as a result's diagnostics have it."""
 
 
 def units_of_queries(

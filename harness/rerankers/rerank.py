@@ -150,6 +150,7 @@ def rerank(
 
 
 def special_tokens(model: Any, request: RequestPairs) -> dict[str, Any] | None:
+    """Texts in which the tokenizer parses special tokens, and these tokens; None without a tokenizer of ours."""
     tokenizer: Any = getattr(model, "tokenizer", None)
     backend: Any = getattr(tokenizer, "backend", tokenizer)
     if not hasattr(backend, "get_added_tokens_decoder"):

@@ -75,7 +75,7 @@ class Decision:
 
 @dataclass(eq=False)
 class Watcher:
-    """Looks on while one job is scored: `request.Watch`."""
+    """Looks on while one job is scored: `measures.rounds.Watch`."""
 
     baseline: Result
     """With the values of its queries."""

@@ -125,6 +125,7 @@ def _entry(job: Job, state: str, **figures: Any) -> Planned:
 def _look(job: Job, request: Request, bench: Workbench) -> Planned:
     fingerprint = prepared_fingerprint(job.task, job.subset, request.cache)
     if fingerprint is None:
+        _open_what_is_here(job)
         return _entry(job, "to compute: data to be fetched" + _AT_MOST, pairs=_most_pairs(job, request))
     if job.reranker is None:
         return _entry(job, "to compute")
@@ -137,6 +138,12 @@ def _look(job: Job, request: Request, bench: Workbench) -> Planned:
     if known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache):
         return _counted(job, request, bench.candidates(job, collection), bench)
     return _estimated(job, request, collection)
+
+
+def _open_what_is_here(job: Job) -> None:
+    """The model without its weights, where all of its files are here: settings that it refuses are refused now."""
+    if job.reranker and job.reranker.source and not bytes_to_fetch(job.reranker.source) and _by_pairs(job.reranker):
+        job.reranker.load()
 
 
 def _most_pairs(job: Job, request: Request, queries: int | None = None) -> int | None:

@@ -73,3 +73,14 @@ def test_a_model_that_is_not_here_is_counted_and_left_where_it_is(cli: Cli, coll
     assert "of the model to be fetched" in entry["state"]
     assert entry["tokens"] is None
     assert not list((tmp_path / "hf").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+def test_a_length_that_special_tokens_alone_fill_is_refused_before_anything_runs(
+    cli: Cli, collection_folder: Path, fetched: bool
+):
+    if fetched:
+        cli("run", collection_folder)
+    answer = cli("run", collection_folder, "--reranker", MODEL, "--set", "max_length=3", "--dry-run")
+    assert answer.code == 2
+    assert "max_length=3 leaves no room for query and document" in answer.err

@@ -13,9 +13,11 @@ from golden_cases import model_folder
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 
+from harness.errors import HarnessError
 from harness.models.ids.flat import FlatIds, chunks
 from harness.models.ids.joining import PairJoiner, kept_longest_first
 from harness.models.tokenization import Tokenizer, load_tokenizer
+from harness.rerankers.prompts.pairs import PairPrompter
 
 ROOT = Path(__file__).parents[2]
 SAVED = ("bge-reranker", "bge-reranker-gemma", "bge-reranker-layerwise", "bge-reranker-lightweight", "cross-encoder",
@@ -111,6 +113,12 @@ def test_the_longer_side_is_cut_first_as_tokenizers_does_it_for_every_small_size
             the = tokenizer.ids_of_one("the")[0] if first else -1
             tokenizer.backend.no_truncation()
             assert own == [ids.count(the), len(ids) - ids.count(the)], (first, second, room)
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3])
+def test_a_length_that_special_tokens_alone_fill_is_refused(room):
+    with pytest.raises(HarnessError, match=rf"3 special tokens around a pair; max_length={room} leaves no room"):
+        PairPrompter(tokenizer_of("cross-encoder"), room)
 
 
 def test_what_a_tokenizer_cuts_at_is_as_before_once_ids_were_made():

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import HarnessError
 from ..tokenization import Tokenizer, uncut
 from .flat import FlatIds
 
@@ -59,12 +60,17 @@ def kept_longest_first(first: Counts, second: Counts, room: int) -> tuple[Counts
 class PairJoiner:
     """Joins ids of a query and a document within `room` tokens, special ones included.
 
-    `side` is the end that a text is cut at.
+    `side` is the end that a text is cut at. Raises HarnessError where special tokens leave no room for any other.
     """
 
     def __init__(self, tokenizer: Tokenizer, room: int, side: str = "right") -> None:
         self.tokenizer, self.room, self.side = tokenizer, room, side
         self.specials = tokenizer.specials_in(pair=True)
+        if room <= self.specials:
+            raise HarnessError(
+                f"the tokenizer puts {self.specials} special tokens around a pair; max_length={room} leaves no room for "
+                f"query and document: take more"
+            )
 
     def encode(self, queries: Sequence[str], documents: Sequence[str], pairs: NDArray[np.int64]) -> JoinedPairs:
         """The pairs of a request, the longer side cut first; `pairs` has shape (n, 2): a query's and a document's index."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ class PairPrompter:
         self.tokenizer, self.room, self.prefix, self._side = tokenizer, max_length, prefix, side
         nothing: NDArray[np.int32] = np.empty(0, np.int32)
         self.before = self.after = nothing
+        self._joiner = PairJoiner(tokenizer, max_length, side)
 
     def encode(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
@@ -34,10 +34,6 @@ class PairPrompter:
         joined = self._joiner.encode(left, Texts(documents, join_document), pairs)
         self.tokenizer.backend.enable_truncation(self.room, strategy="longest_first", direction=self._side)
         return PairPrompts(joined)
-
-    @cached_property
-    def _joiner(self) -> PairJoiner:
-        return PairJoiner(self.tokenizer, self.room, self._side)
 
 
 class PairPrompts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import sys
 from pathlib import Path
@@ -84,6 +85,6 @@ def _seed(remembered: Path, cache: Path) -> None:
             write_atomically(cache / name, path.read_bytes())
         elif not (cache / name).exists():
             (cache / name).parent.mkdir(parents=True, exist_ok=True)
-            part = (cache / name).with_name(f".{name.name}.part")
+            part = (cache / name).with_name(f".{name.name}.{secrets.token_hex(6)}.part")
             shutil.copyfile(path, part)
             part.rename(cache / name)

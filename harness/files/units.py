@@ -61,7 +61,7 @@ _NAMES = {
 _STORE = re.compile(r"scores\.sqlite(?:-journal|-wal|-shm)?\Z")
 _STORE_LEFT_OVER = re.compile(r"(scores\.sqlite\.(?:new|damaged-[0-9T.]+Z))(?:-journal|-wal|-shm)?\Z")
 _TEMPORARY = re.compile(
-    rf"\.(?:.+\.{_HEX}{{12}}\.(?:part|half|gone)|.+\.part|{_HEX}{{32}}\.[a-z0-9_]{{8}}|mteb-[a-z0-9_]{{8}})\Z",
+    rf"\.(?:.+\.{_HEX}{{12}}\.(?:part|half|gone)|{_HEX}{{32}}\.[a-z0-9_]{{8}}(?:\.part)?|mteb-[a-z0-9_]{{8}})\Z",
     re.DOTALL,
 )
 """What `write_atomically`, the builders of collections and indexes, bundles and `remove` call unfinished work."""

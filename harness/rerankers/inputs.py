@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 from ..engine.plan import Rows
 from ..files.digest import Digest
+from ..models.special_tokens import texts_with_special_tokens
+from ..text import join_document, join_query
+from ..types import DocumentText, QueryText
 
-__all__ = ["Inputs", "look_at"]
+__all__ = ["Inputs", "look_at", "special_tokens"]
 
 
 @dataclass(frozen=True)
@@ -91,3 +94,16 @@ def _made_alike(
     for row in rows:
         texts.setdefault(digests[row], set()).add(documents[pairs[row, 1]])
     return sum(len(texts[digests[row]]) > 1 for row in rows)
+
+
+def special_tokens(
+    model: Any, queries: Iterable[QueryText], documents: Iterable[DocumentText]
+) -> dict[str, Any] | None:
+    """Texts in which the tokenizer parses special tokens, and these tokens; None without a tokenizer of ours."""
+    tokenizer: Any = getattr(model, "tokenizer", None)
+    backend: Any = getattr(tokenizer, "backend", tokenizer)
+    if not hasattr(backend, "get_added_tokens_decoder"):
+        return None
+    held = texts_with_special_tokens(backend, map(join_document, documents))
+    asked = texts_with_special_tokens(backend, map(join_query, queries))
+    return {"documents": held.texts, "queries": asked.texts, "tokens": sorted({*held.tokens, *asked.tokens})}

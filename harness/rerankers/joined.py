@@ -8,8 +8,8 @@ import numpy as np
 
 from ..engine.progress import Pace
 from .base import Reranker
-from .inputs import Inputs
-from .rerank import RequestPairs, Reranked, special_tokens
+from .inputs import Inputs, special_tokens
+from .rerank import RequestPairs, Reranked
 
 __all__ = ["joined"]
 
@@ -46,5 +46,5 @@ def joined(reranker: Reranker, parts: Sequence[Reranked], whole: RequestPairs) -
         inputs=Inputs(**inputs),
         spent=None,
         tallies={name: sum((part.tallies or {}).get(name, 0) for part in parts) for name in names} or None,
-        special=special_tokens(reranker.load(), whole),
+        special=special_tokens(reranker.load(), whole.queries, whole.documents),
     )

@@ -23,11 +23,10 @@ from ..engine.progress import Pace, Progress
 from ..engine.store import ScoreStore, document_digest, query_digest
 from ..errors import HarnessError
 from ..files.digest import Digest, digest_of
-from ..models.special_tokens import texts_with_special_tokens
-from ..text import has_text, is_unicode, join_document, join_query
+from ..text import has_text, is_unicode
 from ..types import LARGEST_FLOAT32, Candidates, DocumentText, QueryText, Run, ranked
 from .base import Reranker, RerankerSpec
-from .inputs import Inputs, look_at
+from .inputs import Inputs, look_at, special_tokens
 from .kept import Kept
 from .precision import as_single, beyond_single, made_equal, places_below
 from .worker import Answer, Scorer, Texts, columns, compare_first, list_scores, tallied_by
@@ -35,7 +34,7 @@ from .worker import Answer, Scorer, Texts, columns, compare_first, list_scores, 
 if TYPE_CHECKING:
     from ..engine.scale_out import Workers
 
-__all__ = ["RequestPairs", "Reranked", "gather", "rerank", "special_tokens", "store_key"]
+__all__ = ["RequestPairs", "Reranked", "gather", "rerank", "store_key"]
 
 
 @dataclass(frozen=True)
@@ -145,20 +144,8 @@ def rerank(
         inputs=found.inputs,
         spent=None if reranker.spec.declared else found.key,
         tallies=found.tallies,
-        special=special_tokens(reranker.load(), request),
+        special=special_tokens(reranker.load(), request.queries, request.documents),
     )
-
-
-def special_tokens(model: Any, request: RequestPairs) -> dict[str, Any] | None:
-    """Texts in which the tokenizer parses special tokens, and these tokens; None without a tokenizer of ours."""
-    tokenizer: Any = getattr(model, "tokenizer", None)
-    backend: Any = getattr(tokenizer, "backend", tokenizer)
-    if not hasattr(backend, "get_added_tokens_decoder"):
-        return None
-    documents = texts_with_special_tokens(backend, map(join_document, request.documents))
-    queries = texts_with_special_tokens(backend, map(join_query, request.queries))
-    tokens = sorted({*documents.tokens, *queries.tokens})
-    return {"documents": documents.texts, "queries": queries.texts, "tokens": tokens}
 
 
 def gather(candidates: Candidates, collection: Collection, missing_text: str = "error") -> RequestPairs:

@@ -21,6 +21,7 @@ from ..models.twice import PROBES
 from ..text import has_text, is_unicode
 from ..types import LARGEST_FLOAT32, DocumentText, QueryText
 from .base import Prepared, Reranker
+from .inputs import special_tokens
 from .precision import as_single, beyond_single, made_equal
 
 __all__ = ["Pair", "compare_loads", "margins_of", "read_pairs", "score_and_cut", "score_pairs", "scored"]
@@ -89,7 +90,18 @@ def score_and_cut(
     if equal and say is not None:
         say(f"{equal} scores differ from another of their query, and are equal to it in single precision")
     model = reranker.load()
+    if say is not None:
+        _say_special_tokens(model, pairs, say)
     return np.asarray(model.activate(margins) if hasattr(model, "activate") else margins, np.float32), cut
+
+
+def _say_special_tokens(model: Any, pairs: Sequence[Pair], say: Callable[[str], None]) -> None:
+    found = special_tokens(model, {query for query, _ in pairs}, {document for _, document in pairs})
+    if found and (found["documents"] or found["queries"]):
+        say(
+            f"{found['documents']} documents and {found['queries']} queries hold special tokens of the model's tokenizer "
+            f"({', '.join(found['tokens'])}), which may end a part of its input (explain RH019)"
+        )
 
 
 def margins_of(reranker: Reranker, pairs: Sequence[Pair], batch_tokens: int = 4096) -> NDArray[np.float32]:

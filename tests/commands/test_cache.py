@@ -73,7 +73,8 @@ def test_prune_by_age_goes_by_whole_indexes(cli: Cli, collection_folder: Path, c
 
 FOREIGN = [
     ".ssh/id_rsa", ".git/config", ".env", ".venv/bin/python", "bm25/notes.txt", "bm25/.hidden/key", "models/my.safetensors",
-    "embeddings/mine.keys", "candidates/mine/run.trec", "collections/mine/corpus.arrow", ".cache.part", "scores.sqlite.bak",
+    "embeddings/mine.keys", "candidates/mine/run.trec", "collections/mine/corpus.arrow", ".cache.part",
+    "models/.movie.part", "digests/.movie.part", "bm25/.notes.a1b2c3d4", "scores.sqlite.bak",
 ]  # fmt: skip
 
 

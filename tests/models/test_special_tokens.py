@@ -71,3 +71,11 @@ def test_rh019_a_run_counts_the_documents_and_queries_that_hold_them(collection_
     assert [each["what"] for each in found["diagnostics"]["cautions"] if each["code"] == "RH019"] == [
         "special tokens are written out in 2 documents and 1 query, and the tokenizer reads them as such: [CLS], [SEP]"
     ]
+
+
+def test_score_says_it_too(cli: Cli, tmp_path: Path):
+    rows = [{"query": "what is ice", "text": "water [SEP] stone"}, {"query": "what is ice", "text": "water"}]
+    (tmp_path / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    answer = cli("score", model_folder("cross-encoder"), "pairs.jsonl")
+    assert answer.out.count("score") == 2
+    assert "1 documents and 0 queries hold special tokens of the model's tokenizer ([SEP])" in answer.err

@@ -19,9 +19,10 @@ from .results.environment import describe
 from .results.rankings import keep_rankings
 from .results.result import Result, load_result
 from .retrievers.retrieve import candidates_of, digest_of_run
-from .types import Candidates, Qrels, Run
+from .types import Candidates, Measure, Qrels, Run
 
 if TYPE_CHECKING:
+    from .data.clusters import Clusters
     from .data.collection import Collection
     from .engine.store import ScoreStore
     from .measures.rounds import Watch
@@ -58,6 +59,7 @@ class Workbench:
 
         mark(self._request.cache)
         collection = self.collection(job)
+        self.require_measures(job)
         require_grade(collection.qrels, self._request.relevance_level)
         candidates = self.candidates(job, collection)
         qrels = {query_id: collection.qrels[query_id] for query_id in candidates.run}
@@ -90,23 +92,34 @@ class Workbench:
 
         What was scored to the end in single precision is a whole result, and no longer marked as a part.
         """
-        from .data.clusters import clusters_of
         from .measures.diagnosis import digest_of_documents
+        from .measures.fitting import groups_of
         from .measures.rounds import Rounds, units_of_queries
 
         watch.begin(_before_scoring(job, collection, candidates, digest_of_documents(candidates.run)))
         qrels = {query_id: collection.qrels[query_id] for query_id in candidates.run}
-        groups = clusters_of(job.task, job.subset, qrels, self._request.cache)
-        units = units_of_queries(
-            candidates.run, collection, groups.of if groups and groups.used else {}, self._wanted(job)
-        )
-        rounds = Rounds(collection, candidates, qrels, job.measures, self._request.relevance_level)
+        clusters = self._clusters(job, qrels)
+        units = units_of_queries(candidates.run, collection, clusters.of if clusters and clusters.used else {})
+        level = self._request.relevance_level
+        rounds = Rounds(collection, candidates, qrels, job.measures, level, groups_of(clusters))
         drawn, reranked = rounds.until(
             watch, units, self._bound(job), lambda part: self._rerank(job, part, collection), self._request.missing_text
         )
         if len(drawn.run) == len(candidates.run) and job.identity.batch_tokens is None:
             job = replace(job, watch=None, identity=replace(job.identity, until=""))
         return job, drawn, reranked
+
+    def require_measures(self, job: Job) -> None:
+        """Raises HarnessError where the job's data cannot have one of its measures; nothing is scored for it."""
+        from .measures.fitting import require_fitting
+
+        collection = self.collection(job)
+        require_fitting(job.measures, job.task, collection, self._clusters(job, collection.qrels))
+
+    def _clusters(self, job: Job, qrels: Qrels) -> Clusters | None:
+        from .data.clusters import clusters_of
+
+        return clusters_of(job.task, job.subset, qrels, self._request.cache)
 
     def settle(self) -> None:
         """Called when the last result is on disk: forget scores that served to resume it alone."""
@@ -132,7 +145,14 @@ class Workbench:
         found, limit = self._candidates[key], self._request.limit
         if limit is None or limit >= len(found.run):
             return found
-        run = {query_id: found.run[query_id] for query_id in _first_queries(found.run, limit, collection)}
+        kept = _first_queries(found.run, limit, collection, self._clusters(job, collection.qrels))
+        changed = [doc_ids for base, doc_ids in (collection.qrel_diff or {}).items() if f"{base}-og" in kept]
+        if Measure("p-MRR") in job.measures and not any(changed):
+            raise HarnessError(
+                f"{job.task.name}, --limit {limit}: p-MRR needs a document whose relevance changes, and these queries have "
+                "none; raise the limit, or name other --measures"
+            )
+        run = {query_id: found.run[query_id] for query_id in kept}
         return replace(found, run=run, digest=digest_of_run(run))
 
     def store(self) -> ScoreStore:
@@ -159,19 +179,18 @@ class Workbench:
     def _judge(
         self, job: Job, collection: Collection, candidates: Candidates, qrels: Qrels, reranked: Reranked | None
     ) -> Result:
-        from .data.clusters import clusters_of
         from .measures.diagnosis import diagnose, diagnose_reranked
         from .measures.significance import INTERVAL_METHOD
         from .measures.verdict import cluster_of, judge, report_measures
 
         longest = max(map(len, candidates.run.values()))
-        measures = report_measures(self._wanted(job), job.top_k, longest)
+        measures = report_measures(self._wanted(job, collection), job.top_k, longest)
         first = candidates.run if candidates.scored else None
         final = reranked.run if reranked else None
-        groups = clusters_of(job.task, job.subset, qrels, self._request.cache)
+        groups = self._clusters(job, qrels)
         of = groups.of if groups and groups.used else None
         rows, stages = judge(
-            first, final, candidates.run, collection, qrels, measures, self._request.relevance_level, of
+            first, final, candidates.run, collection, qrels, measures, self._request.relevance_level, groups
         )
         query_ids, values = _values(stages)
         found = diagnose(job.stage, candidates, qrels, collection, job.subset, self._request.relevance_level)
@@ -223,16 +242,18 @@ class Workbench:
             self._reranker = key, job.reranker.for_task(job.task.prompt)
         return self._reranker[1]
 
-    def _wanted(self, job: Job) -> tuple[Any, ...]:
-        """The job's measures, and those that a stored result of the same path already has."""
-        from .types import Measure
+    def _wanted(self, job: Job, collection: Collection) -> tuple[Any, ...]:
+        """The job's measures, and those that a stored result of the same path already has and the data can have."""
+        from .measures.fitting import misfit
 
         stored = self._stored(job)
         try:
             known = [Measure.parse(name) for name in stored.asked] if stored else []
         except ValueError:
             known = []
-        return tuple(dict.fromkeys((*job.measures, *known)))
+        clusters = self._clusters(job, collection.qrels)
+        also = (each for each in known if misfit(each, collection, clusters) is None)
+        return tuple(dict.fromkeys((*job.measures, *also)))
 
     def _stored(self, job: Job) -> Result | None:
         """The result that lies where this one will; None where there is none that can be read."""
@@ -276,12 +297,16 @@ def _billed(bill: dict[str, Any]) -> str:
     return f"{said}; cost {bill['cost']:.4f}{whole}, {bill['cost_per_1000_queries']:.4f} a 1,000 queries"
 
 
-def _first_queries(run: Run, limit: int, collection: Collection) -> list[str]:
-    """The first `limit` queries in the data set's order; original and changed instructions stay together."""
-    if collection.qrel_diff is None:
+def _first_queries(run: Run, limit: int, collection: Collection, clusters: Clusters | None) -> list[str]:
+    """The first `limit` queries in the data set's order; the several forms of one query stay together, as one."""
+    if collection.qrel_diff is not None:
+        form = {query_id: query_id.removesuffix("-og").removesuffix("-changed") for query_id in run}
+    elif clusters is not None and clusters.forms:
+        form = dict(clusters.of)
+    else:
         return list(run)[:limit]
-    bases = list(dict.fromkeys(query_id.removesuffix("-og").removesuffix("-changed") for query_id in run))[:limit]
-    return [query_id for query_id in run if query_id.removesuffix("-og").removesuffix("-changed") in bases]
+    first = set(list(dict.fromkeys(form[query_id] for query_id in run))[:limit])
+    return [query_id for query_id in run if form[query_id] in first]
 
 
 def _values(stages: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], dict[str, dict[str, list[float | None]]]]:

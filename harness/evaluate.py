@@ -20,9 +20,10 @@ from .errors import HarnessError
 from .request import DEFAULT_DEPTH, Job, Request
 from .results.result import Identity, Result, find_previous, load_result
 from .retrievers.retrieve import FirstStage, given_stage, known_digest
-from .types import Subset, Task
+from .types import Measure, Subset, Task
 
 if TYPE_CHECKING:
+    from .compute import Workbench
     from .rerankers.base import Reranker
 
 __all__ = ["Outcome", "evaluate", "jobs_of"]
@@ -47,6 +48,7 @@ def evaluate(request: Request, say: Callable[[str], None]) -> Iterator[Outcome]:
 
     started = time.time()
     with Workbench(request, say) as bench:
+        _require_measures(request, bench)
         for job in _watched(request):
             known = _known(job, request, say, started)
             if known is not None:
@@ -55,6 +57,29 @@ def evaluate(request: Request, say: Callable[[str], None]) -> Iterator[Outcome]:
             result = bench.compute(job)
             yield Outcome(result, result.save(request.results), reused=False)
             bench.settle()
+
+
+def _require_measures(request: Request, bench: Workbench) -> None:
+    """Asks of every task, before any is scored, whether its data can have the measures that the user names."""
+    names = {str(measure) for measure in request.measures if measure.name in _NOT_EVERYWHERE}
+    if not names:
+        return
+    seen = set()
+    for job in jobs_of(request):
+        path = job.identity.path(request.results)
+        if (job.task, job.subset) not in seen and not (path.exists() and names <= _measured(path)):
+            bench.require_measures(job)
+            seen.add((job.task, job.subset))
+
+
+_NOT_EVERYWHERE = ("p-MRR", "ERR", "robustness", "paired-accuracy", "max-over-subqueries")
+
+
+def _measured(path: Path) -> set[str]:
+    try:
+        return set(load_result(path).measures)
+    except HarnessError:
+        return set()
 
 
 def jobs_of(request: Request) -> Iterator[Job]:
@@ -162,12 +187,22 @@ def _stale(stored: Result, job: Job, request: Request) -> list[str]:
     digest = known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache)
     if digest is not None and not job.identity.partial and digest != stored.candidates:
         reasons.append(f"the candidates {stored.candidates[:8]} → {digest[:8]}")
-    absent = [str(measure) for measure in job.measures if str(measure) not in stored.asked]
+    absent = [str(measure) for measure in job.measures if str(measure) not in stored.asked or _dropped(measure, stored)]
     if absent:
         reasons.append(f"{', '.join(absent)} was not measured")
     if request.save_runs is not None:
         reasons.append("its rankings are to be saved")
     return reasons
+
+
+def _dropped(measure: Measure, stored: Result) -> bool:
+    """Whether a result of an older version lacks a measure that was asked for, though there is a ranking to measure."""
+    there = {name.partition(" ")[0] for name in stored.measures}
+    rows = stored.measures.values()
+    return str(measure) not in there and any(row.get(stage) is not None for row in rows for stage in _RANKED)
+
+
+_RANKED = ("first_stage", "reranked")
 
 
 def _title(job: Job) -> str:

@@ -83,6 +83,11 @@ _OTHER_NAMES = {
     "hit": "Success", "hits": "Success", "hitrate": "Success", "hit_rate": "Success", "ndcg_cut": "nDCG",
     "map_cut": "MAP", "acc": "Success", "accuracy": "Success", "r-prec": "Rprec", "r_prec": "Rprec",
     "holes": "Judged", "pmrr": "p-MRR", "p_mrr": "p-MRR", "hole": "Judged",
+    "paired_accuracy": "paired-accuracy",
+    **{
+        f"max_over_subqueries_{theirs}": f"max-over-subqueries({ours})"
+        for theirs, ours in (("ndcg", "nDCG"), ("map", "MAP"), ("recall", "R"), ("mrr", "RR"), ("precision", "P"))
+    },
 }  # fmt: skip
 """What trec_eval, mteb, beir and their users call measures → what papers, and we, call them."""
 
@@ -91,7 +96,8 @@ _OTHER_NAMES = {
 class Measure:
     """A measure as papers write it: nDCG@10, MAP@1000, R@100, RR@10, P@5, Success@1, Judged@10, p-MRR.
 
-    What ir_measures writes in brackets is `option`: nDCG(dcg='exp-log2')@10, RBP(p=0.8).
+    What ir_measures writes in brackets is `option`: nDCG(dcg='exp-log2')@10, RBP(p=0.8); and that which is measured
+    of the best scores of several queries: max-over-subqueries(MAP)@1000.
     """
 
     name: str
@@ -100,10 +106,10 @@ class Measure:
 
     NAMES = (
         "nDCG", "MAP", "R", "RR", "P", "Success", "Judged", "ERR", "RBP", "Rprec", "bpref", "infAP", "p-MRR",
-        "robustness",
+        "robustness", "paired-accuracy", "max-over-subqueries",
     )  # fmt: skip
-    WITH_CUTOFF = ("P", "R", "Success", "Judged", "ERR", "robustness")
-    WITHOUT_CUTOFF = ("p-MRR", "RBP", "Rprec", "bpref", "infAP")
+    WITH_CUTOFF = ("P", "R", "Success", "Judged", "ERR", "robustness", "max-over-subqueries")
+    WITHOUT_CUTOFF = ("p-MRR", "RBP", "Rprec", "bpref", "infAP", "paired-accuracy")
 
     def __str__(self) -> str:
         whole = f"{self.name}({self.option})" if self.option else self.name
@@ -131,6 +137,11 @@ class Measure:
         return cls(name, cutoff, _option(text, name, found["option"]))
 
     @property
+    def grouped(self) -> bool:
+        """Whether it has one value for each group of queries that are one in several forms."""
+        return self.name in ("robustness", "paired-accuracy", "max-over-subqueries")
+
+    @property
     def persistence(self) -> float:
         """RBP's p."""
         return float(self.option.partition("=")[2])
@@ -149,6 +160,11 @@ def _option(text: str, name: str, given: str | None) -> str:
         raise ValueError(f'measure "{text}": p is a number between 0 and 1, as in RBP(p=0.8)')
     if name == "nDCG" and key == "dcg" and value in ("log2", "exp-log2"):
         return "" if value == "log2" else "dcg='exp-log2'"
+    if name == "max-over-subqueries":
+        inner = {known.casefold(): known for known in ("nDCG", "MAP", "R", "RR", "P", "Success")}
+        if found := inner.get((given or "").strip().casefold()):
+            return found
+        raise ValueError(f'measure "{text}": say what is measured, as in max-over-subqueries(MAP)@1000')
     if not given:
         return ""
     raise ValueError(
@@ -158,7 +174,7 @@ def _option(text: str, name: str, given: str | None) -> str:
 
 def _meant(text: str, names: tuple[str, ...]) -> str:
     """` Did you mean "RR@10"?` for a name that others give it, or in another case; else nothing."""
-    trec = re.fullmatch(r"([A-Za-z_-]+?)_([0-9]+)", text)
+    trec = re.fullmatch(r"([A-Za-z_-]+?)(?:_at)?_([0-9]+)", text)
     word, cutoff = (trec[1], trec[2]) if trec else (text.partition("@")[0], text.partition("@")[2])
     known = {name.casefold(): name for name in names} | _OTHER_NAMES
     near = known.get(word.casefold())
@@ -201,7 +217,8 @@ class Task:
     prompt: str = ""
     """The task sentence that instruction-tuned encoders put before a query."""
     clusters: str = ""
-    """Which queries share something: `prefix:_` (what stands before the first _ of their ids), `field:NAME` (of the
+    """Which queries share something: `prefix:_` (what stands before the first _ of their ids), `stem:_` (before the
+    last one), `field:NAME` (of the
     queries' rows), `shared relevant` (a relevant document), `base query` (FollowIR's, without -og and -changed), `none`; empty where no card says."""
     folder: bool = False
     """Whether `path` is a folder of the user's rather than a hub data set."""

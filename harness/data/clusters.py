@@ -34,6 +34,14 @@ class Clusters:
     stated: bool
 
     @property
+    def forms(self) -> bool:
+        """Whether a card names the queries of a group by their ids or a field: they are one query in several forms.
+
+        Those of the other rules only share something.
+        """
+        return self.stated and self.rule.partition(":")[0] in ("prefix", "stem", "field")
+
+    @property
     def sizes(self) -> list[int]:
         """How many queries each group has, largest first."""
         return sorted(Counter(self.of.values()).values(), reverse=True)
@@ -66,6 +74,9 @@ def clusters_of(task: Task, subset: Subset, qrels: Qrels, cache: Path) -> Cluste
         return None
     if rule == "prefix":
         return Clusters({query_id: query_id.partition(argument)[0] for query_id in qrels}, task.clusters, stated=True)
+    if rule == "stem":
+        stems = {query_id: query_id.rpartition(argument)[0] or query_id for query_id in qrels}
+        return Clusters(stems, task.clusters, stated=True)
     if rule == BASE:
         bases = {query_id: query_id.removesuffix("-og").removesuffix("-changed") for query_id in qrels}
         return Clusters(bases, BASE, stated=True)

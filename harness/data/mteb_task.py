@@ -34,8 +34,12 @@ _MEASURES = {
     "ndcg": "nDCG", "map": "MAP", "recall": "R", "mrr": "RR", "precision": "P", "hit_rate": "Success",
     "robustness": "robustness",
 }  # fmt: skip
-_RULE = "3"
+_ALONE = {"p-MRR": "p-MRR", "paired_accuracy": "paired-accuracy"}
+_OVER = "max_over_subqueries_"
+_RULE = "4"
 """Changed whenever the same metadata would be read into something else: what is remembered has it in its name."""
+_GROUPS = {"robustness": "prefix:_", "paired-accuracy": "prefix:_", "max-over-subqueries": "stem:_"}
+"""How mteb's functions for these main scores find the queries that are one."""
 _ALSO = ("nDCG@10", "MAP@1000", "RR@10")
 
 
@@ -149,6 +153,7 @@ def _ask(name: str) -> Task | Aggregate | None:
         drop_identical_ids=bool(getattr(task, "ignore_identical_ids", False)),
         licence=str(metadata.license or ""),
         prompt=_prompt(metadata.prompt),
+        clusters=_GROUPS.get(measures[0].name, ""),
         origin="mteb",
         loader="" if _is_plain(task) else f"mteb:{metadata.name}:{_version()}",
         note=note,
@@ -174,8 +179,10 @@ def _measures(main_score: str) -> tuple[tuple[Measure, ...], str]:
     """The headline and what is reported with it; and what is to be said where the headline is mteb's alone."""
     also = tuple(Measure.parse(text) for text in _ALSO)
     name, _, cutoff = main_score.rpartition("_at_")
-    if main_score == "p-MRR":
-        headline = Measure("p-MRR")
+    if main_score in _ALONE:
+        headline = Measure.parse(_ALONE[main_score])
+    elif name.startswith(_OVER) and name.removeprefix(_OVER) in _MEASURES and cutoff.isdigit():
+        headline = Measure("max-over-subqueries", int(cutoff), _MEASURES[name.removeprefix(_OVER)])
     elif name in _MEASURES and cutoff.isdigit():
         headline = Measure(_MEASURES[name], int(cutoff))
     elif main_score == "accuracy":

@@ -359,12 +359,13 @@ def _clusters(card: Mapping[str, Any], path: Path) -> str:
     said = card.get("clusters", "")
     if isinstance(said, dict) and len(said) == 1:
         ((rule, argument),) = said.items()
-        if rule in ("prefix", "field") and isinstance(argument, str) and argument:
+        if rule in ("prefix", "stem", "field") and isinstance(argument, str) and argument:
             return f"{rule}:{argument}"
     if said in ("", "none", "shared relevant", "base query"):
         return str(said)
     raise HarnessError(
-        f'{path}: "clusters" is none, shared relevant, base query, {{prefix: "_"}} or {{field: NAME}}, not "{said}"'
+        f'{path}: "clusters" is none, shared relevant, base query, {{prefix: "_"}}, {{stem: "_"}} or {{field: NAME}}, '
+        f'not "{said}"'
     )
 
 

@@ -8,12 +8,16 @@ Judged@k whether it was judged for this one.
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["POOLED", "SIDES", "measure_of", "mteb_key"]
 
 _KEYS = {
     "nDCG": "ndcg", "MAP": "map", "R": "recall", "RR": "mrr", "P": "precision", "Success": "hit_rate",
     "robustness": "robustness",
 }  # fmt: skip
+_ALONE = {"p-MRR": "p-MRR", "paired-accuracy": "paired_accuracy"}
+_OVER = "max_over_subqueries_"
 
 SIDES = ("og", "changed")
 """The two instructions of FollowIR's queries: each side has its own figures, in mteb as here."""
@@ -30,9 +34,11 @@ def mteb_key(measure: str) -> tuple[str, str] | None:
     name, _, side = measure.partition(" ")
     if side not in ("", *SIDES):
         return None
-    if name == "p-MRR":
-        return side, name
+    if name in _ALONE:
+        return side, _ALONE[name]
     base, _, cutoff = name.partition("@")
+    if over := re.fullmatch(r"max-over-subqueries\((\w+)\)", base):
+        return (side, f"{_OVER}{_KEYS[over[1]]}_at_{cutoff}") if over[1] in _KEYS else None
     return (side, f"{_KEYS[base]}_at_{cutoff}") if base in _KEYS and cutoff else None
 
 
@@ -41,8 +47,12 @@ def measure_of(key: str) -> tuple[str, str] | None:
 
     `accuracy` of a retrieval task is by mteb's own definition the recall at 1.
     """
-    if key == "p-MRR":
-        return key, key
+    alone = next((name for name, known in _ALONE.items() if known == key), None)
+    if alone is not None:
+        return alone, key
+    if key.startswith(_OVER):
+        inner = measure_of(key.removeprefix(_OVER))
+        return (f"max-over-subqueries({inner[0].replace('@', ')@')}", key) if inner and "@" in inner[0] else None
     key = "recall_at_1" if key == "accuracy" else key
     base, _, cutoff = key.rpartition("_at_")
     name = next((name for name, known in _KEYS.items() if known == base), None)

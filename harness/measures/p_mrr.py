@@ -1,7 +1,7 @@
 """Stage 4, for instructions: does a ranking move as its instruction moves?
 
-p-MRR (FollowIR, arXiv 2403.15246) compares two rankings of the same query under two instructions;
-robustness@k (InstructIR, arXiv 2402.14334) takes the worst of many. Both equal mteb's functions.
+p-MRR (FollowIR, arXiv 2403.15246) compares two rankings of the same query under two instructions. It equals
+mteb's function.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ..errors import HarnessError
-from ..types import Measure, Measurement, Qrels, Run, ranked
-from .measure import measure_run, require_finite
+from ..types import Measure, Measurement, Run, ranked
+from .measure import require_finite
 
-__all__ = ["p_mrr", "robustness"]
+__all__ = ["p_mrr"]
 
 _ORIGINAL, _CHANGED = "-og", "-changed"
 
@@ -47,29 +47,6 @@ def p_mrr(original: Run, changed: Run, qrel_diff: Mapping[str, Sequence[str]]) -
     if not values:
         raise HarnessError("p-MRR needs a document whose relevance changes: the qrel_diff names none")
     return Measurement(Measure("p-MRR"), values)
-
-
-def robustness(run: Run, qrels: Qrels, groups: Mapping[str, Sequence[str]], k: int) -> Measurement:
-    """InstructIR's robustness@k: each group's worst nDCG@k over its query_ids, in [0, 1].
-
-    A group is one query under many instructions; `values` is keyed by the names of the groups. A
-    judged query that the run misses has nDCG 0 and so decides its group.
-
-    Raises HarnessError for no group, a group without queries, a query without judgements, and a
-    score that is not finite.
-    """
-    if not groups:
-        raise HarnessError(f"robustness@{k} needs groups of queries: there is none")
-    for group, query_ids in groups.items():
-        if not query_ids:
-            raise HarnessError(f'group "{group}" of robustness@{k} holds no query')
-        for query_id in query_ids:
-            if not qrels.get(query_id):
-                raise HarnessError(f'query "{query_id}" of group "{group}" has no judgement: its nDCG@{k} is unknown')
-    ndcg = Measure("nDCG", k)
-    values = measure_run(run, qrels, [ndcg])[ndcg].values
-    worst = {group: min(values[query_id] for query_id in query_ids) for group, query_ids in groups.items()}
-    return Measurement(Measure("robustness", k), worst)
 
 
 def _require_twins(original: Run, changed: Run, qrel_diff: Mapping[str, Sequence[str]]) -> None:

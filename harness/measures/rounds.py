@@ -16,7 +16,8 @@ from ..rerankers.rerank import Reranked, gather
 from ..retrievers.retrieve import digest_of_run
 from ..text import has_text
 from ..types import Candidates, Measure, Qrels, Run
-from .verdict import group_of, measured
+from .groups import Groups
+from .verdict import measured
 
 if TYPE_CHECKING:
     from ..results.result import Result
@@ -44,18 +45,13 @@ class Watch(Protocol):
         """What was decided, as a result's diagnostics have it."""
 
 
-def units_of_queries(
-    query_ids: Iterable[str], collection: Collection, clusters: Mapping[str, str], measures: Sequence[Measure]
-) -> dict[str, str]:
-    """query_id → what is drawn with it: its cluster, its changed instruction, the group that a measure looks at whole."""
-    grouped = any(measure.name == "robustness" for measure in measures)
+def units_of_queries(query_ids: Iterable[str], collection: Collection, clusters: Mapping[str, str]) -> dict[str, str]:
+    """query_id → what is drawn with it: its cluster, which is the group that a measure looks at whole, or its twin."""
     units = {}
     for query_id in query_ids:
         base = query_id
         if collection.qrel_diff is not None:
             base = query_id.removesuffix("-og").removesuffix("-changed")
-        elif grouped:
-            base = group_of(query_id)
         units[query_id] = clusters.get(query_id, base)
     return units
 
@@ -69,6 +65,8 @@ class Rounds:
     qrels: Qrels
     measures: Sequence[Measure]
     relevance_level: int
+    groups: Groups
+    """Queries that are one in several forms; each lies in one unit."""
 
     def until(
         self,
@@ -94,7 +92,8 @@ class Rounds:
                 parts.append(score(self._of(last)))
                 run = parts[-1].run
             qrels = {query_id: self.qrels[query_id] for query_id in run}
-            for name, found in measured(run, self.collection, qrels, self.measures, self.relevance_level):
+            groups = {name: ids for name, ids in self.groups.items() if qrels.keys() >= set(ids)}
+            for name, found in measured(run, self.collection, qrels, self.measures, self.relevance_level, groups):
                 values.setdefault(name, {}).update(found.values)
             if watch.decided(values) and parts:
                 break

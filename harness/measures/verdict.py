@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..data.clusters import Clusters
 from ..data.collection import Collection
 from ..types import Measure, Measurement, Qrels, Run
+from .fitting import groups_of
+from .groups import Groups, measure_groups
 from .measure import measure_run, oracle
-from .p_mrr import p_mrr, robustness
+from .p_mrr import p_mrr
 from .significance import judged, units_of
 
-__all__ = ["cluster_of", "figures_of_pairs", "group_of", "judge", "measured", "report_measures"]
+__all__ = ["cluster_of", "figures_of_pairs", "judge", "measured", "report_measures"]
 
 Stages = dict[str, dict[str, Measurement]]
 """measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
@@ -30,56 +33,51 @@ def judge(
     qrels: Qrels,
     measures: Sequence[Measure],
     relevance_level: int,
-    clusters: Mapping[str, str] | None = None,
+    clusters: Clusters | None = None,
 ) -> tuple[dict[str, dict[str, float | None]], Stages]:
     """Per measure: the three means, the difference reranked − first stage, its interval and p.
 
     `first_stage` is None where the candidates carry no scores, `reranked` where there is no
     reranker; what cannot be computed is None, never a number. p is that of the paired sign-flip test, the
-    interval its inversion (`flips`). Where queries have `clusters` (query_id → cluster) these move together,
+    interval its inversion (`flips`). Where `clusters` are used, the queries of one move together,
     and `low_by_query`, `high_by_query` and `p_by_query` say what would be seen if each stood alone.
     """
     runs = {"first_stage": first_stage, "reranked": reranked, "oracle": oracle(candidates, qrels)}
     stages: Stages = {}
+    groups = groups_of(clusters)
     for stage, run in runs.items():
         if run is not None:
-            for name, measurement in measured(run, collection, qrels, measures, relevance_level, stage):
+            for name, measurement in measured(run, collection, qrels, measures, relevance_level, groups, stage):
                 stages.setdefault(name, {})[stage] = measurement
-    return {name: _row(found, clusters) for name, found in stages.items()}, stages
+    of = clusters.of if clusters and clusters.used else None
+    return {name: _row(found, of) for name, found in stages.items()}, stages
 
 
 def measured(
-    run: Run, collection: Collection, qrels: Qrels, measures: Sequence[Measure], level: int, stage: str = "reranked"
+    run: Run,
+    collection: Collection,
+    qrels: Qrels,
+    measures: Sequence[Measure],
+    level: int,
+    groups: Groups,
+    stage: str = "reranked",
 ) -> Iterable[tuple[str, Measurement]]:
     """(name, Measurement) of each measure; original and changed instructions are never pooled."""
     # Judged@k counts judgements, not relevance, so the oracle's order is not the best for it.
-    left_out = ("p-MRR", "robustness", "Judged") if stage == "oracle" else ("p-MRR", "robustness")
-    plain = [measure for measure in measures if measure.name not in left_out]
+    left_out = ("p-MRR", "Judged") if stage == "oracle" else ("p-MRR",)
+    plain = [measure for measure in measures if measure.name not in left_out and not measure.grouped]
     if collection.qrel_diff is None:
-        found = {m: robustness(run, qrels, _groups(qrels), m.cutoff or 0) for m in measures if m.name == "robustness"}
-        found |= measure_run(run, qrels, plain, level)
+        found = measure_run(run, qrels, plain, level)
+        for measure in (each for each in measures if each.grouped):
+            found[measure] = measure_groups(measure, run, qrels, groups, level, best=stage == "oracle")
         yield from ((str(measure), found[measure]) for measure in measures if measure in found)
         return
     changed = {base: ids for base, ids in collection.qrel_diff.items() if f"{base}-og" in qrels}
-    partial = len(qrels) < len(collection.qrels)
-    if Measure("p-MRR") in measures and stage != "oracle" and (any(changed.values()) or not partial):
+    if Measure("p-MRR") in measures and stage != "oracle" and any(changed.values()):
         yield "p-MRR", p_mrr(run, run, changed)
     for side in ("og", "changed"):
         part = {query_id: judged for query_id, judged in qrels.items() if query_id.endswith(f"-{side}")}
         yield from ((f"{m} {side}", found) for m, found in measure_run(run, part, plain, level).items())
-
-
-def _groups(qrels: Qrels) -> dict[str, list[str]]:
-    """InstructIR: the queries that are one under several instructions, by what stands before the first `_`."""
-    groups: dict[str, list[str]] = {}
-    for query_id in qrels:
-        groups.setdefault(group_of(query_id), []).append(query_id)
-    return groups
-
-
-def group_of(query_id: str) -> str:
-    """InstructIR's query behind one of its instructions."""
-    return query_id.partition("_")[0]
 
 
 def _row(found: Mapping[str, Measurement], clusters: Mapping[str, str] | None) -> dict[str, float | None]:
@@ -114,5 +112,5 @@ def _clusters_of(query_ids: Iterable[str], clusters: Mapping[str, str] | None) -
 
 
 def cluster_of(query_id: str, clusters: Mapping[str, str]) -> str:
-    """The cluster of a query, or of the base query that p-MRR and robustness have their values for."""
+    """The cluster of a query, or of the base query that p-MRR has its values for."""
     return next((clusters[q] for q in (query_id, f"{query_id}-og") if q in clusters), query_id)

@@ -18,7 +18,6 @@ import numpy as np
 from ..errors import HarnessError
 from ..files.digest import digest_of
 from ..measures.betting import Population, verdict_so_far
-from ..measures.verdict import group_of
 from ..request import Job
 from ..results.figures import signed
 from ..results.result import Result, load_result
@@ -128,8 +127,8 @@ class Watcher:
         """Each unit, in the order of drawing, with the keys of its values; and what is known of them beforehand."""
         unit_of = dict(units)
         for query_id, unit in units.items():
-            # p-MRR and robustness have a value for what stands behind several queries.
-            for key in (query_id.removesuffix("-og").removesuffix("-changed"), group_of(query_id)):
+            # p-MRR and the measures of groups have a value for what stands behind several queries.
+            for key in (query_id.removesuffix("-og").removesuffix("-changed"), unit):
                 unit_of.setdefault(key, unit)
         before = self._before(name)
         keys: dict[str, list[str]] = {}

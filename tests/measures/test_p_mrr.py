@@ -1,4 +1,4 @@
-"""p-MRR and robustness@k: worked by hand, and equal to mteb's functions on runs with ties and absent documents."""
+"""p-MRR: worked by hand, and equal to mteb's function on runs with ties and absent documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.measures.p_mrr import p_mrr, robustness
+from harness.measures.p_mrr import p_mrr
 from harness.types import Measure, Qrels, Run
 
 
@@ -166,44 +166,3 @@ def test_p_mrr_equals_mteb_on_the_csfcube_instructions(shared, levels):
     found = p_mrr(*split(run), qrel_diff)
     assert len(found.values) == 16
     assert found.mean == pytest.approx(evaluate_p_mrr_change(qrels, run, qrel_diff, [1, 10])["p-MRR"], abs=1e-12)
-
-
-# Robustness.
-
-
-def test_robustness_is_the_mean_of_each_groups_worst_ndcg():
-    qrels = {query_id: {"x": 1} for query_id in ("a_1", "a_2", "b_1")}
-    run = {"a_1": ranking("x", "y"), "a_2": ranking("y", "x"), "b_1": ranking("x")}
-    found = robustness(run, qrels, {"a": ["a_1", "a_2"], "b": ["b_1"]}, 10)
-    assert str(found.measure) == "robustness@10"
-    assert found.values == pytest.approx({"a": 1 / math.log2(3), "b": 1.0})
-    assert robustness(run, qrels, {"a": ["a_1", "a_2"], "b": ["b_1"]}, 1).values == {"a": 0.0, "b": 1.0}
-
-
-def test_a_judged_query_that_the_run_misses_decides_its_group():
-    qrels = {"a_1": {"x": 1}, "a_2": {"x": 1}}
-    assert robustness({"a_1": ranking("x")}, qrels, {"a": ["a_1", "a_2"]}, 10).values == {"a": 0.0}
-
-
-@pytest.mark.parametrize(
-    ("groups", "message"),
-    [({}, "there is none"), ({"a": []}, '"a" of robustness@10 holds no query'), ({"a": ["a_2"]}, '"a_2" of group "a"')],
-)
-def test_groups_without_judged_queries_are_an_error(groups, message):
-    with pytest.raises(HarnessError, match=message):
-        robustness({"a_1": ranking("x")}, {"a_1": {"x": 1}}, groups, 10)
-
-
-def test_robustness_equals_mteb():
-    from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, robustness_at_10
-
-    rng = random.Random(4)
-    doc_ids = [f"d{i}" for i in range(40)]
-    query_ids = [f"{group}_{i}" for group in range(9) for i in range(rng.randrange(1, 6))]
-    qrels = {q: {d: rng.choice([0, 1, 2]) for d in rng.sample(doc_ids, 12)} for q in query_ids}
-    run = {q: {d: float(np.float32(rng.randrange(9) / 7)) for d in rng.sample(doc_ids, 30)} for q in query_ids}
-    groups: dict[str, list[str]] = defaultdict(list)
-    for query_id in query_ids:
-        groups[query_id.split("_")[0]].append(query_id)
-    scores = calculate_retrieval_scores(run, qrels, [1, 10]).all_scores
-    assert robustness(run, qrels, groups, 10).mean == pytest.approx(robustness_at_10(qrels, run, scores), abs=1e-12)

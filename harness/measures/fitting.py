@@ -1,0 +1,69 @@
+"""Which measures a task can have: asked before anything is scored, so that none is dropped or made up afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..data.clusters import Clusters
+from ..data.collection import Collection
+from ..errors import HarnessError
+from ..types import Measure, Task
+from .gains import MOST_OF_ERR
+from .groups import judged_apart
+
+__all__ = ["groups_of", "misfit", "require_fitting"]
+
+
+def require_fitting(measures: Iterable[Measure], task: Task, collection: Collection, clusters: Clusters | None) -> None:
+    """Raises HarnessError, with the way out, for the first of the measures that the task cannot have."""
+    for measure in measures:
+        if why := misfit(measure, collection, clusters):
+            own = [str(each) for each in task.measures if misfit(each, collection, clusters) is None]
+            instead = f"; measures that it has: {', '.join(own)}" if own else ""
+            raise HarnessError(f"{task.name} cannot be measured by {measure}: {why}{instead}")
+
+
+def misfit(measure: Measure, collection: Collection, clusters: Clusters | None) -> str | None:
+    """Why the data cannot have the measure; None where it can."""
+    changes = collection.qrel_diff
+    if measure.name == "p-MRR" and not any((changes or {}).values()):
+        return (
+            "it compares the rankings of a query under two instructions, and the data has no qrel_diff that names a "
+            "document whose relevance changes"
+        )
+    if measure.name == "ERR":
+        highest = max((grade for judged in collection.qrels.values() for grade in judged.values()), default=0)
+        if highest > MOST_OF_ERR:
+            return (
+                f"it is defined for grades from 0 to {MOST_OF_ERR}, and the judgements go up to {highest}: take nDCG, "
+                "or bring the grades to that scale"
+            )
+    return _misfit_of_groups(measure, collection, clusters) if measure.grouped else None
+
+
+def groups_of(clusters: Clusters | None) -> dict[str, list[str]]:
+    """The groups of queries that are one in several forms, which a card names by their ids or a field; else none."""
+    groups: dict[str, list[str]] = {}
+    if clusters is not None and clusters.forms:
+        for query_id, group in clusters.of.items():
+            groups.setdefault(group, []).append(query_id)
+    return groups
+
+
+def _misfit_of_groups(measure: Measure, collection: Collection, clusters: Clusters | None) -> str | None:
+    if collection.qrel_diff is not None:
+        return "its queries have an original and a changed instruction, which are never pooled: p-MRR compares them"
+    groups = groups_of(clusters)
+    if not groups:
+        return (
+            "it has one value for the queries that are one in several forms, and no card says which these are: write a "
+            'card with clusters: {prefix: "_"}, {stem: "_"} or {field: NAME}'
+        )
+    if all(len(query_ids) == 1 for query_ids in groups.values()):
+        return f"by the card's clusters ({clusters.rule if clusters else ''}) every query is a group of its own"
+    alone = next((query_ids[0] for query_ids in groups.values() if len(query_ids) == 1), None)
+    if measure.name == "paired-accuracy" and alone is not None:
+        return f'query "{alone}" has no other one in its group: a pair is two queries'
+    if measure.name == "max-over-subqueries" and (apart := judged_apart(collection.qrels, groups)):
+        return f'queries "{apart[0]}" and "{apart[1]}" of one group are judged differently, so they are not one query'
+    return None

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.leaderboard.resampling import RESAMPLES, Part, Sums, resample
+from harness.boards.resampling import RESAMPLES, Part, Sums, resample
 from harness.measures.family import Family
 from harness.measures.significance import judged, paired_randomisation, units_of
 from harness.results.result import Identity, Result

@@ -19,11 +19,11 @@ from typing import Any
 
 from harness.machine import load, processor
 
+from harness.boards import read_board, render
+from harness.boards.build import build_table
 from harness.data.task import Cards
 from harness.files.cache import cache_folder
 from harness.interchange.mteb_in import import_results
-from harness.leaderboard import read_board, render
-from harness.leaderboard.build import build_table
 from harness.results.result import Identity, Result
 
 FILES = 105_000

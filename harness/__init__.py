@@ -10,7 +10,7 @@ One pair of texts, (query, document), flows through five stages, a folder each:
 
 `evaluate` runs them in order and is the first file to read; `compute` makes one result, `request` says
 what is asked for. Below them: `models` what first stages and rerankers share, `files` what lies on disk,
-`types`, `text` and `errors` the nouns. Above: `verdicts` what several results say together, `leaderboard`
+`types`, `text` and `errors` the nouns. Above: `verdicts` what several results say together, `boards`
 boards, `interchange` results that travel, `python` what notebooks and the command line call alike, `commands`
 the command line, whose `cli` alone prints.
 
@@ -28,14 +28,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import HarnessError
     from .interchange.frames import load_result, load_results
+    from .python.boards import leaderboard
     from .python.run import run, score
     from .python.tasks import Task
     from .python.training import Evaluator
-    from .python.verdicts import board, check, compare, gate
+    from .python.verdicts import check, compare, gate
     from .python.views import Evaluation, Evaluations
 
 __all__ = [
-    "Evaluation", "Evaluations", "Evaluator", "HarnessError", "Task", "board", "check", "compare", "gate",
+    "Evaluation", "Evaluations", "Evaluator", "HarnessError", "Task", "check", "compare", "gate", "leaderboard",
     "load_result", "load_results", "run", "score",
 ]  # fmt: skip
 
@@ -48,7 +49,7 @@ _PLACES = {
     "check": "python.verdicts",
     "compare": "python.verdicts",
     "gate": "python.verdicts",
-    "board": "python.verdicts",
+    "leaderboard": "python.boards",
     "load_result": "interchange.frames",
     "load_results": "interchange.frames",
     "run": "python.run",

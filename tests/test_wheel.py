@@ -60,10 +60,10 @@ def test_the_wheel_holds_cards_templates_and_demo(wheel: Path):
         "harness/_tasks/demo/english/corpus.jsonl",
         "harness/_tasks/demo/languages/README.md",
         "harness/rerankers/known.yaml",
-        "harness/leaderboard/models.yaml",
-        "harness/leaderboard/page.html",
-        "harness/leaderboard/page.css",
-        "harness/leaderboard/page.js",
+        "harness/boards/models.yaml",
+        "harness/boards/page.html",
+        "harness/boards/page.css",
+        "harness/boards/page.js",
         "harness/py.typed",
     ):
         assert name in names

@@ -38,8 +38,8 @@ def demo(results: Path, say: Say, answer: Say) -> None:
 
     Raises HarnessError where the model's package is not installed.
     """
+    from ..boards import Board, build_table, write_table
     from ..evaluate import evaluate
-    from ..leaderboard import Board, write_board
     from ..results.tables import result_block, summary_table
 
     request = _request(results)
@@ -50,7 +50,7 @@ def demo(results: Path, say: Say, answer: Say) -> None:
     answer(summary_table(found))
     answer(explanation(found))
     board = Board("demo", "The demo suite", tuple(request.tasks), (results,))
-    write_board(board, results, check=False)
+    write_table(build_table(board), results, check=False)
     answer(_next(results))
 
 

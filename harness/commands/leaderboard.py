@@ -24,17 +24,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Write or check each leaderboard; returns 1 where a checked one is out of date."""
-    from ..data.task import Cards
-    from ..files.cache import cache_folder
-    from ..leaderboard import leaderboard_names, left_out_of, read_board, write_board
+    from ..python.boards import leaderboards
 
-    stale = []
-    for name in given.names or leaderboard_names(given.folder):
-        board = read_board(name, given.folder, Cards(given.cards), cache_folder())
-        changed = write_board(board, given.folder, check=given.check)
-        stale += changed
-        for line in left_out_of(board):
+    stale = False
+    for board in leaderboards(given.names, given.folder, given.cards, check=given.check):
+        stale |= bool(board.changed)
+        for line in board.left_out:
             say(line)
-        state = "out of date" if changed and given.check else "written" if changed else "up to date"
-        answer(f"{given.folder / name}: {state}{': ' + ', '.join(changed) if changed else ''}")
+        state = "out of date" if board.changed and given.check else "written" if board.changed else "up to date"
+        answer(f"{given.folder / board.name}: {state}{': ' + ', '.join(board.changed) if board.changed else ''}")
     return 1 if stale and given.check else 0

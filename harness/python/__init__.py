@@ -1,7 +1,7 @@
 """The Python interface: what a notebook or a training loop calls, and what the command line calls too.
 
 - `run`         `harness.run` and `score`
-- `verdicts`    `compare`, `gate`, `board` and `check`
+- `verdicts`    `compare`, `gate` and `check`; `boards` `leaderboard`
 - `asking`      what is asked for, in plain words → a Request
 - `tasks`       a collection in memory as a task
 - `rerankers`   a function, an object or a model in memory as a reranker

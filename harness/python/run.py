@@ -1,4 +1,4 @@
-"""`harness.run`, `score` and `check`: what the verbs of these names do, for a notebook. Nothing here prints.
+"""`harness.run` and `score`: what the verbs of these names do, for a notebook. Nothing here prints.
 
 Every function raises HarnessError for what the user can put right, and nothing else of its own.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -23,13 +23,25 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..rerankers.base import Reranker
     from ..verdicts.until import Decision
 
 
-__all__ = ["Options", "run", "score"]
+__all__ = ["Model", "Options", "opened_of", "run", "running_of", "score"]
 
 
-class Options(TypedDict, total=False):
+class Model(TypedDict, total=False):
+    """How a model is run, by the names of the command line's options; docs/reference.md says what each means."""
+
+    family: str
+    device: str
+    dtype: str
+    batch_tokens: int
+    trust_remote_code: bool
+    rehash: bool
+
+
+class Options(Model, total=False):
     """The other options of the verb `run`, by the names that they have there; docs/reference.md says what each means."""
 
     results: str | Path
@@ -47,15 +59,9 @@ class Options(TypedDict, total=False):
     relevance_level: int
     missing_text: str
     instructions: str
-    cards: Path
+    cards: str | Path
     """A folder with cards of your own, --tasks there."""
-    save_runs: Path
-    family: str
-    device: str
-    dtype: str
-    batch_tokens: int
-    trust_remote_code: bool
-    rehash: bool
+    save_runs: str | Path
     workers: int
     ray_address: str
     until_decided: bool
@@ -118,21 +124,31 @@ def score(
     pairs: Sequence[tuple[str, str]],
     *,
     settings: Mapping[str, object] | None = None,
-    **more: Any,
+    **more: Unpack[Model],
 ) -> NDArray[np.float32]:
-    """The published score of each (query, document) pair, float32, shape (n,): what the verb `score` prints."""
+    """The published score of each (query, document) pair, float32, shape (n,): what the verb `score` prints.
+
+    `reranker` is what `run` takes for one; `settings` are those of --set; `more`: see `Model`.
+    """
     from ..rerankers.score import score_pairs
     from ..types import DocumentText, QueryText
 
-    asked = Running(**more, settings=_settings(settings))
+    asked = running_of(more, settings)
     with _quietly(progress=False):
-        opened = (
-            open_one_reranker(reranker, asked, _Notes())
-            if isinstance(reranker, str)
-            else as_reranker(reranker, None, asked)
-        )
+        opened = opened_of(reranker, asked)
         texts = [(QueryText(query), DocumentText("", document)) for query, document in pairs]
         return score_pairs(opened, texts, model_options(asked).batch_tokens)
+
+
+def running_of(more: Model, settings: Mapping[str, object] | None = None) -> Running:
+    """How a model is run. Raises HarnessError for an option that there is none of."""
+    _known(more, Model.__annotations__)
+    return Running(**more, settings=_settings(settings))
+
+
+def opened_of(given: Any, asked: Running) -> Reranker:
+    """The one reranker that is given by name, or as what is in memory."""
+    return open_one_reranker(given, asked, _Notes()) if isinstance(given, str) else as_reranker(given, None, asked)
 
 
 class _Notes(list[str]):
@@ -183,18 +199,22 @@ def _words(given: str | Sequence[str] | None) -> list[str]:
 
 def _asked(more: Options) -> dict[str, Any]:
     """The options as `Asking` takes them. Raises HarnessError for one that there is none of."""
-    for word in more:
-        if word not in Options.__annotations__:
-            raise HarnessError(f'there is no option "{word}".{did_you_mean(word, Options.__annotations__)}')
+    _known(more, Options.__annotations__)
     found: dict[str, Any] = dict(more)
-    for folder in ("results", "baseline"):
-        if folder in found:
+    for folder in ("results", "baseline", "cards", "save_runs"):
+        if found.get(folder) is not None:
             found[folder] = Path(found[folder])
     if "retriever_settings" in found:
         found["retriever_set"] = _settings(found.pop("retriever_settings"))
     found["candidates"] = [Path(one) for one in _several(found.get("candidates"))]
     found["measures"] = _words(found.get("measures"))
     return found
+
+
+def _known(given: Mapping[str, Any], names: Collection[str]) -> None:
+    for word in given:
+        if word not in names:
+            raise HarnessError(f'there is no option "{word}".{did_you_mean(word, names)}')
 
 
 def _settings(given: Mapping[str, object] | None) -> tuple[tuple[str, str], ...]:

@@ -1,11 +1,11 @@
-"""`harness.compare`, `gate`, `board` and `check`: what the verbs compare, gate, leaderboard and check do, as tables for a notebook."""
+"""`harness.compare`, `gate` and `check`: what the verbs of these names do, as tables for a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import HarnessError
 from ..results.figures import interval, number, p_value, signed
@@ -13,6 +13,7 @@ from ..verdicts.aggregates import complete_aggregates
 from ..verdicts.compare import Comparison, System, compare_all, open_system
 from ..verdicts.gate import MAX_DROP, Gate, Scope, judge_against
 from ..verdicts.rows import ALPHA, Row
+from .run import Model, opened_of, running_of
 from .tables import frame_of, html_of, text_of
 from .views import Evaluation, Evaluations
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..types import Finding
 
-__all__ = ["Comparisons", "Judgement", "board", "check", "compare", "gate"]
+__all__ = ["Comparisons", "Findings", "Judgement", "check", "compare", "gate"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,28 @@ class Comparisons:
 
     def _repr_html_(self) -> str:
         return html_of(self._table(), notes=self.notes)
+
+
+class Findings(list["Finding"]):
+    """What `harness.check` found, each with its `name`, `status` (ok, warning, failed, info) and `detail`."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed: exit code 0 on the command line."""
+        return all(each.status != "failed" for each in self)
+
+    def frame(self) -> pd.DataFrame:
+        """A row for each finding."""
+        return frame_of(self._table())
+
+    def _table(self) -> list[dict[str, str]]:
+        return [{"check": each.name, "status": each.status, "detail": each.detail} for each in self]
+
+    def __repr__(self) -> str:
+        return text_of(self._table())
+
+    def _repr_html_(self) -> str:
+        return html_of(self._table())
 
 
 @dataclass(frozen=True)
@@ -141,26 +164,14 @@ def gate(
     )  # fmt: skip
 
 
-def board(name: str, folder: str | Path = "leaderboards", cards: Path | None = None) -> list[Path]:
-    """Write the board `name` of `folder`, as the verb `leaderboard` does; returns the files that changed."""
-    from ..data.task import Cards
-    from ..files.cache import cache_folder
-    from ..leaderboard import read_board, write_board
+def check(reranker: Any, *, settings: Mapping[str, object] | None = None, **more: Unpack[Model]) -> Findings:
+    """The contract test of a reranker in seconds, as the verb `check` does it: every finding, in order.
 
-    place = Path(folder)
-    board = read_board(name, place, Cards(cards), cache_folder())
-    return [place / changed for changed in write_board(board, place, check=False)]
-
-
-def check(reranker: Any, **more: Any) -> list[Finding]:
-    """The contract test of a reranker in seconds, as the verb `check` does it: every finding, in order."""
+    `reranker` is what `harness.run` takes for one, `settings` those of --set, `more` how the model is run: see `Model`.
+    """
     from ..rerankers.contract import check_reranker
-    from .asking import Running, open_one_reranker
-    from .rerankers import as_reranker
 
-    asked = Running(**more)
-    opened = open_one_reranker(reranker, asked, lambda _: None) if isinstance(reranker, str) else as_reranker(reranker)
-    return list(check_reranker(opened))
+    return Findings(check_reranker(opened_of(reranker, running_of(more, settings))))
 
 
 def _difference(row: Row) -> dict[str, str]:

@@ -164,7 +164,7 @@ def test_compare_gate_and_boards_move_the_clusters_that_a_result_knows(cli: Cli,
 
 
 def test_a_boards_draws_are_clusters(tmp_path: Path):
-    from harness.leaderboard.resampling import RESAMPLES, Part, Sums, resample
+    from harness.boards.resampling import RESAMPLES, Part, Sums, resample
 
     generator = np.random.default_rng(3)
     values = np.repeat(generator.random((20, 2)), 5, axis=0)

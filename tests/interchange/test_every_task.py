@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from conftest import Cli, write_lines
 
+from harness.boards import Table, board_of, build_table, left_out_of
 from harness.data.task import Cards
 from harness.errors import HarnessError
 from harness.interchange.mteb_in import import_results
 from harness.interchange.mteb_meta import main_scores
-from harness.leaderboard import Table, board_of, build_table, left_out_of
 
 KINDS = ["Retrieval", "Reranking", "InstructionRetrieval", "InstructionReranking"]
 

@@ -11,6 +11,8 @@ from conftest import Cli, write_lines
 import harness
 from harness import HarnessError
 
+FORMS = {"mine.md", "mine.csv", "mine.tex", "mine.html"}
+
 
 def by_length(query: str, documents: list[str]) -> list[float]:
     return [len(text) for text in documents]
@@ -64,16 +66,34 @@ def test_the_gate_lets_the_same_results_through(two):
         harness.gate("results", "results", alpha=0)
 
 
-def test_a_board_is_written(two, tmp_path: Path):
+def test_a_board_is_written_and_shown(two, tmp_path: Path, cli: Cli):
     write_lines(
         tmp_path / "boards" / "mine.yaml", ["title: Mine", f"tasks: [{tmp_path / 'birds'}]", "results: [results]"]
     )
-    written = harness.board("mine", "boards")
-    assert {path.suffix for path in written} == {".md", ".csv", ".tex", ".html"}
-    assert harness.board("mine", "boards") == []
+    assert {path.name for path in harness.leaderboard("mine", folder="boards", check=True).changed} == FORMS
+    assert list((tmp_path / "boards").glob("mine.*")) == [tmp_path / "boards" / "mine.yaml"]
+    (board,) = harness.leaderboard("mine", folder="boards")
+    assert set(board.changed) == FORMS
+    assert set(board.frame()["reranker"].dropna()) >= {"by_length", "by_words"}
+    assert board._repr_html_().count("<tr>") == 1 + len(board.table.rows)
+    assert "Mine" in repr(board)
+    assert cli("leaderboard", "--folder", "boards", "--check").out.endswith("mine: up to date\n")
+    assert harness.leaderboard(folder="boards").changed == []
 
 
 def test_a_reranker_is_checked():
-    findings = {finding.name: finding for finding in harness.check(by_words)}
+    found = harness.check(by_words)
+    findings = {finding.name: finding for finding in found}
+    assert found.passed
+    assert list(found.frame()["check"]) == list(findings)
+    assert found._repr_html_().count("<tr>") == 1 + len(found)
     assert findings["finite"].status == "ok"
     assert findings["family"].detail.startswith("plug-in")
+
+
+@pytest.mark.parametrize(
+    "verb", [lambda **more: harness.check(by_words, **more), lambda **more: harness.score(by_words, [], **more)]
+)
+def test_an_option_that_there_is_none_of_is_one_line(verb):
+    with pytest.raises(HarnessError, match=r'no option "devise"\. Did you mean "device"'):
+        verb(devise="cpu")

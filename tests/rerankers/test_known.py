@@ -16,10 +16,10 @@ from saved_rerankers import edited
 from small_hub import serving
 from tiny_models import bert, write_json
 
+from harness.boards import facts
 from harness.engine.options import Options
 from harness.errors import HarnessError
 from harness.files.yaml_file import read_yaml
-from harness.leaderboard import facts
 from harness.rerankers.known import FACTS, known_models, rule_of, sources_of
 from harness.rerankers.resolve import FAMILIES, open_rerankers, template_names
 from harness.rerankers.rules import known_rules, lines_of

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from boards import made_cards, row_of, table
+from made_boards import made_cards, row_of, table
 from made_results import made, saved
 from scipy import stats
 
+from harness.boards import Table
+from harness.boards.build import Row
+from harness.boards.resampling import RESAMPLES, Part, Sums, resample
 from harness.data.task import Cards
 from harness.errors import HarnessError
-from harness.leaderboard import Table
-from harness.leaderboard.build import Row
-from harness.leaderboard.resampling import RESAMPLES, Part, Sums, resample
 from harness.measures.significance import paired_randomisation, units_of
 from harness.types import Interval
 

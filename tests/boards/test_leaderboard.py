@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from boards import board, made_cards, row_of, table
 from conftest import ROOT, Cli, write_collection
+from made_boards import board, made_cards, row_of, table
 from made_results import made, saved
 
+from harness.boards import Table, board_of, render
+from harness.boards.build import Row
+from harness.boards.words import heads
 from harness.data.task import Cards
 from harness.errors import HarnessError
-from harness.leaderboard import Table, board_of, render
-from harness.leaderboard.build import Row
-from harness.leaderboard.words import heads
 
 PLUGINS = """
 def good(query, documents):
@@ -160,7 +160,7 @@ def test_what_the_yaml_cannot_mean_is_one_line_that_says_why(cards: Cards, tmp_p
 def test_the_page_in_the_documentation_names_every_key_and_column(tmp_path: Path):
     import yaml
 
-    from harness.leaderboard.board import COLUMNS
+    from harness.boards.board import COLUMNS
 
     text = (ROOT / "docs" / "leaderboards.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
@@ -352,7 +352,7 @@ def test_speeds_of_different_hardware_never_share_a_column(cards: Cards, tmp_pat
     ],
 )
 def test_hardware_has_a_name_or_its_rates_compare_with_nothing(machine, name):
-    from harness.leaderboard.speed import hardware_of
+    from harness.boards.speed import hardware_of
 
     assert hardware_of(machine) == name
 
@@ -403,7 +403,7 @@ def test_what_is_known_of_a_model_stands_beside_it_and_the_rest_is_unknown(cards
 
 
 def test_known_models_say_which_tasks_they_were_trained_on(tmp_path: Path):
-    from harness.leaderboard.facts import known_facts
+    from harness.boards.facts import known_facts
 
     cards = Cards(None)
     for model, facts in known_facts().items():
@@ -432,7 +432,7 @@ def test_published_rows_are_marked_and_have_neither_interval_nor_rank(tmp_path: 
 
 
 def test_published_means_of_suites_stand_in_the_suites_column():
-    from harness.leaderboard.references import published_systems
+    from harness.boards.references import published_systems
 
     built = board_of("b", {"suites": ["FollowIR"], "published": True}, Cards(None), Path("cache"))
     systems = [system for system in published_systems(built) if ("FollowIR", "p-MRR") in system.means]

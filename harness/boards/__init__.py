@@ -45,7 +45,7 @@ __all__ = [
     "left_out_of",
     "read_board",
     "render",
-    "write_board",
+    "write_table",
 ]
 
 
@@ -55,13 +55,13 @@ def render(table: Table) -> dict[str, str]:
     return {f"{table.board.name}.{ending}": form(table) for ending, form in forms.items()}
 
 
-def write_board(board: Board, folder: Path, *, check: bool) -> list[str]:
+def write_table(table: Table, folder: Path, *, check: bool) -> list[str]:
     """Write the board's files into `folder`; with `check`, only name those that are out of date.
 
-    Raises HarnessError as `build_table` does, and for a file that cannot be written: it stays as it was.
+    Raises HarnessError for a file that cannot be written: it stays as it was.
     """
     stale = []
-    for name, text in render(build_table(board)).items():
+    for name, text in render(table).items():
         path = folder / name
         if path.is_file() and path.read_bytes() == text.encode():
             continue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.boards import Board, Table, board_of, build_table
+from harness.boards.build import Row
 from harness.data.task import Cards
-from harness.leaderboard import Board, Table, board_of, build_table
-from harness.leaderboard.build import Row
 
 CARD = "name: {name}\npath: org/{name}\nrevision: {revision}\nlanguages: [eng-Latn]\n"
 SUITES = """

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boards import made_cards, table
 from browser import open_browser
+from made_boards import made_cards, table
 from made_results import made, saved
 
-from harness.leaderboard import render
+from harness.boards import render
 from harness.results.imported import COLUMNS
 
 NASTY = "</script><script>window.broken=1</script><img src=x onerror=window.broken=1>\"'`${1}{{script}}&lt;\u2028"

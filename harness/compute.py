@@ -55,12 +55,9 @@ class Workbench:
 
     def compute(self, job: Job) -> Result:
         """The result of `job`. Raises HarnessError as the stages do."""
-        from .measures.measure import require_grade
-
         mark(self._request.cache)
         collection = self.collection(job)
-        self.require_measures(job)
-        require_grade(collection.qrels, self._request.relevance_level)
+        self.require_measures(job, collection)
         candidates = self.candidates(job, collection)
         qrels = {query_id: collection.qrels[query_id] for query_id in candidates.run}
         reranked = None
@@ -109,11 +106,12 @@ class Workbench:
             job = replace(job, watch=None, identity=replace(job.identity, until=""))
         return job, drawn, reranked
 
-    def require_measures(self, job: Job) -> None:
-        """Raises HarnessError where the job's data cannot have one of its measures; nothing is scored for it."""
+    def require_measures(self, job: Job, collection: Collection) -> None:
+        """Raises HarnessError where the data cannot have one of the job's measures, or its relevance level; scores nothing."""
         from .measures.fitting import require_fitting
+        from .measures.measure import require_grade
 
-        collection = self.collection(job)
+        require_grade(collection.qrels, self._request.relevance_level)
         require_fitting(job.measures, job.task, collection, self._clusters(job, collection.qrels))
 
     def _clusters(self, job: Job, qrels: Qrels) -> Clusters | None:

@@ -68,11 +68,11 @@ def _require_measures(request: Request, bench: Workbench) -> None:
     for job in jobs_of(request):
         path = job.identity.path(request.results)
         if (job.task, job.subset) not in seen and not (path.exists() and names <= _measured(path)):
-            bench.require_measures(job)
+            bench.require_measures(job, bench.collection(job))
             seen.add((job.task, job.subset))
 
 
-_NOT_EVERYWHERE = ("p-MRR", "ERR", "robustness", "paired-accuracy", "max-over-subqueries")
+_NOT_EVERYWHERE = ("p-MRR", "ERR", "alpha-nDCG", "robustness", "paired-accuracy", "max-over-subqueries")
 
 
 def _measured(path: Path) -> set[str]:

@@ -15,6 +15,7 @@ __all__ = [
     "DEFAULT_BATCH_TOKENS",
     "LARGEST_FLOAT32",
     "Aggregate",
+    "Aspects",
     "Candidates",
     "DocumentText",
     "Finding",
@@ -42,6 +43,10 @@ Run = dict[str, dict[str, float]]
 
 Qrels = dict[str, dict[str, int]]
 """query_id → doc_id → relevance. A query with judgements counts, also when a run misses it."""
+
+
+Aspects = dict[str, dict[str, dict[str, int]]]
+"""query_id → doc_id → aspect → relevance: the judgements of data that ask whether rankings are diverse."""
 
 
 class QueryText(NamedTuple):
@@ -83,7 +88,7 @@ _OTHER_NAMES = {
     "hit": "Success", "hits": "Success", "hitrate": "Success", "hit_rate": "Success", "ndcg_cut": "nDCG",
     "map_cut": "MAP", "acc": "Success", "accuracy": "Success", "r-prec": "Rprec", "r_prec": "Rprec",
     "holes": "Judged", "pmrr": "p-MRR", "p_mrr": "p-MRR", "hole": "Judged",
-    "paired_accuracy": "paired-accuracy",
+    "paired_accuracy": "paired-accuracy", "alpha_ndcg": "alpha-nDCG", "α-ndcg": "alpha-nDCG", "α_ndcg": "alpha-nDCG",
     **{
         f"max_over_subqueries_{theirs}": f"max-over-subqueries({ours})"
         for theirs, ours in (("ndcg", "nDCG"), ("map", "MAP"), ("recall", "R"), ("mrr", "RR"), ("precision", "P"))
@@ -105,10 +110,10 @@ class Measure:
     option: str = ""
 
     NAMES = (
-        "nDCG", "MAP", "R", "RR", "P", "Success", "Judged", "ERR", "RBP", "Rprec", "bpref", "infAP", "p-MRR",
-        "robustness", "paired-accuracy", "max-over-subqueries",
+        "nDCG", "MAP", "R", "RR", "P", "Success", "Judged", "ERR", "RBP", "Rprec", "bpref", "infAP", "alpha-nDCG",
+        "p-MRR", "robustness", "paired-accuracy", "max-over-subqueries",
     )  # fmt: skip
-    WITH_CUTOFF = ("P", "R", "Success", "Judged", "ERR", "robustness", "max-over-subqueries")
+    WITH_CUTOFF = ("P", "R", "Success", "Judged", "ERR", "alpha-nDCG", "robustness", "max-over-subqueries")
     WITHOUT_CUTOFF = ("p-MRR", "RBP", "Rprec", "bpref", "infAP", "paired-accuracy")
 
     def __str__(self) -> str:
@@ -142,6 +147,11 @@ class Measure:
         return self.name in ("robustness", "paired-accuracy", "max-over-subqueries")
 
     @property
+    def alpha(self) -> float:
+        """alpha-nDCG's: how much less an aspect that was served gains again."""
+        return float(self.option.partition("=")[2] or 0.5)
+
+    @property
     def persistence(self) -> float:
         """RBP's p."""
         return float(self.option.partition("=")[2])
@@ -151,13 +161,15 @@ def _option(text: str, name: str, given: str | None) -> str:
     """The option as it is printed; RBP always says its p, nDCG only what is not usual."""
     key, _, value = (part.strip().strip("'\"") for part in (given or "").partition("="))
     if name == "RBP" and (not given or key == "p"):
-        try:
-            persistence = float(value or 0.8)
-        except ValueError:
-            persistence = -1.0
+        persistence = _number(value or "0.8")
         if 0 < persistence < 1:
-            return f"p={persistence:g}"
+            return f"p={persistence!r}"
         raise ValueError(f'measure "{text}": p is a number between 0 and 1, as in RBP(p=0.8)')
+    if name == "alpha-nDCG" and key == "alpha":
+        alpha = _number(value)
+        if 0 < alpha < 1:
+            return "" if alpha == 0.5 else f"alpha={alpha!r}"
+        raise ValueError(f'measure "{text}": alpha is a number between 0 and 1, as in alpha-nDCG(alpha=0.7)@10')
     if name == "nDCG" and key == "dcg" and value in ("log2", "exp-log2"):
         return "" if value == "log2" else "dcg='exp-log2'"
     if name == "max-over-subqueries":
@@ -168,8 +180,17 @@ def _option(text: str, name: str, given: str | None) -> str:
     if not given:
         return ""
     raise ValueError(
-        f'measure "{text}": {name} has no option "{given}"; there are nDCG(dcg=\'exp-log2\')@10 and RBP(p=0.8)'
+        f'measure "{text}": {name} has no option "{given}"; there are nDCG(dcg=\'exp-log2\')@10, RBP(p=0.8) '
+        "and alpha-nDCG(alpha=0.7)@10"
     )
+
+
+def _number(written: str) -> float:
+    """-1 for what is no number."""
+    try:
+        return float(written)
+    except ValueError:
+        return -1.0
 
 
 def _meant(text: str, names: tuple[str, ...]) -> str:

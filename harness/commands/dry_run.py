@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.collection import prepared_fingerprint, without_instructions
+from ..data.collection import judged_here, prepared_fingerprint, without_instructions
 from ..results.tables import MISSING, align
 from ..retrievers.retrieve import digest_of_run, known_digest
 from ..types import Candidates
@@ -124,6 +124,7 @@ def _entry(job: Job, state: str, **figures: Any) -> Planned:
 
 def _look(job: Job, request: Request, bench: Workbench) -> Planned:
     fingerprint = prepared_fingerprint(job.task, job.subset, request.cache)
+    _require_measures(job, request, bench, prepared=fingerprint is not None)
     if fingerprint is None:
         _open_what_is_here(job)
         return _entry(job, "to compute: data to be fetched" + _AT_MOST, pairs=_most_pairs(job, request))
@@ -138,6 +139,17 @@ def _look(job: Job, request: Request, bench: Workbench) -> Planned:
     if known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache):
         return _counted(job, request, bench.candidates(job, collection), bench)
     return _estimated(job, request, collection)
+
+
+def _require_measures(job: Job, request: Request, bench: Workbench, *, prepared: bool) -> None:
+    """Raises HarnessError where the run would for its measures, as far as what is here can tell."""
+    from ..measures.fitting import require_stated
+
+    collection = bench.collection(job) if prepared else judged_here(job.task, job.subset, request.cache)
+    if collection is None:
+        require_stated(job.measures, job.task)
+    else:
+        bench.require_measures(job, collection)
 
 
 def _open_what_is_here(job: Job) -> None:

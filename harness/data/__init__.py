@@ -3,7 +3,7 @@
 - `task`, `uncarded`, `mteb_task`   what a user types → Tasks: by a card, without one, by mteb's metadata
 - `layout`                          which files of a data set hold what
 - `forms`                           ids that are there in another form
-- `formats`, `rows`                 strict readers, and the places that their errors name
+- `formats`, `judgements`, `rows`   strict readers, and the places that their errors name
 - `dataset`                         files → the folder of a prepared collection
 - `clusters`                        which queries share something
 - `corpus`, `collection`            that folder, mapped into memory and checked

@@ -17,9 +17,11 @@ from ..types import Qrels, Subset, Task
 from .collection import located
 from .formats import read_field
 
-__all__ = ["NONE", "SHARED", "Clusters", "clusters_of"]
+__all__ = ["FORMS", "NONE", "SHARED", "Clusters", "clusters_of"]
 
 NONE, SHARED, BASE = "none", "shared relevant", "base query"
+FORMS = ("prefix", "stem", "field")
+"""The rules by which a card names the queries of a group by their ids or a field."""
 _LEAST, _LARGEST = 10, 0.2
 """Groups that were found and not stated are used if there are so many, and none holds more of the queries: chains of
 queries that share one document each link topics that were drawn one by one."""
@@ -39,7 +41,7 @@ class Clusters:
 
         Those of the other rules only share something.
         """
-        return self.stated and self.rule.partition(":")[0] in ("prefix", "stem", "field")
+        return self.stated and self.rule.partition(":")[0] in FORMS
 
     @property
     def sizes(self) -> list[int]:

@@ -20,9 +20,9 @@ from typing import Any
 from ..errors import HarnessError
 from ..files.cache import file_digest, folder_digest, writing
 from ..files.digest import Digest, digest_of
-from ..types import DocumentText, Qrels, QueryText, Subset, Task
+from ..types import Aspects, DocumentText, Qrels, QueryText, Subset, Task
 from .corpus import Corpus
-from .dataset import write_collection
+from .dataset import read_judged, write_collection
 from .forms import refuse_other_forms
 from .layout import Listing
 
@@ -34,12 +34,13 @@ __all__ = [
     "folder_splits",
     "hub_listing",
     "is_whole",
+    "judged_here",
     "located",
     "prepare",
     "prepared_fingerprint",
 ]
 
-LOADER_RULE = "rows by doc_id; 3"
+LOADER_RULE = "rows by doc_id; 4"
 """Part of every key: changed whenever the same files would be read into something else."""
 
 _CARD = "README.md"
@@ -72,6 +73,8 @@ class Collection:
     """Judged (query, document) pairs whose document is not in the corpus."""
     without_text: int = 0
     """Documents whose title and text are empty or white space."""
+    aspects: Aspects | None = None
+    """Where the qrels judge documents for each aspect of a query; `qrels` has a document's highest relevance."""
     unread: tuple[str, ...] = ()
     """`qrels: weight` for each column of the files that nobody here reads and that may mean something."""
 
@@ -129,6 +132,19 @@ def prepare(task: Task, subset: Subset, cache: Path) -> Collection:
     collection = _opened(place)
     _check_counts(collection.size, len(collection.queries), task, subset)
     return collection
+
+
+def judged_here(task: Task, subset: Subset, cache: Path) -> Collection | None:
+    """A folder's queries and judgements, read anew and without its corpus; None for data of any other kind.
+
+    It says which measures the data can have where nothing is prepared. Raises HarnessError for files that cannot be read.
+    """
+    if not task.folder or task.loader:
+        return None
+    with located(task, subset, cache) as paths:
+        judged = read_judged(paths, f"{_source(task)}, split {subset.split}")
+    stated = {"fingerprint": "", "documents": 0, "judged_without_text": 0, "without_text": 0, "unread": []}
+    return _collection(Path(task.path), stated, judged)
 
 
 def without_instructions(fingerprint: str) -> str:
@@ -253,7 +269,10 @@ def _opened(place: Path) -> Collection:
     manifest = _manifest(place)
     if manifest is None:
         raise HarnessError(f"the prepared collection {place} is gone or damaged: run the command again")
-    judged = json.loads((place / "judged.json").read_bytes())
+    return _collection(place, manifest, json.loads((place / "judged.json").read_bytes()))
+
+
+def _collection(place: Path, manifest: Mapping[str, Any], judged: Mapping[str, Any]) -> Collection:
     return Collection(
         folder=place,
         fingerprint=manifest["fingerprint"],
@@ -265,6 +284,7 @@ def _opened(place: Path) -> Collection:
         qrel_diff=judged["qrel_diff"],
         judged_without_text=manifest["judged_without_text"],
         without_text=manifest["without_text"],
+        aspects=judged.get("aspects"),
         unread=tuple(manifest["unread"]),
     )
 

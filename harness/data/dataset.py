@@ -19,10 +19,11 @@ from ..files.cache import hash_of, write_atomically
 from ..files.digest import Digest
 from ..types import Qrels
 from .corpus import Corpus, write_corpus
-from .formats import EXCLUDED, read_examples, read_instructions, read_lists, read_qrels, read_queries
+from .formats import EXCLUDED, read_examples, read_instructions, read_lists, read_queries
 from .forms import refuse_other_forms, shown_ids
+from .judgements import read_judgements
 
-__all__ = ["write_collection"]
+__all__ = ["read_judged", "write_collection"]
 
 
 Unread = defaultdict[str, set[str]]
@@ -44,7 +45,7 @@ def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: 
     the relevant documents.
     """
     unread: Unread = defaultdict(set)
-    judged = _read_judged(paths, source, unread)
+    judged = read_judged(paths, source, unread)
     corpus = folder / "corpus.arrow"
     size, blank, corpus_digest = write_corpus(corpus, paths["corpus"], unread["corpus"])
     missing = _count_missing(Corpus(corpus), judged, source)
@@ -77,13 +78,14 @@ def _worth_saying(unread: Mapping[str, set[str]]) -> list[str]:
 # -- queries, qrels and lists
 
 
-def _read_judged(paths: Mapping[str, Sequence[Path]], source: str, unread: Unread) -> dict[str, Any]:
-    """All but the corpus, of the judged queries alone."""
+def read_judged(paths: Mapping[str, Sequence[Path]], source: str, unread: Unread | None = None) -> dict[str, Any]:
+    """All but the corpus, of the judged queries alone. Raises HarnessError as `write_collection` does for these parts."""
+    unread = defaultdict(set) if unread is None else unread
     for part, gold in (("examples", "gold_ids"), ("examples_long", "gold_ids_long")):
         if paths.get(part):
             asked, judgements, excluded = read_examples(paths[part], gold, unread[part])
             return {"queries": asked, "qrels": judgements, "given": None, "excluded": excluded, "qrel_diff": None}
-    qrels = read_qrels(paths["qrels"], unread["qrels"])
+    qrels, aspects = read_judgements(paths["qrels"], unread["qrels"])
     queries = read_queries(paths["queries"], unread["queries"])
     if unknown := [query_id for query_id in qrels if query_id not in queries]:
         refuse_other_forms(unknown, queries, f"{source}: the qrels judge query", "the queries' file")
@@ -112,6 +114,7 @@ def _read_judged(paths: Mapping[str, Sequence[Path]], source: str, unread: Unrea
         "given": None if given is None else {query_id: given[query_id] for query_id in qrels if query_id in given},
         "excluded": {query_id: excluded[query_id] for query_id in qrels if query_id in excluded},
         "qrel_diff": qrel_diff,
+        **({"aspects": aspects} if aspects else {}),
     }
 
 
@@ -213,4 +216,8 @@ def _fingerprint(corpus_digest: str, judged: Mapping[str, Any]) -> str:
         digest.add(part, "none" if lists is None else str(len(lists)))
         for query_id in sorted(lists or {}):
             digest.add(query_id, str(len(lists[query_id])), *sorted(lists[query_id]))
+    for query_id, documents in sorted(judged.get("aspects", {}).items()):
+        for doc_id, relevance in sorted(documents.items()):
+            of = [part for aspect in sorted(relevance) for part in (aspect, str(relevance[aspect]))]
+            digest.add("aspects", query_id, doc_id, *of)
     return digest.hex()

@@ -15,20 +15,18 @@ from pathlib import Path
 from ..errors import HarnessError
 from ..files.cache import write_atomically
 from ..types import LARGEST_FLOAT32, DocumentText, Qrels, QueryText, Run, ranked
+from .judgements import grade
 from .rows import (
-    JSON_LINES,
     Place,
     Row,
     decoded,
     identifier,
-    kind_of,
     lines_of,
     optional_string,
     read_jsonl,
     read_rows,
     shown,
     string,
-    there,
 )
 
 __all__ = [
@@ -39,7 +37,6 @@ __all__ = [
     "read_instructions",
     "read_jsonl",
     "read_lists",
-    "read_qrels",
     "read_queries",
     "read_run",
     "write_run",
@@ -48,18 +45,12 @@ __all__ = [
 _ID = ("_id", "id")
 _TEXT = ("text", "content")
 _QUERY_ID = ("query-id",)
-_DOC_ID = ("corpus-id",)
 _NOTHING = "N/A"
 EXCLUDED = ("excluded_ids", "excluded-ids", "excluded-corpus-ids", "excluded_corpus_ids", "negative_ids")
 """What data sets call the documents that must not be candidates of a query."""
 _GAINS = {"gold_ids": ("gains", "gain"), "gold_ids_long": ("gains_long", "gain_long")}
 """What data sets call the grades that stand beside their relevant documents, in the same order."""
-_GRADE = ("score", "gain")
-_BEIR_HEADER = [b"query-id", b"corpus-id", b"score"]
 _WHITE = re.compile(r"[ \t\n\r\f\v]")
-_WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
-_LARGEST_GRADE = 2**31 - 1
-_GRADES = "write grades, as 35 for 0.35 (nDCG is the same for any multiple of them)"
 # float() takes 1_000 and Ⅷ-like digits too; a run file has neither.
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
@@ -188,100 +179,8 @@ def _graded(row: Row, gold: str) -> dict[str, int]:
     gains = [1] * len(doc_ids) if column is None else row.value[column]
     if not isinstance(gains, list) or len(gains) != len(doc_ids):
         raise HarnessError(f'{row.place}: "{column}" is {shown(gains)}, where a grade for each of {gold} is needed')
-    graded = [(doc_id, _grade(gain, column or gold, row.place)) for doc_id, gain in zip(doc_ids, gains, strict=True)]
-    return {doc_id: grade for doc_id, grade in graded if doc_id != _NOTHING}
-
-
-# -- qrels
-
-
-def read_qrels(paths: Iterable[Path], unread: set[str] | None = None) -> Qrels:
-    """query_id → doc_id → relevance.
-
-    Reads BEIR's TSV (header query-id, corpus-id, score), TREC qrels (query_id, iteration, doc_id,
-    relevance; lines that begin with # are comments), JSON lines and parquet with BEIR's names.
-    Raises HarnessError for a relevance that is not a whole number (1.0 is one), for a pair that
-    stands twice with different relevance, and where there is no judgement at all.
-    """
-    qrels: Qrels = {}
-    places: dict[tuple[str, str], Place] = {}
-    path = None
-    for path in paths:
-        for place, query_id, doc_id, relevance in _judgements(path, unread):
-            first = places.setdefault((query_id, doc_id), place)
-            known = qrels.setdefault(query_id, {}).setdefault(doc_id, relevance)
-            if known != relevance:
-                raise HarnessError(
-                    f'query "{query_id}" and document "{doc_id}" have relevance {known} in {first} and '
-                    f"{relevance} in {place}: a pair has one relevance"
-                )
-    if not qrels:
-        raise HarnessError(f"{path} is empty: no query has a judgement")
-    return qrels
-
-
-def _judgements(path: Path, unread: set[str] | None) -> Iterator[tuple[Place, str, str, int]]:
-    if kind_of(path) not in (*JSON_LINES, ".parquet"):
-        yield from _judgement_lines(path)
-        return
-    for row in read_rows([path], [*_QUERY_ID, *_DOC_ID, *_GRADE], unread):
-        yield row.place, identifier(row, _QUERY_ID), identifier(row, _DOC_ID), _relevance(row)
-
-
-def _relevance(row: Row) -> int:
-    names = [name for name in _GRADE if row.value.get(name) is not None]
-    if not names:
-        raise HarnessError(f'{row.place} has no "score"{there(row)}, which is the relevance')
-    grades = {_grade(row.value[name], name, row.place) for name in names}
-    if len(grades) > 1:
-        raise HarnessError(f'{row.place}: "score" and "gain" differ, and one of them is the relevance: leave one out')
-    return grades.pop()
-
-
-def _grade(value: object, name: str, place: Place) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise HarnessError(f'{place}: "{name}" is {shown(value)}, where relevance is a whole number')
-    if value != value // 1:
-        raise HarnessError(f'{place}: "{name}" is {shown(value)}, where relevance is a whole number: {_GRADES}')
-    return _within(int(value), shown(value), place)
-
-
-def _within(relevance: int, written: str, place: Place) -> int:
-    if abs(relevance) > _LARGEST_GRADE:
-        raise HarnessError(
-            f"{place}: relevance {written} is beyond {_LARGEST_GRADE:,}, the largest grade that is read: is it an id or a "
-            "score? Grades are small numbers, as 0, 1, 2, 3"
-        )
-    return relevance
-
-
-def _judgement_lines(path: Path) -> Iterator[tuple[Place, str, str, int]]:
-    """BEIR's TSV where the first line is its header, else TREC qrels."""
-    beir = None
-    for place, line in lines_of(path):
-        if beir is None:
-            beir = [column.strip() for column in line.split(b"\t")] == _BEIR_HEADER
-            if beir:
-                continue
-        if not beir and line.startswith(b"#"):
-            continue
-        columns = line.split(b"\t") if beir else line.split()
-        if len(columns) != (3 if beir else 4):
-            rule = (
-                "three columns under BEIR's header"
-                if beir
-                else "four columns, or BEIR's header query-id, corpus-id, score"
-            )
-            raise HarnessError(f"{place} has {len(columns)} columns: qrels have {rule}")
-        query_id, doc_id, relevance = (decoded(columns[i], place) for i in ((0, 1, 2) if beir else (0, 2, 3)))
-        if not query_id or not doc_id:
-            raise HarnessError(f"{place} has an empty id")
-        if not _WHOLE.fullmatch(relevance.strip()):
-            way = f": {_GRADES}" if _NUMBER.fullmatch(columns[-1].strip()) else ""
-            raise HarnessError(f'{place}: "{relevance}" is no relevance, which is a whole number{way}')
-        # Python refuses to read thousands of digits.
-        whole = int(relevance.strip().partition(".")[0][:400])
-        yield place, query_id, doc_id, _within(whole, shown(relevance), place)
+    graded = [(doc_id, grade(gain, column or gold, row.place)) for doc_id, gain in zip(doc_ids, gains, strict=True)]
+    return {doc_id: relevance for doc_id, relevance in graded if doc_id != _NOTHING}
 
 
 # -- runs

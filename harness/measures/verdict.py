@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..data.clusters import Clusters
 from ..data.collection import Collection
 from ..types import Measure, Measurement, Qrels, Run
+from .aspects import alpha_ndcg
 from .fitting import groups_of
 from .groups import Groups, measure_groups
 from .measure import measure_run, oracle
@@ -63,13 +64,16 @@ def measured(
     stage: str = "reranked",
 ) -> Iterable[tuple[str, Measurement]]:
     """(name, Measurement) of each measure; original and changed instructions are never pooled."""
-    # Judged@k counts judgements, not relevance, so the oracle's order is not the best for it.
-    left_out = ("p-MRR", "Judged") if stage == "oracle" else ("p-MRR",)
-    plain = [measure for measure in measures if measure.name not in left_out and not measure.grouped]
+    # Judged@k counts judgements, not relevance, and alpha-nDCG rewards variety: the oracle's order is not the best.
+    left_out = ("p-MRR", "Judged", "alpha-nDCG") if stage == "oracle" else ("p-MRR",)
+    chosen = [measure for measure in measures if measure.name not in left_out]
+    plain = [measure for measure in chosen if not measure.grouped and measure.name != "alpha-nDCG"]
     if collection.qrel_diff is None:
         found = measure_run(run, qrels, plain, level)
-        for measure in (each for each in measures if each.grouped):
+        for measure in (each for each in chosen if each.grouped):
             found[measure] = measure_groups(measure, run, qrels, groups, level, best=stage == "oracle")
+        for measure in (each for each in chosen if each.name == "alpha-nDCG"):
+            found[measure] = alpha_ndcg(measure, run, qrels, collection.aspects or {}, level)
         yield from ((str(measure), found[measure]) for measure in measures if measure in found)
         return
     changed = {base: ids for base, ids in collection.qrel_diff.items() if f"{base}-og" in qrels}

@@ -16,11 +16,11 @@ from harness.data.formats import (
     read_instructions,
     read_jsonl,
     read_lists,
-    read_qrels,
     read_queries,
     read_run,
     write_run,
 )
+from harness.data.judgements import read_qrels
 from harness.errors import HarnessError
 from harness.types import DocumentText, QueryText
 

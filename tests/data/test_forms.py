@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Cli, write_lines
 
-from harness.data.formats import read_qrels
 from harness.data.forms import difference, other_forms
+from harness.data.judgements import read_qrels
 from harness.errors import HarnessError
 
 E_IN_ONE, E_IN_TWO = unicodedata.normalize("NFC", "é7"), unicodedata.normalize("NFD", "é7")

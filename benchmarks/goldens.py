@@ -24,7 +24,7 @@ from harness.rerankers.resolve import FAMILIES as KNOWN
 from harness.rerankers.resolve import open_rerankers
 from harness.rerankers.rules import known_rules
 from harness.rerankers.score import margins_of, prepare
-from harness.results.tables import align
+from harness.results.layout import align
 from harness.types import DocumentText, QueryText
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "assets"

@@ -65,7 +65,7 @@ def cache_parts(cache: Path) -> list[CachePart]:
 
 def cache_table(cache: Path) -> str:
     """The cache's place, and a line for each of its parts."""
-    from ..results.tables import align
+    from ..results.layout import align
 
     rows = [[part.name, str(len(part.files)), f"{part.size / 2**20:.1f}", part.holds] for part in cache_parts(cache)]
     return f"{cache}\n{align([['part', 'files', 'MiB', 'holds'], *rows])}"

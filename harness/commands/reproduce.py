@@ -266,13 +266,14 @@ def _entry(check: Check) -> dict[str, Any]:
 
 
 def _listed(checks: Sequence[Check]) -> str:
-    from ..results.tables import align, number_of
+    from ..results.figures import number
+    from ..results.layout import align
 
     rows = [
         [
             _title(c.figure),
             c.figure.measure,
-            number_of(c.figure.measure, c.figure.value),
+            number(c.figure.value, c.figure.measure),
             c.model,
             c.figure.stage or "–",
             c.figure.source,
@@ -283,15 +284,16 @@ def _listed(checks: Sequence[Check]) -> str:
 
 
 def _table(found: Sequence[Compared]) -> str:
-    from ..results.tables import align, number_of
+    from ..results.figures import number
+    from ..results.layout import align
 
     rows = [
         [
             f"[{each.mark}]",
             _title(each.figure),
             each.measure,
-            number_of(each.measure, each.figure.value),
-            number_of(each.measure, each.value),
+            number(each.figure.value, each.measure),
+            number(each.value, each.measure),
             each.figure.system or each.figure.model,
             each.figure.source,
         ]

@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
 from ..python.asking import Asking, Running, build_request, decisions_of
-from .shared import RESULTS_WRITTEN, Say, level, tolerance
+from .shared import RESULTS_WRITTEN, VERBOSE, Say, add_options_of, level, tolerance
 
 if TYPE_CHECKING:
     from ..evaluate import Outcome
     from ..request import Request
-    from ..results.means import Mean
-    from ..results.published import Compared
     from ..results.result import Result
+    from ..verdicts.summary import Means
     from ..verdicts.until import Decision
-
-    Means = Sequence[tuple[Mean, Sequence[Compared]]]
 
 __all__ = [
     "MODEL",
@@ -123,6 +120,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a whole run in a file (rerank-harness.toml, where no task is named)",
     )
+    add_options_of(parser, VERBOSE)
 
 
 def completed(given: argparse.Namespace) -> argparse.Namespace:
@@ -164,11 +162,10 @@ def asking_of(given: argparse.Namespace) -> Asking:
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Evaluate what the options ask for; `answer` gets the tables or the one JSON object."""
-    from ..evaluate import evaluate
-    from ..results.cautions import cautions_of, selected
-    from ..results.published import beside
-    from ..results.tables import means_table, result_block, summary_table
-    from ..verdicts.pairing import title_of
+    from ..evaluate import evaluate, jobs_of
+    from ..results.cautions import selected
+    from .answering import FEW, Answering
+    from .terminal import width
 
     select, ignore = _warnings_wanted(given.config)
     given = completed(given)
@@ -183,24 +180,21 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
 
         answer(dry_run(request, say, as_json=given.format == "json"))
         return 0
-    outcomes = []
-    for outcome in evaluate(request, say):
-        outcomes.append(outcome)
-        if given.format == "text":
-            published = beside(outcome.result)
-            answer(result_block(outcome.result, outcome.path, reused=outcome.reused, published=published))
-        for caution in selected(cautions_of(outcome.result), select, ignore):
-            who = outcome.result.identity.reranker or outcome.result.identity.retriever
-            say(f"{title_of(outcome.result)}, {who}: {caution.code} {caution.what} (explain {caution.code})")
-    means = _means(given, request, [outcome.result for outcome in outcomes])
-    decisions = decisions_of(request, [outcome.path for outcome in outcomes])
-    if given.format == "json":
-        answer(_as_json(outcomes, means, decisions))
-    elif len(outcomes) > 1:
-        answer(summary_table([outcome.result for outcome in outcomes]))
-        if means:
-            answer(means_table(means))
-    if given.format == "text" and decisions:
+    as_json, count = given.format == "json", len(list(jobs_of(request)))
+    full = given.verbose or (count <= FEW and not given.quiet)
+    shown = Answering(say, answer, full, not as_json, lambda found: selected(found, select, ignore), width(), count)
+    try:
+        for outcome in evaluate(request, say):
+            shown.add(outcome)
+    except (HarnessError, KeyboardInterrupt):
+        shown.end()
+        raise
+    means = _means(given, request, shown.results)
+    decisions = decisions_of(request, [outcome.path for outcome in shown.outcomes])
+    shown.end(means)
+    if as_json:
+        answer(_as_json(shown.outcomes, means, decisions))
+    elif decisions:
         answer("\n".join(decision.line() for decision in decisions))
     return int(any(decision.verdict == "failed" for decision in decisions))
 

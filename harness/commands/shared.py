@@ -10,7 +10,7 @@ from typing import Any
 from ..types import Finding
 
 __all__ = [
-    "CARDS", "MEASURE", "QUERIES", "RESULT", "RESULTS", "RESULTS_WRITTEN", "Options", "Say", "add_options_of", "level", "show", "tolerance", "whole",
+    "CARDS", "MEASURE", "QUERIES", "QUIET", "RESULT", "RESULTS", "RESULTS_WRITTEN", "VERBOSE", "Options", "Say", "add_options_of", "level", "show", "tolerance", "whole",
 ]  # fmt: skip
 
 Say = Callable[[str], None]
@@ -65,13 +65,20 @@ CARDS: dict[str, Any] = {
     "help": "a folder with cards of your own, for their means",
 }
 MEASURE: dict[str, Any] = {"metavar": "NAME", "help": "instead of each task's headline, as MAP@100"}
+VERBOSE: dict[str, dict[str, Any]] = {
+    "-v": {"flags": ("--verbose",), "action": "store_true", "dest": "verbose", "help": "each result in full, with its warnings"},
+}  # fmt: skip
+QUIET: dict[str, dict[str, Any]] = {
+    "-q": {"flags": ("--quiet",), "action": "store_true", "dest": "quiet", "help": "nothing on stderr but warnings and errors; no result in full"},
+}  # fmt: skip
 QUERIES: dict[str, Any] = {"type": whole, "metavar": "N"}
 
 
 def add_options_of(parser: argparse.ArgumentParser, options: Options) -> None:
     """Hand a table of options to argparse."""
     for flag, how in options.items():
-        parser.add_argument(flag, **how)
+        told = dict(how)
+        parser.add_argument(flag, *told.pop("flags", ()), **told)
 
 
 def show(findings: Iterable[Finding], answer: Say) -> int:

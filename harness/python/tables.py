@@ -27,7 +27,7 @@ def html_of(rows: Table, title: str = "", notes: Sequence[str] = ()) -> str:
 
 def text_of(rows: Table, title: str = "", notes: Sequence[str] = ()) -> str:
     """The same in text, for a console."""
-    from ..results.tables import align
+    from ..results.layout import align
 
     columns = list(rows[0]) if rows else []
     table = align([columns, *([row[name] for name in columns] for row in rows)]) if rows else ""

@@ -5,5 +5,6 @@
 - `means`                               over languages and tasks
 - `published`, `imported`               figures of others
 - `cautions`                            warnings
-- `figures`, `tables`, `run_lines`      how all of it is shown
+- `figures`, `layout`                   digits, and tables that fit a terminal
+- `tables`, `run_lines`                 one result in full
 """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["MISSING", "interval", "number", "p_value", "scale_of", "signed"]
+__all__ = ["ALPHA", "MISSING", "interval", "number", "p_value", "scale_of", "signed"]
 
 MISSING = "–"
+
+ALPHA = 0.05
+"""A difference is called one where its p is at most that."""
 
 
 def scale_of(measure: str) -> float:

@@ -10,11 +10,10 @@ import numpy as np
 
 from ..measures.family import Family
 from ..measures.significance import Units, Verdict, detectable_drop, judged
+from ..results.figures import ALPHA
 from .samples import Sample
 
 __all__ = ["ALPHA", "Answer", "Row", "moved_units", "rows_of"]
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)

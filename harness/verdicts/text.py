@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..results.figures import MISSING, interval, number, p_value, signed
-from ..results.tables import align
+from ..results.layout import align
 from .compare import Comparison, Row
 from .moved import MovedDocument, MovedQuery
 from .samples import Sample

@@ -1,0 +1,141 @@
+"""Tables that fit a terminal: where there is little room, columns give up what matters least."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .figures import MISSING
+
+__all__ = ["WIDTH", "Column", "align", "compact", "fitted", "shortened", "width_of", "wrapped"]
+
+WIDTH = 80
+"""Columns of a terminal; a wider one makes no table wider, and a narrower one makes tables narrower."""
+
+_LEAST = 8
+"""A name is not cut to less."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and what it can do without."""
+
+    head: str
+    cells: Sequence[str]
+    short: str = ""
+    """Its head where there is little room; empty where there is none shorter."""
+    spare: int = 0
+    """0 stays; of the others the highest leaves first, and 1 only where names are short already."""
+    name: bool = False
+    """Whether its cells are names, which can be cut."""
+
+    @property
+    def width(self) -> int:
+        return max(map(width_of, (self.head, *self.cells)))
+
+
+def fitted(columns: Sequence[Column], width: int = WIDTH) -> str:
+    """The table in at most `width` places, where its figures leave any choice.
+
+    First heads and figures become shorter (`.6789`), then names are cut to a third of a line, then columns leave by
+    `spare`, and at last names are cut to what room there is.
+    """
+    kept = list(columns)
+    if _total(kept) > width:
+        kept = [
+            replace(column, head=column.short or column.head, cells=[*map(_figure, column.cells)])
+            if not column.name
+            else column
+            for column in kept
+        ]
+    for spared, least in ((2, width // 3), (1, width // 5)):
+        kept = _cut(kept, width, max(_LEAST, least))
+        while _total(kept) > width and any(column.spare >= spared for column in kept):
+            kept.remove(max(kept, key=lambda column: column.spare))
+    return align([*zip(*[(column.head, *column.cells) for column in _cut(kept, width, _LEAST)], strict=True)])
+
+
+def _total(columns: Sequence[Column]) -> int:
+    return sum(column.width for column in columns) + 2 * (len(columns) - 1)
+
+
+def _cut(columns: Sequence[Column], width: int, least: int) -> list[Column]:
+    """The columns with names cut, the longest first and none below `least`, until they fit."""
+    kept = list(columns)
+    over = _total(kept) - width
+    while over > 0:
+        place = max((i for i, column in enumerate(kept) if column.name), key=lambda i: kept[i].width, default=None)
+        if place is None or kept[place].width <= least:
+            return kept
+        room = kept[place].width - 1
+        kept[place] = replace(kept[place], cells=[shortened(cell, room) for cell in kept[place].cells])
+        if kept[place].width > room:
+            return kept
+        over = _total(kept) - width
+    return kept
+
+
+def _figure(cell: str) -> str:
+    return compact(cell) if cell[:1] in "+-−<[.0123456789" else cell
+
+
+def compact(text: str) -> str:
+    """Figures without the zero before their point, as papers print them: `-.0085`."""
+    return re.sub(r"(?<![\d.])0\.(?=\d)", ".", text)
+
+
+def shortened(text: str, room: int) -> str:
+    """The text in at most `room` places, cut in its middle: beginnings and ends tell names apart."""
+    if width_of(text) <= room:
+        return text
+    tail = (room - 1) // 2
+    end = ""
+    for letter in reversed(text):
+        if width_of(letter + end) > tail:
+            break
+        end = letter + end
+    start = ""
+    for letter in text:
+        if width_of(start + letter) > room - 1 - width_of(end):
+            break
+        start += letter
+    return f"{start}…{end}"
+
+
+def width_of(text: str) -> int:
+    """Places on a terminal: a Chinese character takes two, an accent of its own none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        2 if unicodedata.east_asian_width(letter) in "WF" else int(not unicodedata.combining(letter)) for letter in text
+    )
+
+
+def wrapped(text: str, width: int = WIDTH, indent: str = "  ") -> str:
+    """A sentence over as many lines as it needs; an interval, and what has no space in it, as a path, stays whole."""
+    whole = re.sub(r"\[[^\[\] ]+, [^\[\] ]+\]", lambda found: found[0].replace(" ", "\0"), text)
+    lines = textwrap.wrap(whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", " ")
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell, the first row ruled off; numbers stand to the right."""
+    widths = [max(width_of(row[i]) for row in rows) for i in range(len(rows[0]))]
+    right = [all(_numeric(row[i]) for row in rows[1:] if row[i]) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(_pad(cell, width, right=side) for cell, width, side in zip(row, widths, right, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _numeric(cell: str) -> bool:
+    return cell == MISSING or bool(re.match(r"[\[<+\-−]*\.?\d", cell))
+
+
+def _pad(cell: str, width: int, *, right: bool) -> str:
+    room = " " * (width - width_of(cell))
+    return f"{room}{cell}" if right else f"{cell}{room}"

@@ -21,11 +21,11 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Iterator
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
+from harness.boards.pairs import Pairs
 from harness.boards.resampling import RESAMPLES, Part, Sums, resample
 from harness.measures.family import Family
 from harness.measures.significance import judged, paired_randomisation, units_of
@@ -143,9 +143,8 @@ def count_compare(given: argparse.Namespace, generator: np.random.Generator) -> 
         board = Sums(20, RESAMPLES)
         resample("T", [Part("default", tuple(map(str, range(50))), np.stack(systems, axis=1))], {0: board}, [{0: 1.0}])
         best = int(np.argmax([system.mean() for system in systems]))
-        pairs = list(combinations(range(20), 2))
-        p_values = zip(pairs, board.p_values(pairs), strict=True)
-        split += any(p <= given.alpha for pair, p in p_values if best in pair)
+        pairs = Pairs(board, range(20), given.alpha)
+        split += any(pairs.differ(best, other) for other in range(20) if other != best)
     print(f"20 equal systems, a false difference: within each pair {alone / given.trials:.3f}", end="")
     print(f", over all that is printed {together / given.trials:.3f} (stated: at most {given.alpha:g})")
     print(

@@ -17,7 +17,7 @@
 - `board`       the YAML, checked
 - `columns`     tasks, languages, suites and means as weighted sums
 - `systems`     results → rows, none of them mixed up; `references` published and imported ones
-- `resampling`  intervals and pairwise p of all rows at once
+- `resampling`  the figures under sign flips, and their intervals; `pairs` which rows differ
 - `build`       the table: cells, ranks, what is missing; `facts` and `speed` what stands beside them
 - `as_markdown`, `as_csv`, `as_tex`, `as_html`   the forms; `words` what they say alike
 """

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from ..types import Interval, Task
 from .board import Board
 from .columns import Column, Part, View, subset_columns, views_of
 from .facts import Facts, facts_of, trained_on
+from .pairs import Pairs
 from .references import imported_systems, left_out_of, published_systems
 from .resampling import RESAMPLES, Sums, resample
 from .resampling import Part as Sampled
@@ -72,20 +72,29 @@ class Table:
     @property
     def columns(self) -> tuple[Column, ...]:
         """Every column of any view, each once."""
-        of_views = [column for view in self.views for column in (view.key, *view.columns)]
-        return tuple(dict.fromkeys((*of_views, *self.languages)))
+        return _every(self.views, self.languages)
+
+
+def _every(views: Sequence[View], languages: Sequence[Column]) -> tuple[Column, ...]:
+    of_views = [column for view in views for column in (view.key, *view.columns)]
+    return tuple(dict.fromkeys((*of_views, *languages)))
 
 
 def build_table(board: Board) -> Table:
     """The board from its results. Raises HarnessError where there are none, or they contradict each other."""
-    systems = [*systems_in(board), *imported_systems(board), *(published_systems(board) if board.published else ())]
+    views = tuple(views_of(board))
+    languages = tuple(column for task in board.tasks for column in subset_columns(task, board.measure))
+    drawn = {part for column in _every(views, languages) for part in column.shares}
+    systems = [
+        *systems_in(board, drawn),
+        *imported_systems(board),
+        *(published_systems(board) if board.published else ()),
+    ]
     if not systems:
         told = left_out_of(board)
         raise HarnessError(
             "; ".join(told) or f"{board.name}: no row is left by first_stages, rerankers and oracle; widen them"
         )
-    views = tuple(views_of(board))
-    languages = tuple(column for task in board.tasks for column in subset_columns(task, board.measure))
     table = Table(board, views, languages, tuple(_row(board, system) for system in systems))
     _fill(table)
     rows = sorted(table.rows, key=lambda row: _order(row, table.key))
@@ -167,10 +176,9 @@ def _clusters(figures: Sequence[Figure], query_ids: Sequence[str]) -> tuple[str,
 
 
 def _settle(table: Table, measured: Sequence[Row], column: Column, sums: Sums) -> None:
-    numbers = {id(row): number for number, row in enumerate(measured)}
+    intervals = {id(row): _within(found, column) for row, found in zip(measured, sums.intervals(), strict=True)}
     for row in table.rows:
-        number = numbers.get(id(row))
-        cell = _cell(row.system, column, None if number is None else _within(sums.interval(number), column))
+        cell = _cell(row.system, column, intervals.get(id(row)))
         if cell is not None:
             row.cells[column] = cell
     for place, view in enumerate(table.views):
@@ -202,13 +210,14 @@ def _rank(rows: Sequence[Row], view: int, key: Column, sums: Sums) -> None:
         if key in row.cells and row.system.kind in ("reranker", "first stage") and sums.tested(number)
     ]
     order = [number for _, number in sorted(ranked, key=lambda entry: (-entry[0], _order(rows[entry[1]], key)))]
+    if not order:
+        return
     # Which row is the best is seen in the data too, so that every pair is in the family.
-    pairs = list(combinations(order, 2))
-    p_values = dict(zip(pairs, sums.p_values(pairs), strict=True))
+    pairs = Pairs(sums, order, ALPHA)
     start = 0
     while start < len(order):
         below = enumerate(order[start + 1 :], start + 1)
-        end = next((place for place, number in below if p_values[order[start], number] <= ALPHA), len(order))
+        end = next((place for place, number in below if pairs.differ(order[start], number)), len(order))
         for number in order[start:end]:
             rows[number].ranks[view] = start + 1
         start = end

@@ -1,4 +1,4 @@
-"""Intervals and pairwise p for all systems of a board at once: of the very figures that it shows.
+"""The very figures that a board shows, under sign flips: intervals and pairwise p for all systems at once.
 
 A figure is a weighted sum of the means of its parts (a task's subsets, a suite's tasks), so what is
 flipped is that very sum, and every system sees the same signs. A query_id that several subsets of a
@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..measures.family import corrected
 from ..measures.flips import PATTERNS as RESAMPLES
 from ..measures.flips import SEED, SignFlips, bit_chunks
 from ..measures.significance import paired_randomisation
@@ -72,20 +71,26 @@ class Sums:
     def __post_init__(self) -> None:
         self.flipped = np.zeros((self.resamples if self.ranked else 0, self.systems))
 
-    def interval(self, system: int, level: float = 0.95) -> Interval | None:
-        """The interval of a system's figure, by the inverted sign flips that differences have.
+    def intervals(self, level: float = 0.95) -> list[Interval | None]:
+        """The interval of each system's figure, by the inverted sign flips that differences have.
 
         None without values of queries, and where there are too few of them for any interval.
         """
-        if not self.contributions or np.isnan(self.contributions[0][0, system]):
-            return None
-        values = np.concatenate([each[:, system] for each in self.contributions])
+        found: list[Interval | None] = [None] * self.systems
+        tested = [system for system in range(self.systems) if self.tested(system)]
+        if not tested:
+            return found
         weights = np.concatenate(self.weights)
-        apart = np.concatenate([each[:, system] for each in self.departed])
-        apart *= np.concatenate(self.freed) if self.groups > 1 else 1.0
-        found = SignFlips.of(apart + values.sum() * weights, weights, float(np.abs(values).sum())).interval(level)
-        # Machines add in their own order; a board must read the same on all of them.
-        return None if found is None else Interval(round(found.low, 12), round(found.high, 12))
+        values, apart = (
+            np.concatenate([each[:, tested] for each in parts]) for parts in (self.contributions, self.departed)
+        )
+        apart *= np.concatenate(self.freed)[:, None] if self.groups > 1 else 1.0
+        apart += values.sum(axis=0) * weights[:, None]
+        for system, flips in zip(tested, SignFlips.of_each(apart, weights, np.abs(values).sum(axis=0)), strict=True):
+            own = flips.interval(level)
+            # Machines add in their own order; a board must read the same on all of them.
+            found[system] = None if own is None else Interval(round(own.low, 12), round(own.high, 12))
+        return found
 
     def tested(self, system: int) -> bool:
         """Whether the system has values of queries throughout."""
@@ -104,30 +109,6 @@ class Sums:
         sums = np.abs(self.flipped[:, second] - self.flipped[:, first])
         count = int(np.count_nonzero(sums >= abs(float((two - one).sum())) - gamma))
         return (count + 1) / (self.resamples + 1)
-
-    def p_values(self, pairs: Sequence[tuple[int, int]]) -> list[float]:
-        """The p of each pair, corrected over all of them (`measures.family`)."""
-        sizes = [self._size(*pair) for pair in pairs]
-
-        def flipped(place: int) -> Array:
-            first, second = pairs[place]
-            return np.abs(self.flipped[:, second] - self.flipped[:, first]) / sizes[place]
-
-        figures = sum(each.sum(axis=0) for each in self.contributions)
-        seen = [abs(float(figures[b] - figures[a])) / size for (a, b), size in zip(pairs, sizes, strict=True)]
-        found = corrected(seen, flipped)
-        return [max(p, self.p(*pair)) if p <= _NEARLY else p for p, pair in zip(found, pairs, strict=True)]
-
-    def _size(self, first: int, second: int) -> float:
-        """The root of the sum of squares of what is flipped: how far flips alone carry the difference."""
-        apart = np.concatenate([each[:, second] - each[:, first] for each in self.contributions])
-        size = float(np.sqrt(apart @ apart))
-        scale = max(float(np.abs(each[:, [first, second]]).sum()) for each in self.contributions)
-        return size if size > 1e-14 * scale else np.inf
-
-
-_NEARLY = 0.1
-"""Above, a pair's own p changes nothing."""
 
 
 def resample(

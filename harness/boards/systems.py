@@ -7,7 +7,8 @@ not agree are an error that names the files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -33,7 +34,8 @@ class Figure:
 
     mean: float
     query_ids: tuple[str, ...] = ()
-    values: tuple[float, ...] = ()
+    values: Sequence[float] = ()
+    """The value of each query; empty where they are not known, or nothing is drawn from them."""
     clusters: tuple[str, ...] = ()
     """The cluster of each query; empty where none is known."""
     data: str = ""
@@ -55,7 +57,7 @@ class System:
     figures: dict[tuple[str, str, str], Figure] = field(default_factory=dict)
     """(task, subset, measure) → its figure."""
     results: dict[tuple[str, str], Result] = field(default_factory=dict)
-    """(task, subset) → the result behind the figures; empty for published rows."""
+    """(task, subset) → the result behind the figures, without its queries' values; empty for published rows."""
     source: str = ""
     """Where a published or imported row comes from."""
     note: str = ""
@@ -75,9 +77,10 @@ Key = tuple[str, str, str, str]
 """kind, reranker, first stage, and everything else that must be the same."""
 
 
-def systems_in(board: Board) -> list[System]:
+def systems_in(board: Board, drawn: Collection[tuple[str, str, str]]) -> list[System]:
     """Every system that the board's results hold, in the order of their files.
 
+    The values of queries are kept of the parts (task, subset, measure) in `drawn` alone.
     Only complete runs on the cards' own data revisions and splits count. Raises HarnessError where
     there are none, for a damaged result, and for results that contradict each other.
     """
@@ -90,8 +93,11 @@ def systems_in(board: Board) -> list[System]:
             result = load_result(path, with_values=True)
             if _belongs(result.identity, board) and _asked_for(result.identity, board):
                 _one_question(result, path, seen)
+                result = _slim(result, seen, drawn)
                 for kind in ("first stage", "oracle", "reranker"):
                     _place(found, kind, result, path)
+    for system in found.values():
+        system.results = {part: replace(result, values={}, query_ids=()) for part, result in system.results.items()}
     systems = [system for system in _with_given_lists(found.values()) if system.figures]
     if not (systems or board.published or board.imported):
         raise HarnessError(f"no result of {board.name}'s tasks in {', '.join(map(str, board.results))}: run them first")
@@ -127,6 +133,16 @@ def _one_question(result: Result, path: Path, seen: dict[tuple[str, str], tuple[
             f"{where} and {path} were measured on different data, though both are {' '.join(key)}: a board cannot hold "
             f"them side by side; run one again, or leave its folder out of results"
         )
+
+
+def _slim(
+    result: Result, seen: Mapping[tuple[str, str], tuple[Result, Path]], drawn: Collection[tuple[str, str, str]]
+) -> Result:
+    """The result with the values that are drawn from, and the first result's own query_ids: boards hold thousands."""
+    part = (result.identity.task, result.identity.subset)
+    values = {measure: stages for measure, stages in result.values.items() if (*part, measure) in drawn}
+    first = seen[part][0].query_ids
+    return replace(result, values=values, query_ids=first if first == result.query_ids else result.query_ids)
 
 
 def stage_label(identity: Identity) -> str:
@@ -168,10 +184,15 @@ def _settings(identity: Identity, kind: str) -> dict[str, object]:
 
 
 def _figure(result: Result, measure: str, stage: str, mean: float) -> Figure:
-    column = zip(result.query_ids, result.values[measure][stage], strict=True)
-    query_ids, values = zip(*((query_id, value) for query_id, value in column if value is not None), strict=True)
-    known = dict(zip(result.query_ids, result.clusters, strict=True)) if result.clusters else {}
-    return Figure(mean, query_ids, values, tuple(known[query_id] for query_id in query_ids) if known else ())
+    if measure not in result.values:
+        return Figure(mean)
+    column = result.values[measure][stage]
+    values = array("d", (value for value in column if value is not None))
+    if len(values) == len(column):
+        return Figure(mean, result.query_ids, values, result.clusters)
+    there = [place for place, value in enumerate(column) if value is not None]
+    query_ids = tuple(result.query_ids[place] for place in there)
+    return Figure(mean, query_ids, values, tuple(result.clusters[place] for place in there) if result.clusters else ())
 
 
 def _with_given_lists(found: Iterable[System]) -> list[System]:

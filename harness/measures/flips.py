@@ -29,16 +29,19 @@ MOST_UNITS = 1_280
 all flips: Hemerik and Goeman, TEST 27, 2018), and as many blocks leave the spread as well known."""
 
 _CHUNK = 1 << 20
+_EVERY = 16
+_FIGURES = 128
+"""So many figures' patterns are held at once: 10 MB."""
 _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float64)
 """Shape [256, 8]: the bits of every byte, the highest first."""
 
 
 def folded(sums: Array, weights: Array) -> tuple[Array, Array]:
-    """At most MOST_UNITS units: neighbours added up where there are more."""
-    if sums.size <= MOST_UNITS:
+    """At most MOST_UNITS units (rows of `sums`): neighbours added up where there are more."""
+    if weights.size <= MOST_UNITS:
         return sums, weights
-    starts = np.linspace(0, sums.size, MOST_UNITS, endpoint=False).astype(np.int64)
-    return np.add.reduceat(sums, starts), np.add.reduceat(weights, starts)
+    starts = np.linspace(0, weights.size, MOST_UNITS, endpoint=False).astype(np.int64)
+    return np.add.reduceat(sums, starts, axis=0), np.add.reduceat(weights, starts)
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,30 @@ class SignFlips:
         Units without a difference are the same under both signs: they drop out of p and stay in the interval.
         """
         sums, weights = folded(sums, weights)
+        return cls._from(sums, weights, _flipped(sums, weights, sums != 0), scale)
+
+    @classmethod
+    def of_each(cls, sums: Array, weights: Array, scales: Array) -> Iterator[SignFlips]:
+        """As `of`, for each column of `sums` of shape [units, figures] and each of `scales`.
+
+        One drawing serves all figures, and a matrix product adds up what it flips: equal to `of` but for
+        the order of adding.
+        """
+        sums, weights = folded(sums, weights)
+        drawn = 2 ** len(weights) > PATTERNS
+        for start in range(0, sums.shape[1], _FIGURES):
+            some = sums[:, start : start + _FIGURES]
+            found = _products(np.column_stack([some, weights])) if drawn else np.empty((0, 0))
+            for number, column in enumerate(some.T):
+                flipped = (
+                    (found[number], found[-1]) if drawn and column.all() else _flipped(column, weights, column != 0)
+                )
+                yield cls._from(column, weights, flipped, float(scales[start + number]))
+
+    @classmethod
+    def _from(cls, sums: Array, weights: Array, drawn: tuple[Array, Array], scale: float) -> SignFlips:
         total, whole = float(sums.sum()), float(weights.sum())
-        moved = sums != 0
-        flipped, shares = _flipped(sums, weights, moved)
+        flipped, shares = drawn
         own = np.concatenate([flipped, total - flipped])
         rounding = 50 * float(np.finfo(np.float64).eps) * scale
         own[np.abs(own) <= rounding] = 0.0
@@ -113,10 +137,8 @@ class SignFlips:
         little where differences are skewed or many of them are 0 (benchmarks/aa.py has the rates). None where
         there are too few units to reject anything: below 6 at 0.95.
         """
-        plain = self._ends(self.sums, self.weights, 1 - level)
-        unseen = self._ends(
-            np.concatenate([self.sums + extra for extra in self._unseen]), np.tile(self.weights, 4), 1 - level
-        )
+        plain = self._ends((0.0,), 1 - level)
+        unseen = self._ends(self._unseen, 1 - level)
         if plain is None or unseen is None:
             return None
         low, high = min(plain[0], unseen[0], self.figure), max(plain[1], unseen[1], self.figure)
@@ -127,18 +149,32 @@ class SignFlips:
             low, high = (plain[0], high) if self.figure > 0 else (low, plain[1])
         return Interval(low, high)
 
-    @staticmethod
-    def _ends(sums: Array, weights: Array, alpha: float) -> tuple[float, float] | None:
-        """Order statistics of the subset means; None where the test can reject nothing."""
-        empty = weights <= 1e-12
-        allowed = int(alpha * sums.size / 2 + 1e-9)
-        means = sums[~empty] / weights[~empty]
-        low = allowed - int(np.count_nonzero(sums[empty] <= 0))
-        high = allowed - int(np.count_nonzero(sums[empty] >= 0))
+    def _ends(self, unseen: Sequence[float], alpha: float) -> tuple[float, float] | None:
+        """Order statistics of the subset means, each unseen sum added to all; None where the test can reject nothing."""
+        allowed = int(alpha * self.sums.size * len(unseen) / 2 + 1e-9)
+        empty = self.weights <= 1e-12
+        sums, weights, nothing = self.sums, self.weights, self.sums[empty]
+        if nothing.size:
+            sums, weights = sums[~empty], weights[~empty]
+        low = allowed - sum(int(np.count_nonzero(nothing + extra <= 0)) for extra in unseen)
+        high = allowed - sum(int(np.count_nonzero(nothing + extra >= 0)) for extra in unseen)
         if low < 0 or high < 0:
             return None
-        means = np.partition(means, [low, means.size - 1 - high])
-        return float(means[low]), float(means[means.size - 1 - high])
+        means = {extra: (sums + extra) / weights for extra in set(unseen)}
+        columns = [means[extra] for extra in unseen]
+        return _smallest(columns, low), -_smallest([-column for column in columns], high)
+
+
+def _smallest(columns: Sequence[Array], place: int) -> float:
+    """The value at `place` of all columns' values sorted: a sample tells which few are worth sorting."""
+    sample = np.concatenate([column[::_EVERY] for column in columns])
+    guess = place * 5 // (4 * _EVERY) + 32
+    if guess < sample.size:
+        most = np.partition(sample, guess)[guess]
+        few = np.concatenate([column[column <= most] for column in columns])
+        if few.size > place:
+            return float(np.partition(few, place)[place])
+    return float(np.partition(np.concatenate(columns), place)[place])
 
 
 def _flipped(sums: Array, weights: Array, moved: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -156,6 +192,15 @@ def _flipped(sums: Array, weights: Array, moved: NDArray[np.bool_]) -> tuple[Arr
         # The first pattern flips nothing at all: what was seen is one of the patterns.
         shares[1:] += subset_sums([weights[~moved]], flipped.size - 1, SEED + 1)[0]
     return flipped, shares
+
+
+def _products(columns: Array) -> Array:
+    """What `_flipped` draws where every unit moved, of each of the columns; shape [columns, patterns]."""
+    found = np.zeros((columns.shape[1], PATTERNS + 1))
+    for rows, drawn in bit_chunks(len(columns), PATTERNS, SEED):
+        bits = np.unpackbits(drawn, axis=1, count=len(columns)).astype(np.float64)
+        found[:, rows.start + 1 : rows.stop + 1] = (bits @ columns).T
+    return found
 
 
 def _every_pattern(column: Array) -> Array:

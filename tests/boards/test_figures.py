@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from scipy import stats
 
 from harness.boards import Table
 from harness.boards.build import Row
+from harness.boards.pairs import Pairs
 from harness.boards.resampling import RESAMPLES, Part, Sums, resample
 from harness.data.task import Cards
 from harness.errors import HarnessError
+from harness.measures.family import corrected
 from harness.measures.significance import paired_randomisation, units_of
 from harness.types import Interval
 
@@ -60,7 +63,7 @@ def nearly(ours: Interval, low: float, high: float, wider: float) -> None:
 
 def test_the_interval_of_one_task_is_that_of_its_mean():
     column = values(50, 0.5, 1)
-    ours = sums_of({"a": column}).interval(0)
+    ours = sums_of({"a": column}).intervals()[0]
     found = units_of(np.zeros(50), column).flips().interval()
     assert tuple(ours) == pytest.approx(tuple(found), abs=1e-9)
     other = stats.bootstrap((column,), np.mean, method="percentile", rng=np.random.default_rng(99)).confidence_interval
@@ -183,6 +186,27 @@ def test_systems_that_cannot_be_told_apart_share_a_rank(cards: Cards, tmp_path: 
     }
     built = table(cards, results_of(tmp_path, systems), tasks=["Birds"])
     assert ranks(built) == {"best": 1, "nearly": 1, "worse": 3}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_pairs_differ_as_their_corrected_p_values_say(seed: int):
+    """By the definition: a statistic and its flips for every pair, corrected together, one p at a time."""
+    generator = np.random.default_rng(seed)
+    tiers = generator.choice([0.0, 0.0, 0.15, 0.4], 24)
+    columns = [np.clip(generator.normal(0.4 + tier, 0.2, 40), 0, 1).round(seed % 3 + 1) for tier in tiers]
+    sums = sums_of({f"m{place}": column for place, column in enumerate([*columns, columns[0], columns[1]])})
+    (values,), pairs = sums.contributions, list(combinations(range(26), 2))
+    sizes = [float(np.linalg.norm(values[:, two] - values[:, one])) or np.inf for one, two in pairs]
+    seen = [abs((values[:, two] - values[:, one]).sum()) / size for (one, two), size in zip(pairs, sizes, strict=True)]
+    flips = [
+        np.abs(sums.flipped[:, two] - sums.flipped[:, one]) / size
+        for (one, two), size in zip(pairs, sizes, strict=True)
+    ]
+    together = corrected(seen, flips.__getitem__)
+    expected = [max(p, sums.p(*pair)) <= 0.05 for p, pair in zip(together, pairs, strict=True)]
+    found = Pairs(sums, range(26), 0.05)
+    assert [found.differ(*pair) for pair in pairs] == expected
+    assert 20 < sum(expected) < len(pairs) - 20
 
 
 def test_a_clear_winner_among_a_hundred_and_fifty_has_its_rank_alone(cards: Cards, tmp_path: Path):

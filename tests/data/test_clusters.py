@@ -173,7 +173,7 @@ def test_a_boards_draws_are_clusters(tmp_path: Path):
     for own in ((), clusters):
         sums = Sums(2, RESAMPLES)
         resample("T", [Part("default", query_ids, values, own)], {0: sums}, [{0: 1.0}])
-        interval = sums.interval(0)
+        interval = sums.intervals()[0]
         widths.append(interval.high - interval.low)
         p_values.append(sums.p(0, 1))
     assert 5**0.5 < widths[1] / widths[0] < 1.3 * 5**0.5

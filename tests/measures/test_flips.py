@@ -25,6 +25,36 @@ def ndcg_like(rng: np.random.Generator, queries: int, gain: float = 0.0) -> tupl
     return one, np.where(rng.random(queries) < gain, 1.0, two)
 
 
+@pytest.mark.parametrize("units", [5, 9, 40, 1500])
+def test_figures_flipped_together_have_the_intervals_of_each(units):
+    rng = np.random.default_rng(units)
+    figures = 150 if units < 10 else 6
+    sums = rng.normal(0.3, 1.0, (units, figures)) / units
+    sums[rng.random(sums.shape) < 0.3 * (np.arange(figures) % 3 == 0)] = 0.0
+    weights, scales = np.full(units, 1 / units), np.abs(sums).sum(axis=0)
+    for column, scale, found in zip(sums.T, scales, SignFlips.of_each(sums, weights, scales), strict=True):
+        own, alone = found.interval(), SignFlips.of(column, weights, scale).interval()
+        assert (own is None) == (alone is None) == (units < 6)
+        assert own is None or tuple(own) == pytest.approx(tuple(alone), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_end_is_the_order_statistic_of_all_subset_means(seed):
+    """Sorted whole, each of the four unseen sums added."""
+    rng = np.random.default_rng(seed)
+    sums = rng.normal(0.2, 1.0, 30).round(seed) / 30
+    flips = SignFlips.of(sums, np.full(30, 1 / 30), 1.0)
+    far = flips.farthest
+    for unseen in ((0.0,), (-far, 0.0, 0.0, far)):
+        rows = [(flips.sums + extra)[flips.weights > 1e-12] for extra in unseen]
+        means = np.sort(np.concatenate([row / flips.weights[flips.weights > 1e-12] for row in rows]))
+        nothing = [flips.sums[flips.weights <= 1e-12] + extra for extra in unseen]
+        allowed = int(0.05 * flips.sums.size * len(unseen) / 2 + 1e-9)
+        low = allowed - sum(int((each <= 0).sum()) for each in nothing)
+        high = allowed - sum(int((each >= 0).sum()) for each in nothing)
+        assert flips._ends(unseen, 0.05) == (means[low], means[means.size - 1 - high])
+
+
 @pytest.mark.parametrize("queries", [6, 9, 13, 14, 20, 50, 300])
 def test_the_interval_excludes_0_exactly_when_p_is_at_most_5_percent(queries):
     rng = np.random.default_rng(queries)

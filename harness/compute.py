@@ -97,7 +97,7 @@ class Workbench:
         qrels = {query_id: collection.qrels[query_id] for query_id in candidates.run}
         clusters = self._clusters(job, qrels)
         units = units_of_queries(candidates.run, collection, clusters.of if clusters and clusters.used else {})
-        level = self._request.relevance_level
+        level = job.identity.relevance_level
         rounds = Rounds(collection, candidates, qrels, job.measures, level, groups_of(clusters))
         drawn, reranked = rounds.until(
             watch, units, self._bound(job), lambda part: self._rerank(job, part, collection), self._request.missing_text
@@ -111,7 +111,7 @@ class Workbench:
         from .measures.fitting import require_fitting
         from .measures.measure import require_grade
 
-        require_grade(collection.qrels, self._request.relevance_level)
+        require_grade(collection.qrels, job.identity.relevance_level)
         require_fitting(job.measures, job.task, collection, self._clusters(job, collection.qrels))
 
     def _clusters(self, job: Job, qrels: Qrels) -> Clusters | None:
@@ -188,10 +188,10 @@ class Workbench:
         groups = self._clusters(job, qrels)
         of = groups.of if groups and groups.used else None
         rows, stages = judge(
-            first, final, candidates.run, collection, qrels, measures, self._request.relevance_level, groups
+            first, final, candidates.run, collection, qrels, measures, job.identity.relevance_level, groups
         )
         query_ids, values = _values(stages)
-        found = diagnose(job.stage, candidates, qrels, collection, job.subset, self._request.relevance_level)
+        found = diagnose(job.stage, candidates, qrels, collection, job.subset, job.identity.relevance_level)
         found |= {"clusters": groups.record()} if groups else {}
         found |= {"until_decided": job.watch.record()} if job.watch else {}
         if reranked is not None and job.reranker is not None:

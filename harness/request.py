@@ -49,7 +49,8 @@ class Request:
     limit: int | None = None
     measures: tuple[Measure, ...] = ()
     """Instead of the cards' measures; empty for these."""
-    relevance_level: int = 1
+    relevance_level: int | None = None
+    """Instead of the cards' levels; None for these."""
     missing_text: str = "error"
     instructions: str = "given"
     """`none` takes the queries' instructions away, to show what they are worth."""

@@ -22,6 +22,7 @@ __all__ = [
     "Interval",
     "Measure",
     "Measurement",
+    "Part",
     "Qrels",
     "QueryText",
     "Run",
@@ -217,6 +218,18 @@ class Subset:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a benchmark takes of a task: these of the hub's subsets, on these splits."""
+
+    subsets: tuple[str, ...]
+    splits: tuple[str, ...]
+
+    def holds(self, subset: str, split: str) -> bool:
+        """Whether that subset and split are of the part."""
+        return subset in self.subsets and split in self.splits
+
+
+@dataclass(frozen=True)
 class Task:
     """One card: which data, which measures, which rules. See tasks/README.md for the YAML."""
 
@@ -228,6 +241,8 @@ class Task:
     subsets: tuple[Subset, ...]
     measures: tuple[Measure, ...]
     """The first is the headline."""
+    relevance_level: int = 1
+    """The lowest grade that binary measures (MAP, RR, R, P …) count as relevant; gains are the grades all the same."""
     given_lists: bool = False
     """Whether the data set brings each query's candidates; a first stage is then used only when asked for."""
     scoped: bool = False
@@ -255,6 +270,8 @@ class Task:
     """What the data is made of; only texts are reranked here, while boards show imported figures of all."""
     left_out: int = field(default=0, compare=False)
     """How many subsets the card has beside these, where only some languages are run."""
+    part: Part | None = field(default=None, compare=False)
+    """What a benchmark takes of the task, where that is not all: the subsets left out are then none of its."""
 
     @property
     def headline(self) -> Measure:
@@ -275,6 +292,10 @@ class Aggregate:
     means: tuple[tuple[str, tuple[str, ...]], ...]
     """Each mean's name and the measure of every member that it averages, unweighted, as results print
     them (`MAP@1000 og`); empty where the members are not to be averaged."""
+    parts: tuple[tuple[str, Part], ...] = ()
+    """Members of which not all is taken."""
+    note: str = ""
+    """What the user should know: which of a benchmark's tasks are left out."""
 
 
 @dataclass(frozen=True)

@@ -265,6 +265,7 @@ LAYOUTS: dict[str, Callable[[DataSet, dict[str, Any]], None]] = {
     "C-MTEB-reranking": lambda data, card: as_parquet(data, card, "qrels"),
     "MIRACL": as_languages,
     "XQuADRetrieval": as_languages,
+    "TREC-DL": as_parquet,
     "FollowIR": lambda data, card: changing(data, "{}"),
     "mFollowIR-all": as_pairs_by_language,
     "InstructIR": as_groups,

@@ -90,10 +90,14 @@ def board_of(name: str, entry: Mapping[str, Any], cards: Cards, cache: Path, whe
     strangers = [str(word) for word in entry.get("suites") or [] if word not in suites]
     if strangers:
         raise HarnessError(f'{where}: "{strangers[0]}" is no suite.{did_you_mean(strangers[0], suites)}')
+    tasks = tuple(cards.resolve(words, cache, only_texts=False))
+    names = [task.name for task in tasks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise HarnessError(f"{where}: two of its benchmarks take different parts of {twice}, which need a board each")
     return Board(
         name=name,
         title=str(entry.get("title") or name),
-        tasks=tuple(cards.resolve(words, cache, only_texts=False)),
+        tasks=tasks,
         results=tuple(Path(str(word)) for word in entry.get("results", ["results"])),
         words=words,
         aggregates=tuple(cards.aggregates(words, cache)),

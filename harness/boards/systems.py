@@ -111,7 +111,7 @@ def _named_like(path: Path, board: Board) -> bool:
 
 
 def _belongs(one: Identity, board: Board) -> bool:
-    whole = not one.partial and one.relevance_level == 1 and one.missing_text == "error" and one.instructions == "given"
+    whole = not one.partial and one.by_the_card
     known = {
         (task.name, task.revision, subset.name, subset.split) for task in board.tasks for subset in task.subsets
     }  # fmt: skip

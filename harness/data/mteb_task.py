@@ -27,9 +27,9 @@ from ..files.cache import write_atomically
 from ..files.digest import digest_of
 from ..types import Aggregate, Measure, Subset, Task
 
-__all__ = ["exported", "look_up", "mteb_names", "open_mteb", "quiet"]
+__all__ = ["KINDS", "exported", "look_up", "memory_of", "mteb_names", "open_mteb", "quiet", "shown_measures"]
 
-_KINDS = ("Retrieval", "Reranking", "InstructionRetrieval", "InstructionReranking")
+KINDS = ("Retrieval", "Reranking", "InstructionRetrieval", "InstructionReranking")
 _MEASURES = {
     "ndcg": "nDCG", "map": "MAP", "recall": "R", "mrr": "RR", "precision": "P", "hit_rate": "Success",
     "robustness": "robustness",
@@ -49,7 +49,7 @@ def look_up(name: str, cache: Path, *, remembered: bool = False) -> Task | Aggre
     None where mteb has no such task, or it is not one of texts. With `remembered` only the cache is
     asked. Raises HarnessError for a task that is not ours to measure.
     """
-    memory = _memory(cache, name)
+    memory = memory_of(cache, name)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return _read(json.loads(memory.read_bytes()))
     if remembered:
@@ -63,19 +63,20 @@ def look_up(name: str, cache: Path, *, remembered: bool = False) -> Task | Aggre
 
 def mteb_names(cache: Path) -> list[str]:
     """The names of mteb's retrieval, reranking and instruction tasks."""
-    memory = _memory(cache, "")
+    memory = memory_of(cache, "")
     with contextlib.suppress(OSError, ValueError):
         return [str(name) for name in json.loads(memory.read_bytes())]
-    tasks = open_mteb().get_tasks(task_types=list(_KINDS), exclude_superseded=False)
+    tasks = open_mteb().get_tasks(task_types=list(KINDS), exclude_superseded=False)
     names = sorted(task.metadata.name for task in tasks)
     with contextlib.suppress(OSError):
         write_atomically(memory, json.dumps(names))
     return names
 
 
-def _memory(cache: Path, name: str) -> Path:
+def memory_of(cache: Path, name: str, rule: str = _RULE) -> Path:
+    """Where what this version of mteb says of `name`, read by `rule`, is remembered. Raises MissingDependency without mteb."""
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80] or "names"
-    return cache / "mteb" / _version() / f"{slug}-{digest_of(name, _RULE)[:8]}.json"
+    return cache / "mteb" / _version() / f"{slug}-{digest_of(name, rule)[:8]}.json"
 
 
 def _version() -> str:
@@ -130,14 +131,14 @@ def quiet() -> Iterator[None]:
 
 def _ask(name: str) -> Task | Aggregate | None:
     task = _instance(name)
-    if task is None or task.metadata.type not in _KINDS:
+    if task is None or task.metadata.type not in KINDS:
         return None
     metadata = task.metadata
     if getattr(task, "is_aggregate", False):
         members = tuple(member.metadata.name for member in metadata.tasks)
-        headline = _measures(metadata.main_score)[0][0]
+        headline = shown_measures(metadata.main_score)[0][0]
         return Aggregate(name, members, ((str(headline), (str(headline),) * len(members)),))
-    measures, note = _measures(metadata.main_score)
+    measures, note = shown_measures(metadata.main_score)
     lists, reranks = _has_lists(task), str(metadata.type).endswith("Reranking")
     if lists and not reranks:
         scope = "the data set says which documents may be retrieved for each query; a first stage ranks these alone"
@@ -175,7 +176,7 @@ def _is_plain(task: Any) -> bool:
     return same and set(task.metadata.dataset) == {"path", "revision"}
 
 
-def _measures(main_score: str) -> tuple[tuple[Measure, ...], str]:
+def shown_measures(main_score: str) -> tuple[tuple[Measure, ...], str]:
     """The headline and what is reported with it; and what is to be said where the headline is mteb's alone."""
     also = tuple(Measure.parse(text) for text in _ALSO)
     name, _, cutoff = main_score.rpartition("_at_")

@@ -18,20 +18,14 @@ from typing import Any
 from ..errors import HarnessError, did_you_mean
 from ..files.digest import digest_of_settings
 from ..files.yaml_file import read_yaml
-from ..types import Aggregate, Measure, Subset, Task
+from ..types import Aggregate, Subset, Task
 from . import uncarded
-from .uncarded import DEFAULT_MEASURES, FOLDER, HUB
+from .card import mapping, read_aggregate, read_card, refuse_unknown_keys
+from .uncarded import FOLDER, HUB
 
 __all__ = ["Cards", "folder_task", "select_languages"]
 
-_KEYS = {
-    "name", "path", "revision", "split", "languages", "subsets", "measures", "identical_ids", "licence", "prompt",
-    "counts", "folder", "candidates", "clusters",
-}  # fmt: skip
-_AGGREGATE_KEYS = {"name", "tasks", "mean", "measures", "licence"}
 _SUITE_KEYS = {"title", "tasks", "mean"}
-_SUBSET_KEYS = {"split", "languages", "config", "counts"}
-_HEX40 = re.compile(r"[0-9a-f]{40}\Z")
 _WITHOUT_CARD = (FOLDER, HUB)
 
 
@@ -66,7 +60,7 @@ class Cards:
         path = self._paths.get(name)
         if path is None:
             raise HarnessError(self._unknown(name))
-        return _read_card(path, packed=path.parent == self._folders[-1])
+        return read_card(path, packed=path.parent == self._folders[-1])
 
     def aggregate(self, name: str, outer: tuple[str, ...] = ()) -> Aggregate | None:
         """The aggregate card or the suite of that name; None where it is neither.
@@ -78,8 +72,8 @@ class Cards:
             raise HarnessError(f"{name} lists itself: {' → '.join((*outer, name))}")
         path = self._paths.get(name)
         if path is not None:
-            entry = _mapping(read_yaml(path), path)
-            return _read_aggregate(entry, path) if "tasks" in entry else None
+            entry = mapping(read_yaml(path), path)
+            return read_aggregate(entry, path) if "tasks" in entry else None
         suites = self._suites
         return self._suite(name, *suites[name], outer) if name in suites else None
 
@@ -95,19 +89,30 @@ class Cards:
         return list(found.values())
 
     def _inside(self, word: str, cache: Path, outer: tuple[str, ...] = ()) -> dict[str, Aggregate]:
+        word = self._spelt(word)
         aggregate = self.aggregate(word, outer) or self._of_mteb(word, cache)
         if aggregate is None:
             return {}
         found: dict[str, Aggregate] = {}
         for member in aggregate.members:
             found |= self._inside(member, cache, (*outer, word))
-        return {**found, word: aggregate}
+        return {**found, aggregate.name: aggregate}
 
     def _of_mteb(self, word: str, cache: Path) -> Aggregate | None:
+        """The aggregate task or the benchmark of mteb, where it was met before."""
+        from .mteb_suites import benchmark
         from .mteb_task import look_up
 
-        found = None if word in self._paths or not _may_be_mteb(word) else look_up(word, cache, remembered=True)
-        return found if isinstance(found, Aggregate) else None
+        if word in self._paths or not _may_be_mteb(word):
+            return None
+        found = look_up(word, cache, remembered=True)
+        return found if isinstance(found, Aggregate) else benchmark(word, cache, remembered=True)
+
+    def _spelt(self, word: str) -> str:
+        """The card or suite that `word` names in whatever case, where nothing has exactly that name; else `word`."""
+        if word in self._paths or word in self._suites or _looks_like_a_folder(word):
+            return word
+        return self._spellings.get(word.casefold(), word)
 
     def resolve(
         self,
@@ -121,8 +126,8 @@ class Cards:
         """The tasks that `words` name, each once, in order.
 
         A word is a task, an aggregate or a suite (all their tasks), a folder, a hub data set
-        (ORGANISATION/NAME, with @REVISION if wanted), or any other retrieval or reranking task of
-        mteb. `language` is that of folders and hub data sets. Raises HarnessError for a word that
+        (ORGANISATION/NAME, with @REVISION if wanted), a benchmark of mteb, or any other retrieval or
+        reranking task of it; names are found in whatever case. `language` is that of folders and hub data sets. Raises HarnessError for a word that
         is none of these, no word at all, a `language` that no card leaves open, and with `only_texts` a
         task of anything else.
         """
@@ -143,23 +148,37 @@ class Cards:
         return [_with_split(task, split) for task in dict.fromkeys(tasks)]
 
     def _named(self, word: str, cache: Path, split: str | None, language: str | None) -> list[Task]:
+        word = self._spelt(word)
         aggregate = self.aggregate(word)
         if aggregate is not None:
-            return [task for member in aggregate.members for task in self._named(member, cache, split, language)]
+            return self._members(aggregate, cache, split, language)
         if word in self._paths:
             return [self.task(word)]
         if _looks_like_a_folder(word):
             return [folder_task(Path(word), cache, split, language)]
         if uncarded.looks_like_a_data_set(word):
             return [uncarded.hub_task(word, cache, split, language)]
-        from .mteb_task import look_up, mteb_names
-
-        found = look_up(word, cache) if _may_be_mteb(word) else None
+        found = _in_mteb(word, cache) if _may_be_mteb(word) else None
         if isinstance(found, Aggregate):
-            return [task for member in found.members for task in self._named(member, cache, split, language)]
+            return self._members(found, cache, split, language)
         if found is None:
-            raise HarnessError(self._unknown(word, mteb_names(cache) if _may_be_mteb(word) else ()))
+            raise HarnessError(self._unknown(word, _names_in_mteb(cache) if _may_be_mteb(word) else ()))
         return [found]
+
+    def _members(self, aggregate: Aggregate, cache: Path, split: str | None, language: str | None) -> list[Task]:
+        """The tasks of an aggregate, each with the part alone that it takes of it."""
+        from .mteb_suites import narrowed
+
+        parts = dict(aggregate.parts)
+        return [
+            narrowed(task, parts[member]) if member in parts else task
+            for member in aggregate.members
+            for task in self._named(member, cache, split, language)
+        ]
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        return {name.casefold(): name for name in (*self._suites, *self._paths)}
 
     @cached_property
     def _paths(self) -> dict[str, Path]:
@@ -173,9 +192,9 @@ class Cards:
         for folder in reversed(self._folders):
             path = folder / "suites.yaml"
             if path.is_file():
-                for name, value in _mapping(read_yaml(path), path).items():
-                    entry = _mapping(value, path)
-                    _refuse_unknown_keys(entry, _SUITE_KEYS, path, name)
+                for name, value in mapping(read_yaml(path), path).items():
+                    entry = mapping(value, path)
+                    refuse_unknown_keys(entry, _SUITE_KEYS, path, name)
                     if not isinstance(entry.get("tasks"), list) or not entry["tasks"]:
                         raise HarnessError(f'{path}: the suite {name} lists no tasks: "tasks: [SciFact, NFCorpus]"')
                     found[str(name)] = path, entry
@@ -191,7 +210,7 @@ class Cards:
             common = headlines.pop() if len(headlines) == 1 else None
             return Aggregate(name, members, ((common, (common,) * len(members)),) if common else ())
         means = []
-        for label, measures in _mapping(mean, path).items():
+        for label, measures in mapping(mean, path).items():
             chosen = measures if isinstance(measures, dict) else dict.fromkeys(members, measures)
             if set(chosen) != set(members):
                 raise HarnessError(f'{path}: the mean "{label}" of {name} needs one measure for each of its tasks')
@@ -208,7 +227,7 @@ class Cards:
     def _unknown(self, name: str, more: Sequence[str] = ()) -> str:
         hint = did_you_mean(name, [*self.names(), *self.suites(), *more])
         return (
-            f'unknown task or suite "{name}": it is neither a card, a suite, a folder nor a task of mteb.'
+            f'unknown task or suite "{name}": it is neither a card, a suite, a folder nor a task or benchmark of mteb.'
             f"{hint or ' The command list shows what there is.'}"
         )
 
@@ -224,7 +243,7 @@ def folder_task(folder: Path, cache: Path, split: str | None = None, language: s
     folder = folder.resolve()
     card = folder / "task.yaml"
     if card.is_file():
-        return _read_card(card, packed=False, folder=folder, revision=folder_revision(folder, cache))
+        return read_card(card, packed=False, folder=folder, revision=folder_revision(folder, cache))
     return uncarded.folder_task(folder, cache, split, language)
 
 
@@ -242,7 +261,11 @@ def select_languages(tasks: Sequence[Task], languages: Sequence[str]) -> list[Ta
     chosen = []
     for task in tasks:
         subsets = tuple(subset for subset in task.subsets if _names_of(subset) & set(languages))
-        chosen.append(replace(task, subsets=subsets, left_out=len(task.subsets) - len(subsets)))
+        left_out = len(task.subsets) - len(subsets)
+        # What a benchmark takes is no longer whole once a language of it is left out.
+        chosen.append(
+            replace(task, subsets=subsets, left_out=task.left_out + left_out, part=None if left_out else task.part)
+        )
     return [task for task in chosen if task.subsets]
 
 
@@ -279,121 +302,27 @@ def _looks_like_a_folder(word: str) -> bool:
 
 
 def _may_be_mteb(word: str) -> bool:
-    return re.fullmatch(r"[\w.() -]+", word) is not None
+    return re.fullmatch(r"[\w.(),:&/ -]+", word) is not None
+
+
+def _in_mteb(word: str, cache: Path) -> Task | Aggregate | None:
+    """mteb's task, benchmark, or else its task in another case, of that name."""
+    from .mteb_suites import benchmark
+    from .mteb_task import look_up, mteb_names
+
+    found = look_up(word, cache, remembered=True) or benchmark(word, cache) or look_up(word, cache)
+    if found is not None:
+        return found
+    spelt = next((name for name in mteb_names(cache) if name.casefold() == word.casefold()), None)
+    return look_up(spelt, cache) if spelt else None
+
+
+def _names_in_mteb(cache: Path) -> list[str]:
+    from .mteb_suites import benchmark_names
+    from .mteb_task import mteb_names
+
+    return [*mteb_names(cache), *benchmark_names(cache)]
 
 
 def _card_files(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*.yaml") if path.name != "suites.yaml"]
-
-
-def _mapping(value: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise HarnessError(f'{path}: expected "key: value" lines, found {type(value).__name__}')
-    return value
-
-
-def _refuse_unknown_keys(entry: Mapping[str, Any], known: set[str], path: Path, where: str) -> None:
-    for key in entry:
-        if key not in known:
-            raise HarnessError(
-                f'{path}: unknown key "{key}" in {where}; known: {", ".join(sorted(known))}.{did_you_mean(str(key), known)}'
-            )
-
-
-def _read_card(path: Path, *, packed: bool, folder: Path | None = None, revision: str | None = None) -> Task:
-    card = _mapping(read_yaml(path), path)
-    _refuse_unknown_keys(card, _KEYS, path, "the card")
-    name = str(card.get("name", path.stem if folder is None else folder.name))
-    if folder is None and name != path.stem:
-        raise HarnessError(f'{path}: a card is named after its task, but its name is "{name}"')
-    if folder is None and card.get("folder"):
-        from ..files.cache import cache_folder
-        from .collection import folder_revision
-
-        folder = (path.parent / str(card["folder"])).resolve()
-        revision = folder_revision(folder, cache_folder())
-    data_path = str(folder) if folder else str(card.get("path", ""))
-    revision = revision or str(card.get("revision", ""))
-    if not data_path or not _HEX40.match(revision):
-        raise HarnessError(f'{path}: a card needs "path" and "revision" (40 hex digits), or "folder"')
-    for key, words in (("identical_ids", ("keep", "drop")), ("candidates", ("retrieved", "given"))):
-        if card.get(key, words[0]) not in words:
-            raise HarnessError(f'{path}: "{key}" is {words[0]} or {words[1]}, not "{card[key]}"')
-    return Task(
-        name=name,
-        path=data_path,
-        revision=revision,
-        subsets=_subsets(card, path),
-        measures=_measures(card, path),
-        given_lists=card.get("candidates", "retrieved") == "given",
-        drop_identical_ids=card.get("identical_ids") == "drop",
-        licence=str(card.get("licence", "")),
-        prompt=str(card.get("prompt") or ""),
-        clusters=_clusters(card, path),
-        folder=folder is not None,
-        origin="packed" if packed else digest_of_settings(_what_moves_numbers(card)),
-    )
-
-
-def _read_aggregate(entry: Mapping[str, Any], path: Path) -> Aggregate:
-    _refuse_unknown_keys(entry, _AGGREGATE_KEYS, path, "the card")
-    if str(entry.get("name", path.stem)) != path.stem:
-        raise HarnessError(f'{path}: a card is named after its task, but its name is "{entry["name"]}"')
-    if entry.get("mean", "unweighted") != "unweighted":
-        raise HarnessError(f'{path}: "mean" is unweighted, not "{entry["mean"]}"')
-    members = tuple(str(member) for member in entry["tasks"])
-    measures = _measures(entry, path)
-    return Aggregate(path.stem, members, tuple((str(measure), (str(measure),) * len(members)) for measure in measures))
-
-
-_MOVE_NOTHING = ("name", "licence", "counts", "measures", "clusters")
-"""Keys that move no figure: clusters widen its interval alone."""
-
-
-def _what_moves_numbers(card: Mapping[str, Any]) -> list[tuple[str, object]]:
-    return [(key, value) for key, value in card.items() if key not in _MOVE_NOTHING]
-
-
-def _clusters(card: Mapping[str, Any], path: Path) -> str:
-    """As `Task.clusters` has it."""
-    said = card.get("clusters", "")
-    if isinstance(said, dict) and len(said) == 1:
-        ((rule, argument),) = said.items()
-        if rule in ("prefix", "stem", "field") and isinstance(argument, str) and argument:
-            return f"{rule}:{argument}"
-    if said in ("", "none", "shared relevant", "base query"):
-        return str(said)
-    raise HarnessError(
-        f'{path}: "clusters" is none, shared relevant, base query, {{prefix: "_"}}, {{stem: "_"}} or {{field: NAME}}, '
-        f'not "{said}"'
-    )
-
-
-def _measures(card: Mapping[str, Any], path: Path) -> tuple[Measure, ...]:
-    if "measures" not in card:
-        return DEFAULT_MEASURES
-    try:
-        return tuple(Measure.parse(str(text)) for text in card["measures"])
-    except ValueError as error:
-        raise HarnessError(f"{path}: {error}") from None
-
-
-def _subsets(card: Mapping[str, Any], path: Path) -> tuple[Subset, ...]:
-    entries = card.get("subsets") or {"default": {}}
-    found = []
-    for name, value in _mapping(entries, path).items():
-        entry = _mapping(value or {}, path)
-        _refuse_unknown_keys(entry, _SUBSET_KEYS, path, f'subset "{name}"')
-        merged = {key: entry.get(key, card.get(key)) for key in ("split", "languages", "counts")}
-        counts = merged["counts"] or {}
-        found.append(
-            Subset(
-                name=str(name),
-                split=str(merged["split"] or "test"),
-                languages=tuple(str(language) for language in merged["languages"] or ()),
-                config=str(entry.get("config", "" if name == "default" else name)),
-                queries=counts.get("queries"),
-                documents=counts.get("documents"),
-            )
-        )
-    return tuple(found)

@@ -75,7 +75,7 @@ def _left_out(result: Result) -> str:
         return f"the first {identity.limit} queries alone"
     if identity.until:
         return "a part of the queries alone"
-    if (identity.relevance_level, identity.missing_text, identity.instructions) != (1, "error", "given"):
+    if not identity.by_the_card:
         return "made by rules of its own (--relevance-level, --missing-text or --instructions)"
     return "" if _metrics(result) else "no value to write"
 

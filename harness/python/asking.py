@@ -62,7 +62,7 @@ class Asking(Running):
     language: str | None = None
     split: str | None = None
     measures: Sequence[str] = ()
-    relevance_level: int = 1
+    relevance_level: int | None = None
     missing_text: str = "error"
     instructions: str = "given"
     results: Path = Path("results")
@@ -116,7 +116,7 @@ def build_request(asked: Asking, say: Say) -> Request:
         distrust_digests()
     cache = cache_folder()
     options = _with_workers(asked, model_options(asked), say)
-    tasks = _tasks(asked, cache)
+    tasks = _tasks(asked, cache, say)
     for task in tasks:
         if task.note:
             say(f"{task.name}: {task.note}")
@@ -174,7 +174,7 @@ def decisions_of(request: Request, paths: Sequence[Path]) -> list[Decision]:
     return until.decisions(paths) if isinstance(until, UntilDecided) else []
 
 
-def _tasks(asked: Asking, cache: Path) -> list[Task]:
+def _tasks(asked: Asking, cache: Path, say: Say) -> list[Task]:
     """Those that are named, in their order, then those that were made in memory."""
     from ..data.task import Cards
 
@@ -182,7 +182,12 @@ def _tasks(asked: Asking, cache: Path) -> list[Task]:
     made = [task for task in asked.tasks if not isinstance(task, str)]
     if made and not named:
         return made
-    return Cards(asked.cards).resolve(named, cache, asked.split, asked.language) + made
+    cards = Cards(asked.cards)
+    tasks = cards.resolve(named, cache, asked.split, asked.language)
+    for aggregate in cards.aggregates(named, cache):
+        if aggregate.note:
+            say(f"{aggregate.name}: {aggregate.note}")
+    return tasks + made
 
 
 def _rerankers(asked: Asking, options: Options, cache: Path) -> list[Reranker]:

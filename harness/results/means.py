@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..types import Aggregate, Task
+from ..types import Aggregate, Part, Task
 from .result import Result
 
 __all__ = ["Mean", "means_of"]
@@ -21,6 +21,8 @@ _COLUMNS = ("first_stage", "reranked", "oracle", "difference")
 Row = Mapping[str, float | None]
 Rows = dict[str, Row]
 """measure, as printed → first_stage, reranked, oracle, difference."""
+Known = dict[tuple[str, Part | None], Rows]
+"""A task or an aggregate, and the part of it that a benchmark takes → its figures."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,17 @@ def means_of(results: Sequence[Result], tasks: Sequence[Task], aggregates: Seque
         subsets = by_system.setdefault(_system(result), {}).setdefault(result.identity.task, {})
         subsets[result.identity.subset] = dict(result.measures)
     found: list[Mean] = []
-    figures: dict[_System, dict[str, Rows]] = {}
+    figures: dict[_System, Known] = {}
     for system, by_task in by_system.items():
         figures[system] = {}
         for task in tasks:
             rows = _over([by_task.get(task.name, {}).get(subset.name, {}) for subset in task.subsets])
             if rows:
-                figures[system][task.name] = rows
+                figures[system][task.name, task.part] = rows
                 if len(task.subsets) > 1:
                     found.append(_of_task(task, system, rows))
-    whole = not any(task.left_out for task in tasks) and not any(result.identity.partial for result in results)
+    whole = not any(task.left_out and task.part is None for task in tasks)
+    whole = whole and not any(result.identity.partial for result in results)
     for system, own in figures.items():
         known = {**_with_own_lists(system, figures), **own}
         found += _of_aggregates(aggregates, system, known)
@@ -92,7 +95,7 @@ def _system(result: Result) -> _System:
     return _System(identity.retriever, identity.top_k, identity.reranker, version)
 
 
-def _with_own_lists(system: _System, figures: Mapping[_System, dict[str, Rows]]) -> dict[str, Rows]:
+def _with_own_lists(system: _System, figures: Mapping[_System, Known]) -> Known:
     of_lists = [known for known in figures if known.top_k is None and known.reranker and known != system]
     same = [known for known in of_lists if (known.reranker, known.version) == (system.reranker, system.version)]
     return {name: rows for known in same for name, rows in figures[known].items()}
@@ -112,16 +115,17 @@ def _mean(name: str, over: str, parts: tuple[int, int], system: _System, rows: R
     return Mean(name, over, *parts, system.retriever, system.top_k, system.reranker, rows, whole=True, headline=shown)
 
 
-def _of_aggregates(aggregates: Sequence[Aggregate], system: _System, known: dict[str, Rows]) -> Iterator[Mean]:
+def _of_aggregates(aggregates: Sequence[Aggregate], system: _System, known: Known) -> Iterator[Mean]:
     for aggregate in aggregates:
-        members = [known.get(member, {}) for member in aggregate.members]
+        parts = dict(aggregate.parts)
+        members = [known.get((member, parts.get(member)), {}) for member in aggregate.members]
         rows: Rows = {}
         for label, measures in aggregate.means:
             chosen = [_printed(measure, member) for measure, member in zip(measures, members, strict=True)]
             if all(chosen):
                 rows[label] = _averaged([member[name or ""] for member, name in zip(members, chosen, strict=True)])
         if rows:
-            known[aggregate.name] = rows
+            known[aggregate.name, None] = rows
             shown = tuple(rows) if aggregate.means[0][0] == "p-MRR" else tuple(rows)[:1]
             yield _mean(aggregate.name, "tasks", (len(members),) * 2, system, rows, shown)
 

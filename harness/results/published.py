@@ -127,7 +127,8 @@ def _figure(row: dict[str, str], sources: Mapping[str, str]) -> Figure:
 def beside(result: Result) -> list[Compared]:
     """The published figures of what a result measured: none for a part of the queries, or rules of one's own."""
     identity = result.identity
-    usual = not identity.partial and identity.relevance_level == 1 and identity.instructions == "given"
+    usual = not identity.partial and identity.relevance_level == identity.card_relevance_level
+    usual = usual and identity.instructions == "given"
     if not usual or identity.card not in ("packed", "split"):
         return []
     subset = "" if identity.subset == "default" else identity.subset

@@ -4,7 +4,7 @@
     results/first-stage/<first stage>-<digest 8>-top<k or given>/<Task>@<dataset revision 8>.json
 
 A file name says more where a setting departs from the default and could move a number:
-`.<subset>`, `.first<N>` (a partial run), `.until-<8>` (a run that stopped when a verdict was certain), `.rel<N>`, `.skip-missing-text`, `.no-instructions`, `.batch<N>`
+`.<subset>`, `.first<N>` (a partial run), `.until-<8>` (a run that stopped when a verdict was certain), `.rel<N>` (another level than the card's), `.skip-missing-text`, `.no-instructions`, `.batch<N>`
 (half precision alone), `.card-<8>` (a card of the user's own), `.split-<name>`. Beside each result,
 `….values.json.gz` holds the value of every query.
 This module imports only the standard library: it is all that a run whose results exist needs.
@@ -69,8 +69,16 @@ class Identity:
     task_prompt: str = ""
     """The card's task sentence where the first stage or the reranker puts it into its input, else empty."""
     scoring_version: int = SCORING_VERSION
+    card_relevance_level: int = 1
+    """The level that the card says: figures at another are by a rule of the user's own."""
     until: str = ""
     """Of a run that stopped when a verdict was certain: a digest of the baseline and the rule; empty for all others."""
+
+    @property
+    def by_the_card(self) -> bool:
+        """Whether it was measured as its card says: at its level, with its instructions, nothing skipped."""
+        rules = (self.relevance_level, self.missing_text, self.instructions)
+        return rules == (self.card_relevance_level, "error", "given")
 
     @property
     def partial(self) -> str:
@@ -101,7 +109,7 @@ class Identity:
             name += f".card-{self.card[:8]}"
         name += f".first{self.limit}" if self.limit is not None else ""
         name += f".until-{self.until[:8]}" if self.until else ""
-        name += f".rel{self.relevance_level}" if self.relevance_level != 1 else ""
+        name += f".rel{self.relevance_level}" if self.relevance_level != self.card_relevance_level else ""
         name += f".batch{self.batch_tokens}" if self.batch_tokens not in (None, DEFAULT_BATCH_TOKENS) else ""
         name += ".no-instructions" if self.instructions == "none" else ""
         return name + (".skip-missing-text" if self.missing_text == "skip" else "")
@@ -112,7 +120,7 @@ class Identity:
             "top_k": "depth", "dataset_revision": "dataset revision", "retriever": "first stage",
             "retriever_fingerprint": "first stage's fingerprint", "reranker_revision": "model files",
             "reranker_fingerprint": "reranker's fingerprint", "limit": "--limit",
-            "until": "--until-decided",
+            "until": "--until-decided", "card_relevance_level": "the card's relevance level",
             "relevance_level": "--relevance-level", "missing_text": "--missing-text", "batch_tokens": "--batch-tokens",
             "instructions": "--instructions",
             "scoring_version": "scoring version", "card": "card", "task_prompt": "task sentence",
@@ -176,7 +184,9 @@ class Result:
         path = self.identity.path(results)
         record: dict[str, Any] = {"schema": SCHEMA}
         record |= {k: v for k, v in vars(self).items() if k not in _BESIDE}
-        record["identity"] = {k: v for k, v in asdict(self.identity).items() if k != "until" or v}
+        record["identity"] = {
+            k: v for k, v in asdict(self.identity).items() if k not in _WHERE_IT_APPLIES or v != _WHERE_IT_APPLIES[k]
+        }
         beside = {"query_ids": self.query_ids, "values": self.values}
         beside |= {"clusters": self.clusters} if self.clusters else {}
         values = json.dumps(beside, allow_nan=False)
@@ -207,6 +217,9 @@ class Result:
             "environment": self.environment,
         }
 
+
+_WHERE_IT_APPLIES = {"until": "", "card_relevance_level": 1}
+"""Fields of an identity that are written only where they are not this."""
 
 _BESIDE = ("values", "query_ids", "clusters", "identity")
 """What the JSON does not hold as it is: the values of queries lie in a file beside it."""

@@ -188,6 +188,8 @@ def test_a_packed_suite_says_its_mean_or_that_there_is_none(suite):
     for _, measures in aggregate.means:
         for member, measure in zip(aggregate.members, measures, strict=True):
             inner = PACKED.aggregate(member)
+            if inner is None and member not in NAMES:
+                continue  # a task of mteb, without a card
             names = [name for name, _ in inner.means] if inner else list(map(str, packed(member).measures))
             assert measure.removesuffix(" og") in names
 

@@ -18,6 +18,7 @@ from ..errors import HarnessError, did_you_mean
 from ..files.digest import digest_of_settings
 from ..files.yaml_file import read_yaml
 from .copies import copy_of
+from .ids.company import padding_setting
 from .own_code import foreign_classes
 from .running import numeric_settings
 from .source import ModelSource
@@ -126,7 +127,7 @@ def read_encoder(
         if limit is not None and max_length > limit:
             raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={max_length} is more")
         chosen = replace(chosen, max_length=max_length)
-    numeric = tuple(numeric_settings(source, options).items())
+    numeric = tuple((numeric_settings(source, options) | padding_setting(source.config)).items())
     return EncoderSpec(source.name, source.revision, chosen, numeric, None if recipe else _note(source, chosen))
 
 

@@ -17,6 +17,7 @@ from ..engine.fast import pack_pooled
 from ..engine.options import Options
 from ..engine.plan import Rows
 from ..errors import HarnessError
+from .ids.company import Company
 from .library import load_library
 from .loading import load_weights
 from .recipes import EncoderSpec, Recipe, Side
@@ -81,14 +82,24 @@ class TransformerRunner:
 
     def pooled(self, rows: Sequence[Ids]) -> NDArray[np.float32]:
         """One vector for each row of ids."""
-        import torch
-
         from ..engine.fast.decoder import PackedDecoder
         from ..engine.fast.packed import PackedEncoder
 
         if isinstance(self._model, PackedEncoder | PackedDecoder):
             with explaining(self.source, "its forward pass"):
                 return self._model.pooled(rows, self._spec.recipe.pooling)
+        return self._company.answers(
+            [len(row) for row in rows], lambda places: self._padded([rows[place] for place in places])
+        )
+
+    @cached_property
+    def _company(self) -> Company:
+        return Company(self.source.config, self._spec.dtype)
+
+    def _padded(self, rows: Sequence[Ids]) -> NDArray[np.float32]:
+        """As `pooled`, by transformers, padded to one length."""
+        import torch
+
         ids, mask = pad(rows, self.tokenizer[0].pad_id)
         ids, mask = ids.to(self._options.device), mask.to(self._options.device)
         with torch.inference_mode(), explaining(self.source, "its forward pass"):

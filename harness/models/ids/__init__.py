@@ -1,5 +1,7 @@
 """Token ids of many texts.
 
-- `flat`      all of them in one array
-- `joining`   two texts in one row, as a tokenizer joins them
+- `company`       rows of one length together, where padding would move what a model makes of them
+- `flat`          all of them in one array
+- `joining`       two texts in one row, as a tokenizer joins them
+- `token_types`   whether a model is told which of them are a document's
 """

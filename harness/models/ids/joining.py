@@ -114,6 +114,11 @@ class PairJoiner:
                 return False
         return True
 
+    @cached_property
+    def greatest_type(self) -> int:
+        """The greatest token type of a joined pair."""
+        return int(max(self.by_tokenizer(_PROBES[1], _PROBES[2], 1, 1).types))
+
     def by_tokenizer(self, query: str, document: str, first: int, second: int) -> JoinedPair:
         """The pair as the tokenizer joins it, with `first` ids of the query and `second` of the document."""
         backend = self.tokenizer.backend

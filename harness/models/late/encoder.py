@@ -19,6 +19,7 @@ from ...engine.options import Options
 from ...engine.plan import plan_batches
 from ...errors import HarnessError
 from ...text import JOIN_RULE
+from ..ids.company import padding_setting
 from ..ids.flat import FlatIds
 from ..loading import load_weights, torch_dtype
 from ..runners import pad
@@ -52,7 +53,13 @@ def late_settings(source: ModelSource, options: Options) -> tuple[LateLayout, di
         if limit is not None and length > limit:
             raise HarnessError(f"{source.name} takes at most {limit} tokens; {side}_length={length} is more")
     layout = replace(layout, query_length=lengths["query"], document_length=lengths["document"])
-    return layout, {**asdict(layout), **numeric_settings(source, options), "join": JOIN_RULE, "version": VERSION}
+    return layout, {
+        **asdict(layout),
+        **numeric_settings(source, options),
+        **padding_setting(source.config),
+        "join": JOIN_RULE,
+        "version": VERSION,
+    }
 
 
 class TokenRow(NamedTuple):
@@ -92,6 +99,8 @@ class TokenEncoder:
         """For each row a float32 tensor (scored tokens, dimension) of unit vectors, on the model's device."""
         import torch
 
+        if len({len(row.ids) for row in rows}) > 1 and padding_setting(self.source.config):
+            return [vectors for row in rows for vectors in self.token_vectors([row])]
         ids, _ = pad([row.ids for row in rows], self._tokenizer.pad_id)
         mask, _ = pad([row.seen.astype(np.int32) for row in rows], 0)
         device = self.options.device

@@ -18,6 +18,7 @@ from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.exact_head import head_settings
 from ...models.ids.flat import Texts
+from ...models.ids.token_types import types_setting
 from ...models.running import numeric_settings
 from ...models.settings import at_least, read_settings, yes_or_no
 from ...models.source import ModelSource
@@ -61,6 +62,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         "normalize": normalize,
         "truncation": "query 3/4, only_second",
         "version": VERSION,
+        **types_setting(source),
         **head_settings(options.dtype),
     }
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))

@@ -21,8 +21,10 @@ from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.cross_encoder import Module
 from ...models.exact_head import exact_head
+from ...models.ids.company import Company
 from ...models.ids.flat import Row, Texts
 from ...models.ids.joining import JoinedPairs, PairJoiner
+from ...models.ids.token_types import refuse_unknown_types, sends_token_types
 from ...models.loading import load_weights
 from ...models.module_chain import ModuleChain
 from ...models.runners import pad
@@ -108,8 +110,15 @@ class PairClassifier:
 
     @cached_property
     def joiner(self) -> PairJoiner:
-        """What joins query and document."""
-        return PairJoiner(self.tokenizer, self.max_length, self._side)
+        """What joins query and document. Raises HarnessError where the model has too few token types for it."""
+        joiner = PairJoiner(self.tokenizer, self.max_length, self._side)
+        refuse_unknown_types(self.source, joiner.greatest_type)
+        return joiner
+
+    @cached_property
+    def sends_types(self) -> bool:
+        """Whether the model gets token types."""
+        return sends_token_types(self.source)
 
     def _prompts(
         self,
@@ -133,15 +142,25 @@ class PairClassifier:
 
         if isinstance(self.model, PackedLastToken):
             return self.model.logits(ids, sharing)
-        kinds = types if self.source.config.get("type_vocab_size", 1) > 1 else None
+        kinds = types if self.sends_types else None
         if isinstance(self.model, ChainedModel):
-            return self.model.scores(ids, kinds, self.tokenizer.pad_id, self.options.device)
+            return self.company.answers(
+                [len(row) for row in ids],
+                lambda rows: self.model.scores(*chosen(rows, ids, kinds), self.tokenizer.pad_id, self.options.device),
+            )
         if isinstance(self.model, PackedEncoder):
             return self.model.logits(ids, kinds)
         if getattr(self.model.config, "is_encoder_decoder", False) and len(ids) > 1:
             # These pool the last end of sequence, and take no batch whose rows have unlike numbers of them.
             return np.concatenate([self._padded_logits([row], None) for row in ids])
-        return self._padded_logits(ids, kinds)
+        return self.company.answers(
+            [len(row) for row in ids], lambda rows: self._padded_logits(*chosen(rows, ids, kinds))
+        )
+
+    @cached_property
+    def company(self) -> Company:
+        """What may be padded together."""
+        return Company(self.source.config, self.options.dtype)
 
     def _padded_logits(self, ids: Sequence[Row], types: Sequence[Row] | None) -> NDArray[np.float32]:
         """The logits as transformers computes them, of rows padded on the right."""
@@ -162,6 +181,13 @@ class PairClassifier:
     def margins(self, ids: Sequence[Row], types: Sequence[Row], sharing: Sharing | None = None) -> NDArray[np.float32]:
         """The float32 margin of each row: see `Labels.margins`."""
         return self.labels.margins(self.logits(ids, types, sharing))
+
+
+def chosen(
+    places: Sequence[int], ids: Sequence[Row], types: Sequence[Row] | None
+) -> tuple[list[Row], list[Row] | None]:
+    """The rows in some places, and their token types."""
+    return [ids[place] for place in places], None if types is None else [types[place] for place in places]
 
 
 def padding_unlike_ends(rows: Sequence[Row], usual: int, config: Any) -> int:

@@ -19,6 +19,8 @@ from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.cross_encoder import CrossEncoderLayout, read_layout
 from ...models.exact_head import head_settings
+from ...models.ids.company import padding_setting
+from ...models.ids.token_types import types_setting
 from ...models.running import numeric_settings
 from ...models.settings import Reader, one_of, read_settings, whole_number, yes_or_no
 from ...models.source import ModelSource
@@ -133,6 +135,8 @@ def _settings(
         "max_length": max_length,
         "version": VERSION,
         **labels.setting,
+        **types_setting(source),
+        **padding_setting(source.config),
         **({} if first else {"pooled": "last token, never by its id"}),
         **({} if chain else head_settings(options.dtype)),
     }

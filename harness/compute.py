@@ -221,6 +221,7 @@ class Workbench:
     ) -> dict[str, Any]:
         """Rates, latency and memory: of this run, or where it scored nothing, of the one that did."""
         from .measures.performance import measured, peak_memory
+        from .results.run_lines import billed_words
 
         if reranked is None:
             return dict(peak_memory(self._request.options.device))
@@ -229,7 +230,7 @@ class Workbench:
             return dict(before.performance)
         found = measured(reranked, self._bound(job), candidates, collection, self._request.options)
         if found.get("billed", {}).get("requests"):
-            self._say(f"{job.task.name}, {job.identity.reranker}: {_billed(found['billed'])}")
+            self._say(f"{job.task.name}, {job.identity.reranker}: {billed_words(found['billed'])}")
         return found
 
     def _bound(self, job: Job) -> Reranker:
@@ -282,17 +283,6 @@ def _before_scoring(job: Job, collection: Collection, candidates: Candidates, do
         measures={},
         diagnostics={"candidate_documents": documents, "candidates": sum(map(len, candidates.run.values()))},
     )
-
-
-def _billed(bill: dict[str, Any]) -> str:
-    """A provider's bill in words."""
-    about = "about " if bill["estimated"] else ""
-    units = f", {bill['units']:g} units" if "units" in bill else ""
-    said = f"{bill['requests']} requests, {about}{bill['tokens']:,} tokens{units}"
-    if bill.get("cost") is None:
-        return said
-    whole = f", {bill['cost_of_all_pairs']:.4f} for all pairs" if "cost_of_all_pairs" in bill else ""
-    return f"{said}; cost {bill['cost']:.4f}{whole}, {bill['cost_per_1000_queries']:.4f} a 1,000 queries"
 
 
 def _first_queries(run: Run, limit: int, collection: Collection, clusters: Clusters | None) -> list[str]:

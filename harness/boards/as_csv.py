@@ -14,6 +14,7 @@ __all__ = ["long_csv"]
 _HEAD = [
     "rank", "kind", "reranker", "first_stage", "note", "column", "tasks", "measure", "mean", "low", "high", "data",
     "source", "trained", "parameters", "licence", "languages", "pairs_per_second", "latency_p50", "hardware",
+    "request_p50", "request_p95", "request_p99", "cost_per_1000_queries",
 ]  # fmt: skip
 
 
@@ -47,10 +48,12 @@ def _of_cell(row: Row, column: Column) -> list[str]:
 def _known(row: Row) -> list[str]:
     facts, speed = row.facts, row.speed
     trained = "unknown" if row.trained is None else "yes: " + " ".join(row.trained) if row.trained else "no"
-    fast = ["", "", ""]
+    fast = [""] * 7
     if speed is not None:
         numbers = [f"{value:.6g}" if value else "" for value in (speed.pairs_per_second, speed.latency)]
-        fast = [*numbers, speed.hardware]
+        asked = speed.requests
+        figures = (asked.p50, asked.p95, asked.p99, asked.cost) if asked else (None,) * 4
+        fast = [*numbers, speed.hardware, *("" if value is None else f"{value:.6g}" for value in figures)]
     return [trained, str(facts.parameters or ""), facts.licence or "", " ".join(facts.languages or ()), *fast]
 
 

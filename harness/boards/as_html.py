@@ -124,6 +124,7 @@ def _row(row: Row, number: dict[Column, int]) -> dict[str, Any]:
             "pairs": speed.pairs_per_second,
             "latency": speed.latency,
             "estimated": speed.estimated,
+            "requests": speed.requests and vars(speed.requests),
         },
         "cells": {number[column]: _cell(cell.mean, cell.interval, cell.data) for column, cell in row.cells.items()},
         "ranks": row.ranks,

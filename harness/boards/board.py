@@ -15,7 +15,19 @@ from .facts import Facts, facts_from
 
 __all__ = ["COLUMNS", "Board", "board_of", "leaderboard_names", "read_board"]
 
-COLUMNS = ("mean", "suites", "tasks", "trained", "parameters", "licence", "languages", "pairs_per_second", "latency")
+COLUMNS = (
+    "mean",
+    "suites",
+    "tasks",
+    "trained",
+    "parameters",
+    "licence",
+    "languages",
+    "pairs_per_second",
+    "latency",
+    "request",
+    "cost",
+)
 """What `columns` may choose; rank, reranker and first stage are always there."""
 
 _KEYS = {

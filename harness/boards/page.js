@@ -148,6 +148,16 @@ function factColumns() {
     { id: "languages", title: "Languages", cls: "text", value: (row) => (row.languages ? row.languages.length : null), cell: languagesCell },
     { id: "pairs", title: "Pairs/s", cls: "n", value: (row) => speedOf(row)?.pairs ?? null, shown: (row) => rounded(speedOf(row).pairs) },
     { id: "latency", title: "Latency p50", sub: "s a query", cls: "n", value: (row) => speedOf(row)?.latency ?? null, shown: (row) => (speedOf(row).estimated ? "~" : "") + rounded(speedOf(row).latency), up: true },
+    ...serviceColumns(),
+  ];
+}
+
+function serviceColumns() {
+  const asked = (row) => row.speed?.requests ?? null;
+  if (!board.rows.some(asked)) return [];
+  return [
+    { id: "request", title: "Request", sub: "p50 / p95 / p99, s", cls: "n", value: (row) => asked(row)?.p50 ?? null, shown: (row) => ["p50", "p95", "p99"].map((key) => rounded(asked(row)[key])).join(" / "), up: true },
+    { id: "cost", title: "Cost", sub: "a 1,000 queries", cls: "n", value: (row) => asked(row)?.cost ?? null, shown: (row) => rounded(asked(row).cost), up: true },
   ];
 }
 

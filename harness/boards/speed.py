@@ -1,13 +1,15 @@
 """How fast a row's reranking was, and on which hardware: rates are of one machine, or they are none.
 
 A row has a speed where each of its board's tasks was scored on the same hardware: pairs a second over
-all of their pairs, and the mean of the tasks' median latency of a query.
+all of their pairs, and the mean of the tasks' median latency of a query. A service runs on hardware of its
+own, named by its host; what its requests took and cost stands in columns that no machine shares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 from statistics import fmean
 from typing import Any
 
@@ -15,7 +17,17 @@ from ..results.result import Result
 from .board import Board
 from .systems import System
 
-__all__ = ["Speed", "hardware_of", "speed_of"]
+__all__ = ["Requests", "Speed", "hardware_of", "speed_of"]
+
+
+@dataclass(frozen=True)
+class Requests:
+    """A service's requests: seconds each, and the money of 1,000 queries where a price was stated; means over the tasks."""
+
+    p50: float
+    p95: float
+    p99: float
+    cost: float | None
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,8 @@ class Speed:
     """Seconds a query, the median."""
     estimated: bool
     """Whether the latency follows from rates rather than from queries scored alone."""
+    requests: Requests | None = None
+    """Of a service."""
 
 
 def hardware_of(environment: Mapping[str, Any]) -> str:
@@ -39,18 +53,38 @@ def hardware_of(environment: Mapping[str, Any]) -> str:
     return f"{processor}, {cores} cores" if processor and cores else ""
 
 
+def _place_of(result: Result) -> str:
+    """The hardware that scored: a service's is not the machine that asked it."""
+    if "billed" in result.performance:
+        return f"the service at {(result.identity.reranker_settings or {}).get('host', 'an unknown host')}"
+    return hardware_of(result.environment)
+
+
 def speed_of(system: System, board: Board) -> Speed | None:
     """None where a task is missing, was scored elsewhere than the others, or has no rate."""
     if system.kind != "reranker":
         return None
     parts = [(task.name, subset.name) for task in board.tasks for subset in task.subsets]
     results = [system.results[part] for part in parts if part in system.results]
-    places = {(hardware_of(r.environment), str(r.environment.get("dtype", ""))) for r in results}
+    places = {(_place_of(r), str(r.environment.get("dtype", ""))) for r in results}
     if len(results) < len(parts) or len(places) != 1 or not (place := places.pop())[0]:
         return None
     rate = _rate(results)
     latency, estimated = _latency(results)
-    return Speed(*place, rate, latency, estimated) if rate or latency else None
+    requests = _requests(results)
+    return Speed(*place, rate, latency, estimated, requests) if rate or latency or requests else None
+
+
+def _requests(results: Sequence[Result]) -> Requests | None:
+    bills = [result.performance.get("billed") or {} for result in results]
+    seconds = [bill["request_seconds"] for bill in bills if bill.get("request_seconds")]
+    if len(seconds) < len(bills):
+        return None
+    costs = [bill.get("cost_per_1000_queries") for bill in bills]
+    queries = [result.queries for result in results]
+    money = None if None in costs else sum(map(mul, costs, queries)) / sum(queries)
+    half, most, nearly = (fmean(each[key] for each in seconds) for key in ("p50", "p95", "p99"))
+    return Requests(half, most, nearly, money)
 
 
 def _rate(results: Sequence[Result]) -> float | None:

@@ -55,6 +55,8 @@ def _optional(table: Table) -> list[tuple[str, Head]]:
         ("languages", Head("languages", languages_of, numeric=False)),
         ("pairs_per_second", Head("pairs/s", lambda row: pairs_of(row, hardware))),
         ("latency", Head("latency p50, s", lambda row: latency_of(row, hardware))),
+        ("request", Head("request p50 / p95 / p99, s", request_of)),
+        ("cost", Head("cost a 1,000 queries", cost_of)),
     ]
 
 
@@ -145,6 +147,18 @@ def latency_of(row: Row, hardware: str) -> str:
     if speed is None or speed.hardware != hardware or speed.latency is None:
         return MISSING
     return f"{'~' if speed.estimated else ''}{speed.latency:.3g}"
+
+
+def request_of(row: Row) -> str:
+    """The seconds of a service's request: median, 95th and 99th percentile; a dash for a row that is none."""
+    requests = row.speed.requests if row.speed else None
+    return MISSING if requests is None else f"{requests.p50:.3g} / {requests.p95:.3g} / {requests.p99:.3g}"
+
+
+def cost_of(row: Row) -> str:
+    """The money of 1,000 queries, at the price that was stated to the run."""
+    requests = row.speed.requests if row.speed else None
+    return MISSING if requests is None or requests.cost is None else f"{requests.cost:.3g}"
 
 
 def notes(table: Table) -> list[str]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..request import Job, Request
     from ..rerankers.base import Reranker
     from ..rerankers.rerank import RequestPairs
+    from ..rerankers.services.cost import Estimate
 
 __all__ = ["Planned", "dry_run", "plan_jobs"]
 
@@ -59,6 +60,8 @@ class Planned:
     seconds: float | None = None
     memory_gib: float | None = None
     """Peak memory of the process with the longest batch loaded, measured."""
+    requests: int | None = None
+    """Of a provider's model, how many the pairs that are not stored take, where none is refused or tried again."""
     cost: float | None = None
     """Of a provider's model, the money for the pairs that are not stored, at the price that the user states."""
     cost_per_1000_queries: float | None = None
@@ -70,7 +73,9 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
     if as_json:
         return json.dumps({"plan": [asdict(entry) for entry in planned]})
     head = ["task", "first stage", "reranker", "state", "pairs", "from the store", "tokens to score", "time", "memory"]
+    served = any(entry.requests is not None for entry in planned)
     priced = any(entry.cost is not None for entry in planned)
+    head += ["requests"] if served else []
     head += ["cost", "a 1,000 queries"] if priced else []
     rows = [
         [
@@ -83,6 +88,7 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
             _count(entry.tokens),
             _duration(entry.seconds),
             MISSING if entry.memory_gib is None else f"{entry.memory_gib:.1f} GiB",
+            *([_count(entry.requests)] if served else []),
             *([_money(entry.cost), _money(entry.cost_per_1000_queries)] if priced else []),
         ]
         for entry in planned
@@ -209,21 +215,19 @@ def _billed(job: Job, reranker: Reranker, pairs: RequestPairs, candidates: Candi
         queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)
         missing = np.isnan(bench.store().known(key, list(queries), list(documents), pairs.pairs))
     rest = pairs.pairs[missing]
-    tokens, cost = reranker.estimate(pairs.queries, pairs.documents, rest)
-    asked = len(np.unique(rest[:, 0]))
+    found = reranker.estimate(pairs.queries, pairs.documents, rest)
     return _entry(
         job,
         "to compute",
         pairs=len(missing),
         from_store=int((~missing).sum()),
-        tokens=tokens,
-        **_price(cost, asked),
+        **_price(found, len(np.unique(rest[:, 0]))),
     )
 
 
-def _price(cost: float | None, queries: int) -> dict[str, float | None]:
-    per_query = None if cost is None or not queries else cost / queries
-    return {"cost": cost, "cost_per_1000_queries": None if per_query is None else per_query * 1000}
+def _price(found: Estimate, queries: int) -> dict[str, Any]:
+    per_query = None if found.cost is None or not queries else found.cost / queries
+    return {**found._asdict(), "cost_per_1000_queries": None if per_query is None else per_query * 1000}
 
 
 def _estimated(job: Job, request: Request, collection: Collection) -> Planned:
@@ -236,8 +240,8 @@ def _estimated(job: Job, request: Request, collection: Collection) -> Planned:
     if most and reranker.estimate is not None:
         sample = gather(_random_pairs(collection), collection, "skip")
         asked, depth = most // (job.top_k or 1), job.top_k or 1
-        tokens, money = reranker.estimate(sample.queries, sample.documents, sample.pairs, (asked, depth))
-        return _entry(job, _CANDIDATES_FIRST, pairs=most, tokens=tokens, **_price(money, asked))
+        found = reranker.estimate(sample.queries, sample.documents, sample.pairs, (asked, depth))
+        return _entry(job, _CANDIDATES_FIRST, pairs=most, **_price(found, asked))
     if most is None or not _by_pairs(reranker):
         return _entry(job, _CANDIDATES_FIRST, pairs=most)
     pairs = gather(_random_pairs(collection), collection, "skip")

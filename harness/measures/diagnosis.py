@@ -135,10 +135,11 @@ def diagnose_reranked(
 def _truncation(reranked: Reranked, reranker: Reranker) -> dict[str, Any]:
     """Tokens, and what truncation took; None where nobody counted them.
 
-    Documents for a provider are cut here, so how many were is known, though not in tokens.
+    Documents for a provider may be cut here, and how many were is known, though not in tokens; where none was,
+    nobody knows what the provider cuts.
     """
     spec, pairs = reranker.spec, reranked.pairs
-    known = spec.counts_tokens or (spec.family == "remote" and spec.context == "pair")
+    known = spec.counts_tokens or (spec.family == "remote" and reranked.truncated_pairs > 0)
     tokens, lost = (reranked.tokens, reranked.lost_tokens) if spec.counts_tokens else (None, None)
     return {
         "tokens": tokens,

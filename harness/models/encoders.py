@@ -75,6 +75,15 @@ class Encoder:
             raise HarnessError(f"the vectors of {self.spec.name} do not stay on the disk: look at its health")
         return self._store.vectors(rows)
 
+    def compute(self, texts: Sequence[str], side: Side, task_prompt: str = "") -> NDArray[np.float32]:
+        """The vectors as `encode` gives them, computed here and now whatever is stored, and stored nowhere: (texts, dimensions)."""
+        batch = self._runner.prepare(list(texts), side, self.spec.recipe.prompt(side, task_prompt))
+        found: list[NDArray[np.float32]] = []
+        plan = plan_batches(batch.lengths, self.batch_tokens)
+        run_plan(plan, np.ones(len(texts), bool), batch.vectors, lambda _, vectors: found.append(vectors))
+        order = np.argsort(np.concatenate(plan))
+        return self._finished(np.concatenate(found)[order], texts)
+
     @property
     def tokenizer(self) -> Tokenizer | None:
         """The model's tokenizer, cutting at its length; None where the library runs the model."""

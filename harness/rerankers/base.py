@@ -21,6 +21,7 @@ from ..types import DocumentText, QueryText
 if TYPE_CHECKING:
     from ..models.source import ModelSource
     from .origin import Origin
+    from .services.cost import Estimate
 
 __all__ = ["Basis", "ListModel", "PairModel", "Prepared", "Reranker", "RerankerSpec", "sigmoid"]
 
@@ -125,9 +126,9 @@ class Reranker:
     Its spec has the sentence too, so that scores made with another one are never taken for its own."""
     newly_initialised: list[str] = field(default_factory=list)
     """Weights that a plug-in's model lacked and its library filled with random numbers."""
-    estimate: Callable[..., tuple[int, float | None]] | None = None
-    """For a provider's model: (queries, documents, pairs) → about the tokens that they are billed, and the
-    money; with a fourth argument, numbers of queries and of documents of each, the pairs are a sample of these."""
+    estimate: Callable[..., Estimate] | None = None
+    """For a provider's model: (queries, documents, pairs) → the requests that they take, about the tokens that
+    they are billed, and the money; with a fourth argument, numbers of queries and of documents of each, the pairs are a sample of these."""
     source: ModelSource | None = None
     """The model's files, where it has any of its own."""
     basis: Basis = Basis()

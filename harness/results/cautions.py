@@ -84,7 +84,7 @@ def _truncation(result: Result) -> str | None:
         return None
     tokens, lost = (result.diagnostics.get(key) or 0 for key in ("tokens", "lost_tokens"))
     share = f", {lost / (lost + tokens):.1%} of all tokens lost" if lost + tokens else ""
-    return f"{cut / pairs:.1%} of pairs were truncated{share}"
+    return f"{'' if lost + tokens else 'at least '}{cut / pairs:.1%} of pairs were truncated{share}"
 
 
 def _missing_queries(result: Result) -> str | None:

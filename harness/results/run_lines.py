@@ -8,12 +8,18 @@ from typing import Any
 from .figures import MISSING, number
 from .result import Result
 
-__all__ = ["run_lines"]
+__all__ = ["billed_words", "run_lines"]
 
 
 def run_lines(result: Result) -> list[str]:
-    """A line each for depth, scores, speed and environment, where the result has them; older results have less."""
-    lines = (_depth(result.diagnostics), _scores(result.diagnostics), _speed(result), _environment(result.environment))
+    """A line each for depth, scores, speed, a service's requests and environment, where the result has them; older results have less."""
+    lines = (
+        _depth(result.diagnostics),
+        _scores(result.diagnostics),
+        _speed(result),
+        _service(result.performance.get("billed")),
+        _environment(result.environment),
+    )
     return [line for line in lines if line]
 
 
@@ -33,7 +39,10 @@ def _scores(seen: Mapping[str, Any]) -> str:
     if seen.get("tie_rate") is not None:
         parts.append(f"{seen['tie_rate']:.2%} of documents tied")
     if seen.get("truncated_share") is not None:
-        parts.append(f"{seen['truncated_share']:.1%} of pairs truncated")
+        # Of a service only what was cut before it was sent is known; older results say 0 of it.
+        known = seen.get("tokens") is not None
+        if known or seen["truncated_share"]:
+            parts.append(f"{'' if known else 'at least '}{seen['truncated_share']:.1%} of pairs truncated")
     if seen.get("lost_token_share") is not None:
         parts.append(f"{seen['lost_token_share']:.1%} of tokens lost")
     return ", ".join(parts)
@@ -74,5 +83,39 @@ def _latency(speed: Mapping[str, Any]) -> str:
         ("latency_from_rate_seconds", "estimated from the rate"),
     ):
         if found := speed.get(key):
-            return f"a query takes {found['p50']:.3g} s (p50), {found['p95']:.3g} s (p95), {how}"
+            most = f", {found['p95']:.3g} s (p95)" if found.get("p95") is not None else ""
+            return f"a query takes {found['p50']:.3g} s (p50){most}, {how}"
     return ""
+
+
+def _service(billed: Mapping[str, Any] | None) -> str:
+    if not billed or not billed.get("requests"):
+        return ""
+    seconds = billed.get("request_seconds")
+    pace = ""
+    if seconds:
+        pace = "; a request takes " + ", ".join(f"{seconds[key]:.3g} s ({key})" for key in ("p50", "p95", "p99"))
+    return f"service: {billed_words(billed)}{pace}"
+
+
+def billed_words(bill: Mapping[str, Any]) -> str:
+    """What a service was asked for and billed, in words."""
+    said = [_several(bill["requests"], "request", "requests")]
+    if bill.get("retries"):
+        said.append(_several(bill["retries"], "retry", "retries"))
+    if bill.get("documents"):
+        said.append(_several(bill["documents"], "document", "documents"))
+    if bill.get("tokens") is not None:
+        said.append(f"{'about ' if bill['estimated'] else ''}{bill['tokens']:,} tokens")
+    if "units" in bill:
+        said.append(f"{bill['units']:g} units")
+    if bill.get("cost") is None:
+        return ", ".join(said)
+    whole = f", {bill['cost_of_all_pairs']:.4f} for all pairs" if "cost_of_all_pairs" in bill else ""
+    thousand = bill.get("cost_per_1000_queries")
+    of_thousand = "" if thousand is None else f", {thousand:.4f} a 1,000 queries"
+    return f"{', '.join(said)}; cost {bill['cost']:.4f}{whole}{of_thousand}"
+
+
+def _several(count: int, one: str, more: str) -> str:
+    return f"{count:,} {one if count == 1 else more}"

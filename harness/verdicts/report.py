@@ -18,6 +18,7 @@ from ..results.cautions import cautions_of, recall_of, text_of_code, title_of_co
 from ..results.environment import harness_version
 from ..results.figures import MISSING, interval, number, p_value, scale_of, signed
 from ..results.result import Result
+from ..results.run_lines import billed_words
 from .charts import Bar, Line, curves, forest, scatter, sorted_changes
 from .moved import MovedDocument, MovedQuery, Side, moved_queries
 from .pairing import first_stage_label, title_of
@@ -297,6 +298,11 @@ def _facts(result: Result) -> str:
     if identity.reranker:
         facts.append(("reranker", _settings(identity.reranker, identity.reranker_settings)))
         facts.append(("revision", f"{identity.reranker_revision}, fingerprint {identity.reranker_fingerprint}"))
+    if bill := speed.get("billed"):
+        speed = {
+            **speed,
+            "billed": f"{billed_words(bill)}; seconds a request: {_plain(bill.get('request_seconds') or MISSING)}",
+        }
     facts += [(key.replace("_", " "), _plain(value)) for key, value in {**_shares(seen), **speed}.items()]
     facts += [(key, _plain(value)) for key, value in result.environment.items()]
     rows = "".join(f"{_tag('dt', name)}{_tag('dd', value)}" for name, value in facts)
@@ -305,7 +311,10 @@ def _facts(result: Result) -> str:
 
 def _shares(seen: Any) -> dict[str, Any]:
     keys = ("tie_rate", "truncated_share", "lost_token_share", "scores", "missing_queries", "skipped_without_text")
-    return {key: seen[key] for key in keys if seen.get(key) not in (None, [])}
+    found = {key: seen[key] for key in keys if seen.get(key) not in (None, [])}
+    if seen.get("tokens") is None and not found.get("truncated_share"):
+        found.pop("truncated_share", None)  # of a service, in results of before: nobody knows
+    return found
 
 
 def _settings(name: str, settings: Any) -> str:

@@ -74,6 +74,12 @@ class BiEncoder:
     ) -> VectorPairs:
         return VectorPairs(self, queries, documents, pairs)
 
+    def score_alone(self, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.float32]:
+        """The scores of one query's documents, with every text encoded now: what they take where no vector is kept."""
+        [asked] = self.encoder.compute([join_query(query)], "query", self.task_prompt)
+        scores: NDArray[np.float32] = self.encoder.compute([join_document(d) for d in documents], "document") @ asked
+        return scores
+
     def activate(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
         """The cosine or dot product itself."""
         return margins

@@ -160,7 +160,7 @@ def _open(
         return scorer(provider, model, poster, chosen.get("concurrency", 4), sending)
 
     opened = Reranker(spec, load, one_load=True)
-    opened.estimate = partial(sending.estimate, provider)
+    opened.estimate = partial(sending.estimate, provider, context)
     if instruction == "card":
         opened.bind = lambda sentence: _open(
             name, model, published, provider, {**chosen, "instruction": sentence}, own=own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...errors import HarnessError
 from ...text import join_document
 from ...types import DocumentText, QueryText
-from .cost import Bill, Prices, estimate
+from .cost import Bill, Estimate, Prices, estimate, portions
 from .providers import MalformedError, Provider, tokens_of
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ class Sending:
     def estimate(
         self,
         provider: Provider,
+        context: str,
         queries: Sequence[QueryText],
         documents: Sequence[DocumentText],
         pairs: NDArray[np.int64],
         whole: tuple[int, int] | None = None,
-    ) -> tuple[int, float | None]:
-        """Tokens and money, as `cost.estimate`."""
+    ) -> Estimate:
+        """Requests, tokens and money, as `cost.estimate`; a list is one request whatever its tokens."""
+        provider = provider if context == "pair" else replace(provider, at_most_tokens=None)
         asked = [f"{query.text} {query.instruction or self.instruction}".strip() for query in queries]
         return estimate(provider, self.prices, asked, [self.document(each) for each in documents], pairs, whole)
 
@@ -81,12 +83,12 @@ class RemoteScorer:
         """One score a document, from one request. Raises HarnessError where the answer is not that."""
         instruction = query.instruction or self.sending.instruction
         body = self.provider.request(self.model, query.text, documents, instruction)
-        answer = self.poster.post(body, stop)
+        answered = self.poster.post(body, stop)
         try:
-            found = np.array(self.provider.scores(answer, len(documents)), np.float64)
+            found = np.array(self.provider.scores(answered.value, len(documents)), np.float64)
         except MalformedError as error:
             raise HarnessError(f"remote:…/{self.model}: {error}; every document needs one score") from None
-        self.bill.add(answer, f"{query.text} {instruction}".strip(), documents)
+        self.bill.add(answered, f"{query.text} {instruction}".strip(), documents)
         return found
 
     def _named(self, error: RefusedError) -> HarnessError:
@@ -112,6 +114,7 @@ class RemotePairs(RemoteScorer):
         except RefusedError as error:
             if len(documents) == 1 or not _is_about_size(error):
                 raise self._named(error) from None
+        self.bill.sent_again()
         half = -(-len(documents) // 2)
         self.most = min(self.most, half)
         return np.concatenate([self.ask_whole(query, part, stop) for part in (documents[:half], documents[half:])])
@@ -143,16 +146,8 @@ class RemotePairs(RemoteScorer):
 
     def portions(self, query: str, documents: Sequence[str]) -> Iterator[slice]:
         """Consecutive documents that one request takes: by their number, and about by their tokens."""
-        start = tokens = 0
-        own, most = tokens_of(query), self.provider.at_most_tokens
-        for place, text in enumerate(documents):
-            cost = own + tokens_of(text)
-            if place > start and (place - start >= self.most or (most is not None and tokens + cost > most)):
-                yield slice(start, place)
-                start, tokens = place, 0
-            tokens += cost
-        if start < len(documents):
-            yield slice(start, len(documents))
+        sizes = [tokens_of(text) for text in documents]
+        yield from portions(tokens_of(query), sizes, self.most, self.provider.at_most_tokens)
 
 
 def _is_about_size(error: RefusedError) -> bool:
@@ -172,11 +167,21 @@ class SentPairs:
         self._model, self._queries, self._pairs = model, queries, pairs
         self._documents = [model.sending.document(document) for document in documents]
         self.also: Mapping[str, NDArray[np.float32]] = {}
-        # Without lengths the plan keeps the order, query by query, and so fills the requests.
         self.lengths = np.zeros(len(pairs), np.int64)
         # No tokenizer is known: a token is taken for four characters.
         cut = [len(join_document(whole)) - len(sent) for whole, sent in zip(documents, self._documents, strict=True)]
         self.lost = -(-np.array(cut, np.int64)[pairs[:, 1]] // 4)
+
+    def plan(self, budget: int) -> list[NDArray[np.int64]]:
+        """Whole queries in order, as many as have `budget` documents in all: half a query is a request more."""
+        order = np.argsort(self._pairs[:, 0], kind="stable")
+        queries = np.split(order, np.flatnonzero(np.diff(self._pairs[order, 0])) + 1) if len(order) else []
+        batches: list[list[NDArray[np.int64]]] = []
+        for rows in queries:
+            if not batches or sum(map(len, batches[-1])) + len(rows) > budget:
+                batches.append([])
+            batches[-1].append(rows)
+        return [np.concatenate(batch) for batch in batches]
 
     def score(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         groups: dict[int, list[int]] = {}

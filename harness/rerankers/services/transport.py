@@ -25,7 +25,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ...errors import HarnessError
 
-__all__ = ["LONGEST_WAIT", "Patience", "Poster", "RefusedError", "Service", "StoppedError", "retry_after"]
+__all__ = ["LONGEST_WAIT", "Answered", "Patience", "Poster", "RefusedError", "Service", "StoppedError", "retry_after"]
 
 LONGEST_WAIT = 300.0
 """Seconds; a server that asks for a longer wait ends the run, which can go on later."""
@@ -82,14 +82,22 @@ class _Failure(NamedTuple):
     asked: float | None = None
 
 
+class Answered(NamedTuple):
+    """The parsed answer, the seconds from sending to its last byte, and how often the request was tried before."""
+
+    value: Any
+    seconds: float
+    retries: int
+
+
 class Poster:
     """Posts to one service. `key` is sent as a bearer token where it is not None."""
 
     def __init__(self, service: Service, key: str | None, patience: Patience) -> None:
         self._service, self._key, self._patience = service, key, patience
 
-    def post(self, payload: dict[str, Any], stop: Event) -> Any:
-        """The parsed JSON answer.
+    def post(self, payload: dict[str, Any], stop: Event) -> Answered:
+        """The parsed JSON answer, and how long the try took that brought it.
 
         Raises HarnessError for an answer that trying again cannot mend, and after the last try;
         StoppedError where `stop` is set before a try.
@@ -99,9 +107,10 @@ class Poster:
         for attempt in range(self._patience.tries):
             if stop.wait(self._wait(attempt, failure) if attempt else 0):
                 raise StoppedError
+            started = monotonic()
             found = self._try(body)
             if not isinstance(found, _Failure):
-                return found[0]
+                return Answered(found[0], monotonic() - started, attempt)
             failure = found
         raise HarnessError(
             f"{self._service.name} did not answer in {self._patience.tries} tries; the last: {failure.reason}. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -479,15 +480,73 @@ def test_a_run_says_what_was_billed_and_what_it_cost(serve, collection_folder: P
     assert answer.code == 0, answer.err
     bill = answer.results()[0]["performance"]["billed"]
     assert len(server.calls) == 6
+    seconds = bill.pop("request_seconds")
+    assert 0 < seconds["p50"] <= seconds["p95"] <= seconds["p99"] < 5
     assert bill == {
-        "requests": 6, "documents": 24, "tokens": 300, "estimated": False, "cost": pytest.approx(0.3),
+        "requests": 6, "retries": 0, "documents": 24, "tokens": 300, "estimated": False, "cost": pytest.approx(0.3),
         "cost_per_1000_queries": pytest.approx(50), "cost_of_all_pairs": pytest.approx(0.3),
     }  # fmt: skip
-    assert "6 requests, 300 tokens; cost 0.3000, 0.3000 for all pairs, 50.0000 a 1,000 queries" in answer.err
+    assert (
+        "6 requests, 24 documents, 300 tokens; cost 0.3000, 0.3000 for all pairs, 50.0000 a 1,000 queries" in answer.err
+    )
     deeper = cli(*priced(collection_folder, server, "--top-k", "8"))
     bill = deeper.results()[0]["performance"]["billed"]
     assert bill["documents"] == 24
     assert bill["cost_of_all_pairs"] == pytest.approx(2 * bill["cost"])
+
+
+def test_a_service_is_measured_by_its_requests_and_never_says_what_it_cannot_know(
+    serve, collection_folder: Path, cli: Cli, tmp_path: Path
+):
+    answered = in_words_of("vllm", usage={"total_tokens": 50})
+
+    def behave(call: Call) -> None:
+        if call.number == 2:
+            call.reply(503, "busy", Retry_After="0")
+            return
+        time.sleep(0.05)
+        answered(call)
+
+    words = priced(collection_folder, serve(behave))[:-2]
+    first = cli(*words)
+    assert first.code == 0, first.err
+    assert "service: 6 requests, 1 retry, 24 documents, 300 tokens; cost 0.3000" in first.out
+    seen = re.search(r"a request takes (\S+) s \(p50\), (\S+) s \(p95\), (\S+) s \(p99\)", first.out)
+    assert 0.05 <= float(seen[1]) <= float(seen[2]) <= float(seen[3]) < 1
+    assert "a query takes" in first.out
+    assert "truncated" not in first.out
+    # A result that is read says the same, and so do the report and the board.
+    assert seen[0] in cli(*words).out
+    report = tmp_path / "report.html"
+    assert cli("report", "remote:vllm/m", "--output", report).code == 0
+    assert "6 requests, 1 retry, 24 documents, 300 tokens" in report.read_text()
+    board = ["title: Mine", f"tasks: [{collection_folder}]", "results: [results]", "rerankers: ['remote:*']"]
+    write_lines(tmp_path / "boards" / "mine.yaml", board)
+    assert cli("leaderboard", "--folder", "boards").code == 0
+    table = (tmp_path / "boards" / "mine.md").read_text()
+    assert "| request p50 / p95 / p99, s | cost a 1,000 queries |" in table
+    assert " | 50 |" in table
+    assert "AMD" not in table
+    assert "the service at 127.0.0.1" in table
+
+
+def test_what_was_cut_before_it_was_sent_is_the_least_that_was_cut(serve, collection_folder: Path, cli: Cli):
+    server = serve(in_words_of("vllm"))
+    answer = cli(*priced(collection_folder, server)[:-2], "--set", "max_chars=5")
+    assert re.search(r"at least \d+\.\d% of pairs truncated", answer.out)
+
+
+def test_as_many_requests_are_sent_as_the_dry_run_said(serve, collection_folder: Path, cli: Cli):
+    server = serve(in_words_of("vllm"))
+    words = priced(collection_folder, server, "--set", "documents_per_request=3")
+    assert cli("run", collection_folder, "--top-k", "4").code == 0
+    # A batch that ended inside a query would send the query's rest as a request more.
+    words = (*words, "--batch-tokens", "6")
+    plan = json.loads(cli(*words, "--dry-run").out)["plan"][0]
+    assert plan["requests"] == 12
+    assert cli(*words).results()[0]["performance"]["billed"]["requests"] == len(server.calls) == 12
+    table = cli(*words[:-4], "--set", "revision=2", "--dry-run", "--format", "text").out
+    assert re.search(r"requests +cost +a 1,000 queries", table)
 
 
 def test_without_a_price_there_is_no_money_and_without_a_count_an_estimate(serve, collection_folder: Path, cli: Cli):

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .shared import CARDS, MEASURE, QUERIES, RESULT, RESULTS, Options, Say, add_options_of
+from .shared import CARDS, MEASURE, QUERIES, RESULT, RESULTS, VERBOSE, Options, Say, add_options_of
 
 if TYPE_CHECKING:
     from ..verdicts.compare import Comparison
@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["add_options", "command"]
 
+MOST = 5
+"""Moved queries that are shown without being asked for."""
+
 _OPTIONS: Options = {
     "first": {"metavar": "A", "help": RESULT},
     "others": {"metavar": "B", "nargs": "+", "help": "what A is compared with"},
     "--results": RESULTS,
     "--measure": MEASURE,
-    "--queries": {**QUERIES, "default": 5, "help": "show so many queries that moved most (5)"},
+    "--queries": {**QUERIES, "help": "show so many queries that moved most for each task (five in all; with -v of each)"},
     "--allow-different": {"action": "store_true", "help": "compare what both have although data, depth or candidates differ"},
     "--tasks": CARDS,
     "--format": {"choices": ("text", "json"), "default": "text", "help": "of the answer on stdout"},
+    **VERBOSE,
 }  # fmt: skip
 
 
@@ -42,23 +46,46 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..files.cache import cache_folder
     from ..verdicts.aggregates import complete_aggregates
     from ..verdicts.compare import compare_all, open_system
-    from ..verdicts.text import comparison_text, moved_text
 
     first, *others = (open_system(word, given.results) for word in (given.first, *given.others))
     entries = [entry for system in (first, *others) for entry in system.entries]
     aggregates = complete_aggregates(given.cards, entries)
-    records = []
-    for found in compare_all(first, others, aggregates, measure=given.measure, allow_different=given.allow_different):
-        moved = _moved(found, cache_folder(), given.queries, say)
-        if given.format == "json":
-            records.append({**found.record(), "moved": [_moved_record(*entry) for entry in moved]})
-            continue
-        answer(comparison_text(found))
-        for sample, queries in moved:
-            answer(moved_text(sample, queries))
-    if records:
+    found = compare_all(first, others, aggregates, measure=given.measure, allow_different=given.allow_different)
+    moved = [_moved(each, cache_folder(), _most(given, found), say) for each in found]
+    if given.format == "json":
+        records = [
+            {**each.record(), "moved": [_moved_record(*entry) for entry in own]}
+            for each, own in zip(found, moved, strict=True)
+        ]
         answer(json.dumps({"comparisons": records}, ensure_ascii=False, allow_nan=False))
+    else:
+        _show(found, moved, answer, verbose=given.verbose)
     return 0
+
+
+def _most(given: argparse.Namespace, found: Sequence[Comparison]) -> int:
+    """How many moved queries of each sample are shown: those asked for, else five in all, or of each with -v."""
+    if given.queries is not None:
+        return int(given.queries)
+    if given.format == "json" or given.verbose:
+        return MOST
+    return 0 if given.quiet else MOST // sum(sample.pair is not None for each in found for sample in each.samples)
+
+
+def _show(found: Sequence[Comparison], moved: Sequence[Moved], answer: Say, *, verbose: bool) -> None:
+    from ..verdicts.text import answer_text, comparison_text, moved_text
+    from .terminal import width
+
+    answer(answer_text(found, width()))
+    if verbose:
+        answer("")
+        for each in found:
+            answer(comparison_text(each))
+    if any(moved):
+        answer("")
+    for own in moved:
+        for sample, queries in own:
+            answer(moved_text(sample, queries, width()))
 
 
 def _moved(found: Comparison, cache: Path, most: int, say: Say) -> Moved:

@@ -40,7 +40,7 @@ class Column:
 def fitted(columns: Sequence[Column], width: int = WIDTH) -> str:
     """The table in at most `width` places, where its figures leave any choice.
 
-    First heads and figures become shorter (`.6789`), then names are cut to a third of a line, then columns leave by
+    First heads and figures become shorter (`.6789`), then names are cut to a quarter of a line, then columns leave by
     `spare`, and at last names are cut to what room there is.
     """
     kept = list(columns)
@@ -51,7 +51,7 @@ def fitted(columns: Sequence[Column], width: int = WIDTH) -> str:
             else column
             for column in kept
         ]
-    for spared, least in ((2, width // 3), (1, width // 5)):
+    for spared, least in ((2, width // 4), (1, width // 5)):
         kept = _cut(kept, width, max(_LEAST, least))
         while _total(kept) > width and any(column.spare >= spared for column in kept):
             kept.remove(max(kept, key=lambda column: column.spare))

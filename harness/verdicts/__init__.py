@@ -7,7 +7,8 @@
 - `compare`, `gate`  is it better, and has it become worse
 - `answers`          the gate's rule: failed, passed or not decided
 - `until`            a run that stops when its verdict is certain
-- `summary`, `sentences`  the answer of a run: one table, and a verdict in words
+- `summary`          the answer of a run
+- `grid`, `sentences`  one table that fits a terminal, and a verdict in words
 - `moved`            the queries that moved most
 - `text`             comparisons as text
 - `gate_text`        gates as text, for people and for CI

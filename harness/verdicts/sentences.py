@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ..results.figures import ALPHA, scale_of, signed
 from ..results.result import Result
-from .pairing import title_of
 
-__all__ = ["difference_in_words", "rounded", "sentence_of", "short_names", "stage_name"]
+__all__ = ["Told", "difference_in_words", "rounded", "sentence_of", "short_names", "stage_name"]
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
@@ -50,67 +50,88 @@ def difference_in_words(difference: float | None, low: float | None, high: float
     return f"{middle} [{left}, {right}]"
 
 
-def _row(result: Result) -> tuple[str, dict[str, float | None]]:
-    name, row = next(iter(result.measures.items()))
-    return name, dict(row)
+@dataclass(frozen=True)
+class Told:
+    """A difference as it was found in one place, in the measure's own unit."""
+
+    name: str
+    measure: str
+    difference: float | None
+    """None where there is nothing to be held against."""
+    low: float | None
+    high: float | None
+    p: float | None
+    """What decides: corrected where several rows are shown together."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether the difference is shown."""
+        return bool(self.difference) and self.p is not None and self.p <= ALPHA
+
+    @property
+    def shown(self) -> str:
+        """`+.17 [+.12, +.23] on DemoEnglish`."""
+        return f"{difference_in_words(self.difference, self.low, self.high, self.measure)} on {self.name}"
+
+    @property
+    def size(self) -> float:
+        return abs(self.difference or 0.0)
 
 
-def _change(result: Result) -> float:
-    return abs(_row(result)[1].get("difference") or 0.0)
+def sentence_of(told: Sequence[Told], who: str, against: str, reranked: float | None = None) -> str:
+    """What `who` does to `against`, in a sentence that counts every place once.
 
-
-def _shown(result: Result) -> str:
-    """`+.17 [+.12, +.23] on DemoEnglish`."""
-    name, row = _row(result)
-    return f"{difference_in_words(row['difference'], row.get('low'), row.get('high'), name)} on {title_of(result)}"
-
-
-def sentence_of(results: Sequence[Result], who: str) -> str:
-    """What the results of one reranker over one first stage show, in a sentence that counts every one of them."""
-    held = [result for result in results if _row(result)[1].get("difference") is not None]
-    apart = [r for r in held if (p := _row(r)[1].get("p")) is not None and p <= ALPHA and _change(r)]
-    wins = [result for result in apart if (_row(result)[1]["difference"] or 0.0) > 0]
-    losses = [result for result in apart if result not in wins]
-    open_ = len(held) - len(apart)
-    stages = {stage_name(result) for result in held}
-    against = stages.pop() if len(stages) == 1 else "the first stage"
+    `reranked` is the figure of the one place that has no difference, which a p-MRR says something by itself.
+    """
+    held = [each for each in told if each.difference is not None]
+    apart = [each for each in held if each.apart]
+    wins = [each for each in apart if (each.difference or 0.0) > 0]
+    losses = [each for each in apart if (each.difference or 0.0) < 0]
+    still = len(held) - len(apart)
     parts = []
     if wins:
-        parts.append(_told(f"beats {against}", wins, len(held), by="by"))
+        parts.append(_counted(f"beats {against}", wins, len(held), largest=True))
     if losses:
-        parts.append(_told("loses" if wins else f"loses to {against}", losses, len(held), by="at"))
-    if open_ and not apart:
+        parts.append(_counted("loses" if wins else f"loses to {against}", losses, len(held), largest=not wins))
+    if still and not apart:
         parts.append(_undecided(held, against))
-    elif open_:
-        parts.append(f"not decided on {open_}")
-    alone = [result for result in results if result not in held]
+    elif still:
+        parts.append(f"not decided on {still}")
+    alone = [each for each in told if each.difference is None]
     if alone:
-        parts.append(_alone(alone))
+        parts.append(_alone(alone, reranked))
     return f"{who} {'; '.join(parts)}."
 
 
-def _told(verb: str, results: Sequence[Result], of: int, by: str) -> str:
-    largest = max(results, key=_change)
-    if len(results) == 1 and (by == "by" or of == 1):
-        return f"{verb} by {_shown(largest)}"
-    count = f"{verb} on {len(results)} of {of}"
-    return f"{count}, most by {_shown(largest)}" if by == "by" or " to " in verb else count
+def _counted(verb: str, told: Sequence[Told], of: int, *, largest: bool) -> str:
+    most = _largest(told)
+    if len(told) == 1 and (largest and (of == 1 or verb.startswith("beats"))):
+        return f"{verb} by {most.shown}"
+    count = f"{verb} on {len(told)} of {of}"
+    return f"{count}, most by {most.shown}" if largest else count
 
 
-def _undecided(held: Sequence[Result], against: str) -> str:
+def _largest(told: Sequence[Told]) -> Told:
+    """The largest difference, of those in one measure: the usual one."""
+    usual = Counter(each.measure for each in told).most_common(1)[0][0]
+    return max((each for each in told if each.measure == usual), key=lambda each: each.size)
+
+
+def _undecided(held: Sequence[Told], against: str) -> str:
     if len(held) == 1:
-        name, row = _row(held[0])
-        shown = difference_in_words(row["difference"], row.get("low"), row.get("high"), name)
-        return f"is not told apart from {against} on {title_of(held[0])}: {name} {shown}, not decided"
-    largest = max(held, key=_change)
-    return f"is not told apart from {against} on any of {len(held)}: not decided, at most {_shown(largest)}"
+        (one,) = held
+        shown = difference_in_words(one.difference, one.low, one.high, one.measure)
+        return f"is not told apart from {against} on {one.name}: {one.measure} {shown}, not decided"
+    most = _largest(held)
+    return f"is not told apart from {against} on any of {len(held)}: not decided, at most {most.shown}"
 
 
-def _alone(results: Sequence[Result]) -> str:
+def _alone(told: Sequence[Told], reranked: float | None) -> str:
     """Those with given lists that have no scores: there is nothing to be better than."""
-    if len(results) > 1:
-        return f"{len(results)} have no first-stage figure to be held against"
-    name, row = _row(results[0])
-    reranked = row.get("reranked")
-    shown = f": {name} {signed(reranked, name)}" if name.startswith("p-MRR") and reranked is not None else ""
-    return f"{title_of(results[0])} has no first-stage figure{shown}"
+    if len(told) > 1:
+        return f"{len(told)} have no first-stage figure to be held against"
+    (one,) = told
+    shown = (
+        f": {one.measure} {signed(reranked, one.measure)}" if one.measure == "p-MRR" and reranked is not None else ""
+    )
+    return f"{one.name} has no first-stage figure{shown}"

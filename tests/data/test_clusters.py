@@ -154,7 +154,7 @@ def test_compare_gate_and_boards_move_the_clusters_that_a_result_knows(cli: Cli,
     assert (row["units"], alone["units"]) == (20, None)
     assert (row["low_by_query"], row["high_by_query"], row["p_by_query"]) == (alone["low"], alone["high"], alone["p"])
     assert (row["high"] - row["low"]) > 1.8 * (alone["high"] - alone["low"])
-    text = cli("compare", sides["before"], sides["after"]).out
+    text = " ".join(cli("compare", sides["before"], sides["after"]).out.split())
     assert "100 queries in 20 clusters, which move together; if they were independent: [" in text
     gates = [
         json.loads(cli("gate", "--baseline", a, "--current", b, "--format", "json").out)["rows"][0]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .data.collection import prepare
-from .data.formats import write_run
+from .data.trec import write_run
 from .errors import HarnessError
 from .files.units import mark
 from .results.cautions import cautions_of
@@ -182,7 +182,9 @@ class Workbench:
         from .measures.verdict import cluster_of, judge, report_measures
 
         longest = max(map(len, candidates.run.values()))
-        measures = report_measures(self._wanted(job, collection), job.top_k, longest)
+        measures = report_measures(
+            self._wanted(job, collection), job.top_k, longest, gains_alone=collection.gains_alone
+        )
         first = candidates.run if candidates.scored else None
         final = reranked.run if reranked else None
         groups = self._clusters(job, qrels)

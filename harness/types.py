@@ -19,6 +19,7 @@ __all__ = [
     "Candidates",
     "DocumentText",
     "Finding",
+    "Grades",
     "Interval",
     "Measure",
     "Measurement",
@@ -48,6 +49,9 @@ Qrels = dict[str, dict[str, int]]
 
 Aspects = dict[str, dict[str, dict[str, int]]]
 """query_id → doc_id → aspect → relevance: the judgements of data that ask whether rankings are diverse."""
+
+Grades = Mapping[str, Mapping[str, float]]
+"""Qrels, or gains that need be no whole numbers: what nDCG takes."""
 
 
 class QueryText(NamedTuple):
@@ -264,6 +268,10 @@ class Task:
     of the user's card."""
     loader: str = ""
     """`mteb:NAME:VERSION` for data that only mteb's own class of that task can read; empty for files."""
+    fields: str = ""
+    """Which columns hold what, as `data.names.fields_of_card` writes it; empty where no card says so."""
+    files: str = ""
+    """Which files hold what, as `data.layout.files_of_card` writes it; empty where their names say so."""
     note: str = field(default="", compare=False)
     """What the user should know about how the task was found."""
     modalities: tuple[str, ...] = ("text",)

@@ -10,7 +10,7 @@ import pytest
 from small_hub import serving
 from suite_layouts import COUNTS, Runs, cards_of_small_data, lay_out_every_card, packed_cards
 
-from harness.data.formats import read_run
+from harness.data.trec import read_run
 
 CARDS = packed_cards()
 

@@ -22,7 +22,7 @@ from conftest import ROOT, Counter, make_counter, write_collection, write_lines
 from models.test_embedding_store import assert_holds, filled, keys_of, vectors_of
 from test_kill import answer_of, finish, start
 
-from harness.data.formats import read_run
+from harness.data.trec import read_run
 from harness.engine.store import ScoreStore
 from harness.models.embedding_store import EmbeddingStore
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import DATA, ROOT, make_counter, write_collection
 
-from harness.data.formats import read_run
+from harness.data.trec import read_run
 from harness.results.result import load_result
 
 MODEL = str(DATA / "models" / "cross-encoder")

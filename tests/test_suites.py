@@ -19,7 +19,7 @@ from conftest import ROOT
 from small_hub import serving
 from suite_layouts import MIRACL, Rows, Runs, judgements, lay_out, small_cards, twins
 
-from harness.data.formats import read_run
+from harness.data.trec import read_run
 from harness.types import Qrels, Run
 
 

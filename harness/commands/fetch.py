@@ -96,11 +96,14 @@ def wanted(tasks: Sequence[Task], models: Sequence[str], cache: Path, say: Say) 
 
 def _of_tasks(tasks: Sequence[Task], cache: Path, say: Say) -> Iterator[tuple[Kind, str, str, str, list[str]]]:
     from ..data.collection import data_files
+    from ..data.irds import PREFIX as IRDS
     from ..files.hub import repository_files
 
     for task in tasks:
         if task.folder:
             say(f"{task.name} is a folder on this machine: take it along yourself")
+            continue
+        if task.loader.startswith(IRDS):
             continue
         files = repository_files("dataset", task.path, task.revision, cache)
         if not task.loader:  # else mteb's class may read any of them: at most all
@@ -190,7 +193,7 @@ def _prepare_what_mteb_reads(tasks: Iterable[Task], cache: Path, say: Say) -> No
 
     for task in tasks:
         for subset in task.subsets if task.loader else ():
-            say(f"{task.name} {subset.name}: read by mteb's own class and prepared")
+            say(f"{task.name} {subset.name}: read by {task.loader.partition(':')[0]}'s own code and prepared")
             prepare(task, subset, cache)
 
 

@@ -2,9 +2,12 @@
 
 - `task`, `card`, `uncarded`         what a user types → Tasks: by a card, or without one
 - `mteb_task`, `mteb_suites`         tasks by mteb's metadata, and its benchmarks as suites
-- `layout`                          which files of a data set hold what
+- `irds`                            data sets of ir_datasets
+- `layout`, `file_names`            which files of a data set hold what: by a card, by their names
+- `containers`, `rows`              a file of any kind → its records, and the places that errors name
+- `names`                           what columns are called: one table, and a card's own
 - `forms`                           ids that are there in another form
-- `formats`, `judgements`, `rows`   strict readers, and the places that their errors name
+- `formats`, `judgements`, `trec`   strict readers of texts and lists, of judgements, of runs
 - `dataset`                         files → the folder of a prepared collection
 - `clusters`                        which queries share something
 - `corpus`, `collection`            that folder, mapped into memory and checked

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError, did_you_mean
+from ..files.cache import cache_folder
 from ..files.digest import digest_of_settings
 from ..files.yaml_file import read_yaml
 from ..types import Aggregate, Measure, Subset, Task
+from .collection import folder_revision
+from .layout import files_of_card
+from .names import fields_of_card
 from .uncarded import DEFAULT_MEASURES
 
 __all__ = ["mapping", "read_aggregate", "read_card", "refuse_unknown_keys"]
 
 _KEYS = {
     "name", "path", "revision", "split", "languages", "subsets", "measures", "identical_ids", "licence", "prompt",
-    "counts", "folder", "candidates", "clusters", "relevance_level",
+    "counts", "folder", "candidates", "clusters", "relevance_level", "fields", "files",
 }  # fmt: skip
 _AGGREGATE_KEYS = {"name", "tasks", "mean", "measures", "licence"}
 _SUBSET_KEYS = {"split", "languages", "config", "counts"}
@@ -40,8 +44,8 @@ def refuse_unknown_keys(entry: Mapping[str, Any], known: set[str], path: Path, w
             )
 
 
-def read_card(path: Path, *, packed: bool, folder: Path | None = None, revision: str | None = None) -> Task:
-    """The task of a card. `folder` and its `revision` are those of a card that lies in its own data as `task.yaml`.
+def read_card(path: Path, *, packed: bool, folder: Path | None = None) -> Task:
+    """The task of a card. `folder` is that of a card that lies in its own data as `task.yaml`.
 
     Raises HarnessError for whatever the card gets wrong.
     """
@@ -51,13 +55,10 @@ def read_card(path: Path, *, packed: bool, folder: Path | None = None, revision:
     if folder is None and name != path.stem:
         raise HarnessError(f'{path}: a card is named after its task, but its name is "{name}"')
     if folder is None and card.get("folder"):
-        from ..files.cache import cache_folder
-        from .collection import folder_revision
-
         folder = (path.parent / str(card["folder"])).resolve()
-        revision = folder_revision(folder, cache_folder())
+    files = files_of_card(card.get("files"), str(card.get("split") or "test"), path)
     data_path = str(folder) if folder else str(card.get("path", ""))
-    revision = revision or str(card.get("revision", ""))
+    revision = folder_revision(folder, cache_folder(), files) if folder else str(card.get("revision", ""))
     if not data_path or not _HEX40.match(revision):
         raise HarnessError(f'{path}: a card needs "path" and "revision" (40 hex digits), or "folder"')
     for key, words in (("identical_ids", ("keep", "drop")), ("candidates", ("retrieved", "given", "scope"))):
@@ -77,6 +78,8 @@ def read_card(path: Path, *, packed: bool, folder: Path | None = None, revision:
         prompt=str(card.get("prompt") or ""),
         clusters=_clusters(card, path),
         folder=folder is not None,
+        fields=fields_of_card(card.get("fields"), path),
+        files=files,
         origin="packed" if packed else digest_of_settings(_what_moves_numbers(card)),
     )
 

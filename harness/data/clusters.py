@@ -16,6 +16,7 @@ from ..errors import HarnessError
 from ..types import Qrels, Subset, Task
 from .collection import located
 from .formats import read_field
+from .names import fields_of
 
 __all__ = ["FORMS", "NONE", "SHARED", "Clusters", "clusters_of"]
 
@@ -89,7 +90,7 @@ def clusters_of(task: Task, subset: Subset, qrels: Qrels, cache: Path) -> Cluste
 
 def _by_field(task: Task, subset: Subset, qrels: Qrels, field: str, cache: Path) -> dict[str, str]:
     with located(task, subset, cache) as paths:
-        found = read_field(paths["queries"], field)
+        found = read_field(paths["queries"], field, fields_of(task.fields)["queries"])
     without = [query_id for query_id in qrels if query_id not in found]
     if without:
         raise HarnessError(

@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from typing import Any
 from ..errors import HarnessError
 from ..files.cache import file_digest, folder_digest, writing
 from ..files.digest import Digest, digest_of
-from ..types import Aspects, DocumentText, Qrels, QueryText, Subset, Task
+from ..files.packed import ZIP, members, opened
+from ..types import Aspects, DocumentText, Grades, Qrels, QueryText, Subset, Task
 from .corpus import Corpus
 from .dataset import read_judged, write_collection
 from .forms import refuse_other_forms
+from .judgements import Gains
 from .layout import Listing
+from .names import fields_of
 
 __all__ = [
     "Collection",
@@ -33,6 +36,7 @@ __all__ = [
     "folder_revision",
     "folder_splits",
     "hub_listing",
+    "is_archive",
     "is_whole",
     "judged_here",
     "located",
@@ -77,11 +81,21 @@ class Collection:
     """Where the qrels judge documents for each aspect of a query; `qrels` has a document's highest relevance."""
     unread: tuple[str, ...] = ()
     """`qrels: weight` for each column of the files that nobody here reads and that may mean something."""
+    repeated: Mapping[str, int] = field(default_factory=dict)
+    """`documents` and `judgements`: rows that say again what a row before them says, and that are left out."""
+    gains: Gains | None = None
+    """Where the data set has gains that are no whole numbers: what nDCG takes."""
+    gains_alone: bool = False
+    """Whether there are no grades beside the gains; qrels then say 1 for a gain above 0, which no measure may take."""
 
     def bare(self) -> Collection:
         """The collection with its queries' instructions taken away; its fingerprint is another."""
         queries = {query_id: query._replace(instruction="") for query_id, query in self.queries.items()}
         return replace(self, queries=queries, fingerprint=without_instructions(self.fingerprint))
+
+    def graded(self, qrels: Qrels) -> Grades:
+        """What nDCG takes of these queries of the collection: gains where the data set has them, else the grades."""
+        return qrels if self.gains is None else {query_id: self.gains[query_id] for query_id in qrels}
 
     @cached_property
     def _corpus(self) -> Corpus:
@@ -128,7 +142,7 @@ def prepare(task: Task, subset: Subset, cache: Path) -> Collection:
     place = _place(task, subset, cache)
     if _manifest(place) is None:
         with located(task, subset, cache) as paths, writing(cache):
-            _build(place, paths, f"{_source(task)}, split {subset.split}")
+            _build(place, paths, f"{_source(task)}, split {subset.split}", task.fields)
     collection = _opened(place)
     _check_counts(collection.size, len(collection.queries), task, subset)
     return collection
@@ -142,7 +156,7 @@ def judged_here(task: Task, subset: Subset, cache: Path) -> Collection | None:
     if not task.folder or task.loader:
         return None
     with located(task, subset, cache) as paths:
-        judged = read_judged(paths, f"{_source(task)}, split {subset.split}")
+        judged, _ = read_judged(paths, f"{_source(task)}, split {subset.split}", fields_of(task.fields))
     stated = {"fingerprint": "", "documents": 0, "judged_without_text": 0, "without_text": 0, "unread": []}
     return _collection(Path(task.path), stated, judged)
 
@@ -171,17 +185,20 @@ def find_prepared(fingerprint: str, cache: Path) -> Collection | None:
     return None
 
 
-def folder_revision(folder: Path, cache: Path) -> str:
-    """40 hex digits over the folder's data files, all splits and configs, and its card's `configs`.
+def folder_revision(folder: Path, cache: Path, files: str = "") -> str:
+    """40 hex digits over the folder's data files, all splits and configs, and its card's `configs` or `files`.
 
-    Raises HarnessError for a folder that is not there or holds no data.
+    That of an archive is over the archive. Raises HarnessError for a folder that is not there or holds no data.
     """
-    listing = folder_listing(folder)
+    listing = folder_listing(folder, files)
     names = listing.data_files()
     if not names:
         raise HarnessError(f"{folder} holds no data: BEIR's layout is corpus.jsonl, queries.jsonl, qrels/<split>.tsv")
-    files = folder_digest(folder, names, cache)
-    return Digest(size=20).add(files, listing.rules()).hex() if listing.rules() else files
+    if is_archive(folder):
+        whole = Digest(size=20).add("archive", file_digest(folder, cache))
+        return whole.add(listing.rules()).hex()
+    digest = folder_digest(folder, names, cache)
+    return Digest(size=20).add(digest, listing.rules()).hex() if listing.rules() else digest
 
 
 def folder_splits(folder: Path, config: str = "") -> list[str]:
@@ -189,30 +206,63 @@ def folder_splits(folder: Path, config: str = "") -> list[str]:
     return folder_listing(folder).splits(config)
 
 
-def folder_listing(folder: Path) -> Listing:
-    """The files of a folder and what its README.md says of them. Raises HarnessError where it is not there."""
+def folder_listing(folder: Path, files: str = "") -> Listing:
+    """The files of a folder, or of a zip archive, and what its README.md says of them, or a task's card by `files`.
+
+    Raises HarnessError where it is not there.
+    """
+    if is_archive(folder):
+        return _archive_listing(folder, files)
     if not folder.is_dir():
         raise HarnessError(f"there is no folder {folder}")
-    # Two folders down is as deep as the layout goes.
-    found = (path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern) if path.is_file())
+    # Three folders down is as deep as the layout goes.
+    found = (path for pattern in ("*", "*/*", "*/*/*", "*/*/*/*") for path in folder.glob(pattern) if path.is_file())
     names = [path.relative_to(folder).as_posix() for path in found]
-    return Listing(names, _text_of(folder / _CARD) if _CARD in names else "", f"folder {folder}")
+    return Listing(names, _text_of(folder / _CARD) if _CARD in names else "", f"folder {folder}", files)
 
 
-def hub_listing(name: str, commit: str, cache: Path) -> Listing:
+def is_archive(path: Path) -> bool:
+    """Whether the path is a zip archive, which is read as the folder that it holds."""
+    return path.suffix.lower() == ZIP and path.is_file()
+
+
+def _archive_listing(archive: Path, files: str) -> Listing:
+    top = _top_of(archive)
+    names = [path.relative_to(top).as_posix() for path in members(archive)]
+    if "task.yaml" in names:
+        raise HarnessError(
+            f"{archive} holds a task.yaml, which is read in a folder only: unpack it, and name the folder"
+        )
+    card = ""
+    if _CARD in names:
+        with opened(top / _CARD) as stream:
+            card = stream.read().decode("utf-8", "replace")
+    return Listing(names, card, f"archive {archive}", files)
+
+
+def _top_of(folder: Path) -> Path:
+    """Where the names of a listing start: in an archive of one folder within that folder."""
+    if not is_archive(folder):
+        return folder
+    tops = {path.relative_to(folder).parts[0] for path in members(folder)}
+    alone = tops.pop() if len(tops) == 1 else ""
+    return folder if (folder / alone) in members(folder) else folder / alone
+
+
+def hub_listing(name: str, commit: str, cache: Path, files: str = "") -> Listing:
     """The files of a hub data set and what its card says of them; fetches the card alone."""
     from ..files.hub import fetch_file, repository_files
 
     names = repository_files("dataset", name, commit, cache)
     card = _text_of(fetch_file("dataset", name, commit, _CARD)) if _CARD in names else ""
-    return Listing(names, card, f"data set {name} at {commit[:8]}")
+    return Listing(names, card, f"data set {name} at {commit[:8]}", files)
 
 
 def data_files(task: Task, subset: Subset, cache: Path) -> list[str]:
     """The files of a hub data set that the subset is made of, beside its card; none for another task."""
     if task.folder or task.loader:
         return []
-    return hub_listing(task.path, task.revision, cache).layout(subset.config, subset.split).files()
+    return hub_listing(task.path, task.revision, cache, task.files).layout(subset.config, subset.split).files()
 
 
 def _text_of(card: Path) -> str:
@@ -225,8 +275,8 @@ def _text_of(card: Path) -> str:
 def _place(task: Task, subset: Subset, cache: Path) -> Path:
     name = Path(task.path).name if task.folder else task.path.replace("/", "--")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]
-    loader = [task.loader] if task.loader else []
-    key = digest_of(task.path, task.revision, subset.config, subset.split, LOADER_RULE, *loader)
+    more = [said for said in (task.loader, task.fields, task.files) if said]
+    key = digest_of(task.path, task.revision, subset.config, subset.split, LOADER_RULE, *more)
     return cache / "collections" / slug / key
 
 
@@ -286,6 +336,9 @@ def _collection(place: Path, manifest: Mapping[str, Any], judged: Mapping[str, A
         without_text=manifest["without_text"],
         aspects=judged.get("aspects"),
         unread=tuple(manifest["unread"]),
+        repeated=manifest.get("repeated", {}),
+        gains=judged.get("gains"),
+        gains_alone=judged.get("gains_alone", False),
     )
 
 
@@ -306,14 +359,14 @@ def _source(task: Task) -> str:
 # -- building
 
 
-def _build(place: Path, paths: Mapping[str, Sequence[Path]], source: str) -> None:
+def _build(place: Path, paths: Mapping[str, Sequence[Path]], source: str, fields: str) -> None:
     """Builds in a folder of its own and renames it: another process's whole collection stays, a half one goes."""
     place.parent.mkdir(parents=True, exist_ok=True)
     own = f".{place.name}.{secrets.token_hex(6)}"
     unfinished, half = place.with_name(f"{own}.part"), place.with_name(f"{own}.half")
     unfinished.mkdir()
     try:
-        write_collection(unfinished, paths, source)
+        write_collection(unfinished, paths, source, fields)
         try:
             unfinished.rename(place)
         except OSError:
@@ -329,20 +382,20 @@ def _build(place: Path, paths: Mapping[str, Sequence[Path]], source: str) -> Non
 def located(task: Task, subset: Subset, cache: Path) -> Iterator[Mapping[str, Sequence[Path]]]:
     """The files of each part, by its name in `layout.Layout`, on this machine while the block runs."""
     if task.loader:
-        from .mteb_task import exported
+        from . import irds, mteb_task
 
-        with exported(task, subset, cache) as paths:
+        with (irds if task.loader.startswith(irds.PREFIX) else mteb_task).exported(task, subset, cache) as paths:
             yield paths
         return
     if task.folder:
         folder = Path(task.path)
-        if (now := folder_revision(folder, cache)) != task.revision:
+        if (now := folder_revision(folder, cache, task.files)) != task.revision:
             raise HarnessError(f"the files in {folder} have changed (revision {now[:8]}, not {task.revision[:8]})")
-        layout = folder_listing(folder).layout(subset.config, subset.split)
-        here = {name: folder / name for name in layout.files()}
+        layout = folder_listing(folder, task.files).layout(subset.config, subset.split)
+        here = {name: _top_of(folder) / name for name in layout.files()}
     else:
         from ..files.hub import fetch_files
 
-        layout = hub_listing(task.path, task.revision, cache).layout(subset.config, subset.split)
+        layout = hub_listing(task.path, task.revision, cache, task.files).layout(subset.config, subset.split)
         here = fetch_files("dataset", task.path, task.revision, layout.files())
     yield {part: [here[name] for name in names] for part, names in vars(layout).items()}

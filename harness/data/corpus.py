@@ -11,14 +11,16 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import HarnessError
 from ..files.digest import Digest
 from ..types import DocumentText
 from .formats import read_corpus
+from .names import CORPUS, Fields
+from .rows import Place
 
-__all__ = ["Corpus", "write_corpus"]
+__all__ = ["Corpus", "Written", "write_corpus"]
 
 _BATCH_ROWS = 16_384
 _BATCH_CHARACTERS = 16_000_000
@@ -116,39 +118,68 @@ class Corpus:
         return found
 
 
-def write_corpus(target: Path, sources: Sequence[Path], unread: set[str] | None = None) -> tuple[int, int, str]:
-    """Reads the files and writes the Arrow file; how many documents, how many without any text, a digest of all.
+class Written(NamedTuple):
+    """What a corpus holds."""
+
+    size: int
+    """Documents, each once."""
+    blank: int
+    """Documents without any text."""
+    repeated: int
+    """Rows beside these, each the same as a document that stands there before."""
+    digest: str
+
+
+def write_corpus(
+    target: Path, sources: Sequence[Path], unread: set[str] | None = None, fields: Fields = CORPUS
+) -> Written:
+    """Reads the files and writes the Arrow file, a document that stands there several times in the same words once.
 
     Streams, once in file order and once in the order of ids, so that memory holds a batch and some
-    20 bytes a document. Columns that are not read go into `unread`. Raises HarnessError for what `read_corpus` refuses and an id that stands twice.
+    20 bytes a document. Columns that are not read go into `unread`. Raises HarnessError for what `read_corpus`
+    refuses and an id that stands twice with different texts.
     """
-    import numpy as np
     from pyarrow import compute
 
     unsorted = target.with_name(f"{target.name}.unsorted")
-    characters = _write(unsorted, _batches(sources, unread))
+    characters = _write(unsorted, _batches(sources, unread, fields))
     corpus = Corpus(unsorted)
-    order = compute.sort_indices(corpus.doc_ids()).to_numpy()
+    every = compute.sort_indices(corpus.doc_ids()).to_numpy()
+    order = _each_once(corpus, every, sources, fields)
     step = min(_BATCH_ROWS, max(1, _BATCH_CHARACTERS * len(order) // max(1, characters)))
     digest = Digest().add(str(len(order)))
     blank = 0
 
     def in_order() -> Iterator[Values]:
         nonlocal blank
-        last = ""
         for start in range(0, len(order), step):
             batch = corpus.take(order[start : start + step], _COLUMNS)
             for row in batch:
-                if row[0] == last:
-                    _name_duplicate(last, sources)
-                last = row[0]
                 blank += not (row[1].strip() or row[2].strip())
                 digest.add(*row)
             yield batch
 
     _write(target, in_order())
     unsorted.unlink()
-    return int(np.size(order)), blank, digest.hex()
+    return Written(len(order), blank, len(every) - len(order), digest.hex())
+
+
+def _each_once(corpus: Corpus, order: Any, sources: Sequence[Path], fields: Fields) -> Any:
+    """The rows in order of id without those that say again what a row before them says."""
+    import numpy as np
+
+    again = np.zeros(len(order), bool)
+    last: str | None = None
+    for start in range(0, len(order), _BATCH_ROWS):
+        ids = corpus.doc_ids_at(order[start : start + _BATCH_ROWS])
+        for place, doc_id in enumerate(ids, start):
+            again[place] = doc_id == last
+            last = doc_id
+    for place in np.flatnonzero(again).tolist():
+        one, two = corpus.take(order[place - 1 : place + 1], _COLUMNS)
+        if one != two:
+            _name_duplicate(two[0], sources, fields)
+    return order[~again]
 
 
 def _write(target: Path, batches: Iterable[Values]) -> int:
@@ -169,10 +200,10 @@ def _write(target: Path, batches: Iterable[Values]) -> int:
     return characters
 
 
-def _batches(sources: Sequence[Path], unread: set[str] | None) -> Iterator[Values]:
+def _batches(sources: Sequence[Path], unread: set[str] | None, fields: Fields) -> Iterator[Values]:
     batch: Values = []
     characters = 0
-    for _, doc_id, (title, text) in read_corpus(sources, unread):
+    for _, doc_id, (title, text) in read_corpus(sources, unread, fields):
         batch.append((doc_id, title, text))
         characters += len(title) + len(text)
         if len(batch) >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
@@ -182,7 +213,11 @@ def _batches(sources: Sequence[Path], unread: set[str] | None) -> Iterator[Value
         yield batch
 
 
-def _name_duplicate(doc_id: str, sources: Sequence[Path]) -> None:
-    """Reads the files again to say where the id stands; raises HarnessError."""
-    places = [place for place, found, _ in read_corpus(sources) if found == doc_id]
-    raise HarnessError(f'document "{doc_id}" stands twice: {places[0]}, and {places[1]}')
+def _name_duplicate(doc_id: str, sources: Sequence[Path], fields: Fields) -> None:
+    """Reads the files again to say where the id stands with different texts; raises HarnessError."""
+    texts: dict[DocumentText, Place] = {}
+    for place, found, text in read_corpus(sources, fields=fields):
+        if found == doc_id:
+            texts.setdefault(text, place)
+    first, second = list(texts.values())[:2]
+    raise HarnessError(f'document "{doc_id}" stands twice, with different texts: {first}, and {second}')

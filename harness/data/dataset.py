@@ -21,7 +21,8 @@ from ..types import Qrels
 from .corpus import Corpus, write_corpus
 from .formats import EXCLUDED, read_examples, read_instructions, read_lists, read_queries
 from .forms import refuse_other_forms, shown_ids
-from .judgements import read_judgements
+from .judgements import Judgements, read_judgements
+from .names import Fields, fields_of
 
 __all__ = ["read_judged", "write_collection"]
 
@@ -36,8 +37,10 @@ _TELLING = re.compile(r"exclud|negative|candidate|ranked|\bgains?\b", re.IGNOREC
 """What the name of a column beside a text would have to do with candidates or judgements."""
 
 
-def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: str) -> None:
+def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: str, fields: str = "") -> None:
     """Reads the parts (`layout.Layout` names them) and writes a collection; the manifest comes last.
+
+    `fields` says which columns hold what, where a card does (`names.fields_of_card`).
 
     Raises HarnessError for whatever the readers refuse, a document that stands twice, qrels that
     name an unknown query, a judged query without its instruction, given documents that the corpus
@@ -45,19 +48,21 @@ def write_collection(folder: Path, paths: Mapping[str, Sequence[Path]], source: 
     the relevant documents.
     """
     unread: Unread = defaultdict(set)
-    judged = read_judged(paths, source, unread)
+    columns = fields_of(fields)
+    judged, repeated = read_judged(paths, source, columns, unread)
     corpus = folder / "corpus.arrow"
-    size, blank, corpus_digest = write_corpus(corpus, paths["corpus"], unread["corpus"])
+    written = write_corpus(corpus, paths["corpus"], unread["corpus"], columns["corpus"])
     missing = _count_missing(Corpus(corpus), judged, source)
     write_atomically(folder / "judged.json", json.dumps(judged, ensure_ascii=False))
     manifest = {
         "source": source,
-        "fingerprint": _fingerprint(corpus_digest, judged),
-        "documents": size,
+        "fingerprint": _fingerprint(written.digest, judged),
+        "documents": written.size,
         "queries": len(judged["queries"]),
         "judgements": sum(map(len, judged["qrels"].values())),
         "judged_without_text": missing,
-        "without_text": blank,
+        "without_text": written.blank,
+        "repeated": {"documents": written.repeated, "judgements": repeated},
         "unread": _worth_saying(unread),
         "sizes": {name: (folder / name).stat().st_size for name in ("corpus.arrow", "judged.json")},
         "digests": {name: hash_of(folder / name) for name in ("corpus.arrow", "judged.json")},
@@ -78,15 +83,21 @@ def _worth_saying(unread: Mapping[str, set[str]]) -> list[str]:
 # -- queries, qrels and lists
 
 
-def read_judged(paths: Mapping[str, Sequence[Path]], source: str, unread: Unread | None = None) -> dict[str, Any]:
-    """All but the corpus, of the judged queries alone. Raises HarnessError as `write_collection` does for these parts."""
+def read_judged(
+    paths: Mapping[str, Sequence[Path]], source: str, columns: Mapping[str, Fields], unread: Unread | None = None
+) -> tuple[dict[str, Any], int]:
+    """All but the corpus, of the judged queries alone; and how many judgements stand there again.
+
+    Raises HarnessError as `write_collection` does for these parts.
+    """
     unread = defaultdict(set) if unread is None else unread
     for part, gold in (("examples", "gold_ids"), ("examples_long", "gold_ids_long")):
         if paths.get(part):
             asked, judgements, excluded = read_examples(paths[part], gold, unread[part])
-            return {"queries": asked, "qrels": judgements, "given": None, "excluded": excluded, "qrel_diff": None}
-    qrels, aspects = read_judgements(paths["qrels"], unread["qrels"])
-    queries = read_queries(paths["queries"], unread["queries"])
+            return {"queries": asked, "qrels": judgements, "given": None, "excluded": excluded, "qrel_diff": None}, 0
+    said = read_judgements(paths["qrels"], unread["qrels"], columns["qrels"], paths.get("gains", ()))
+    qrels = said.qrels
+    queries = read_queries(paths["queries"], unread["queries"], columns["queries"])
     if unknown := [query_id for query_id in qrels if query_id not in queries]:
         refuse_other_forms(unknown, queries, f"{source}: the qrels judge query", "the queries' file")
         raise HarnessError(
@@ -108,14 +119,21 @@ def read_judged(paths: Mapping[str, Sequence[Path]], source: str, unread: Unread
         _require_twins(qrels, qrel_diff, source)
     excluded = _lists_of("excluded", ("corpus-ids", *EXCLUDED), paths, queries, unread, source) or {}
     given = _lists_of("top_ranked", ("corpus-ids",), paths, queries, unread, source)
-    return {
+    judged = {
         "queries": texts,
         "qrels": qrels,
         "given": None if given is None else {query_id: given[query_id] for query_id in qrels if query_id in given},
         "excluded": {query_id: excluded[query_id] for query_id in qrels if query_id in excluded},
         "qrel_diff": qrel_diff,
-        **({"aspects": aspects} if aspects else {}),
+        **_beside_grades(said),
     }
+    return judged, said.repeated
+
+
+def _beside_grades(said: Judgements) -> dict[str, Any]:
+    """What stands there only where the data set has aspects or gains, so that other collections are as they were."""
+    gains = {} if said.gains is None else {"gains": said.gains, "gains_alone": said.gains_alone}
+    return gains | ({"aspects": said.aspects} if said.aspects else {})
 
 
 def _lists_of(
@@ -220,4 +238,11 @@ def _fingerprint(corpus_digest: str, judged: Mapping[str, Any]) -> str:
         for doc_id, relevance in sorted(documents.items()):
             of = [part for aspect in sorted(relevance) for part in (aspect, str(relevance[aspect]))]
             digest.add("aspects", query_id, doc_id, *of)
+    if "gains" in judged:
+        digest.add("gains", "alone" if judged["gains_alone"] else "beside grades")
+        for query_id in sorted(judged["gains"]):
+            documents = judged["gains"][query_id]
+            digest.add(query_id, str(len(documents)))
+            for doc_id in sorted(documents):
+                digest.add(doc_id, repr(documents[doc_id]))
     return digest.hex()

@@ -1,7 +1,7 @@
 """Which files of a data set hold its corpus, queries, qrels and the rest.
 
-A card (README.md) with `configs` in its YAML says so, as on the hub; without them the names of the
-files do, as in BEIR's layout. Both hold for hub data sets and for folders.
+A card (README.md) with `configs` in its YAML says so, as on the hub, or `files` of a task's card; without
+them the names of the files do (`file_names`). All hold for hub data sets, folders and archives.
 """
 
 from __future__ import annotations
@@ -13,20 +13,17 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import HarnessError, did_you_mean
+from .containers import TABLES
+from .file_names import FileNames
 
-__all__ = ["Layout", "Listing"]
+__all__ = ["Layout", "Listing", "files_of_card"]
 
 Configs = dict[str, dict[str, list[str]]]
 """config → split → paths or globs, as a card gives them."""
 
-_TABLE = (".jsonl", ".jsonl.gz", ".parquet")
-_QRELS = (".tsv", ".tsv.gz", *_TABLE, ".txt", ".txt.gz", ".qrels", ".qrels.gz")
-_SHARD = r"-\d{5}-of-\d{5}"
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _CONFIG_NAMES = {"qrels": ("default", "qrels"), "queries": ("queries", "query")}
 """The names that a part's config may have; a part that is not here has its own name alone."""
-_UNNAMED_SPLIT = "test"
-"""The split of qrels that stand in one file beside the corpus: the one BEIR evaluates on."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,8 @@ class Layout:
     top_ranked: tuple[str, ...] = ()
     qrel_diff: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    gains: tuple[str, ...] = ()
+    """What the judged documents are worth, where that stands apart from the qrels."""
     examples: tuple[str, ...] = ()
     """BRIGHT's rows, each a query with its gold_ids and excluded_ids: instead of queries and qrels."""
     examples_long: tuple[str, ...] = ()
@@ -60,13 +59,15 @@ class Listing:
     """The files of one data set, and what its card says of them.
 
     `names` are relative, `card` is the text of its README.md or empty, `source` names the data set
-    in errors. Raises HarnessError for a card whose YAML cannot be read.
+    in errors, `files` are those that a task's card names (`files_of_card`). Raises HarnessError for a card
+    whose YAML cannot be read.
     """
 
-    def __init__(self, names: Sequence[str], card: str, source: str) -> None:
+    def __init__(self, names: Sequence[str], card: str, source: str, files: str = "") -> None:
         front = _front_matter(card, source)
         self.names = sorted(names)
-        self.configs = _configs_of(front)
+        self.configs: Configs = json.loads(files) if files else _configs_of(front)
+        self._by_name = FileNames(self.names, source)
         self.languages = _languages_of(front)
         """The languages that the card names, as it writes them (`zh`)."""
         self.source = source
@@ -95,11 +96,7 @@ class Listing:
             )
         if self.configs:
             return sorted(self.configs.get(self._config_of("qrels", config) or "", {}))
-        start = f"{config}/qrels" if config else "qrels"
-        split = re.compile(rf"{re.escape(start)}/([^/]+?)(?:{_SHARD})?")
-        bare = [_without_ending(name) for name in self.names]
-        found = {match[1] for name in bare if (match := split.fullmatch(name))}
-        return sorted(found | ({_UNNAMED_SPLIT} if start in bare else set()))
+        return self._by_name.splits(config)
 
     def prefixes(self) -> list[str]:
         """What `layout` takes as `config`, one for each part of the data set (a language); "" for the plain names."""
@@ -108,19 +105,14 @@ class Listing:
         if self.configs:
             found = [re.fullmatch(r"corpus|(.+)-corpus|corpus-(.+)", name) for name in self.configs]
             return list(dict.fromkeys(match[1] or match[2] or "" for match in found if match))
-        corpora = [
-            re.fullmatch(r"(?:([^/]+)/)?corpus(?:/[^/]+|-\d{5}-of-\d{5})?", _without_ending(name))
-            for name in self.names
-        ]
-        return sorted({match[1] or "" for match in corpora if match})
+        return self._by_name.prefixes()
 
     def data_files(self) -> list[str]:
         """Every file that belongs to any split of any config."""
         if self.configs:
             paths = [path for splits in self.configs.values() for split in splits.values() for path in split]
             return sorted(self._matches(paths, "configs"))
-        part = re.compile(rf"(?:[^/]+/)?(?:qrels(?:/[^/]+)?|(?:{'|'.join(_PARTS)})(?:/[^/]+|{_SHARD})?)")
-        return [name for name in self.names if part.fullmatch(_without_ending(name))]
+        return self._by_name.of_parts(_PARTS)
 
     def rules(self) -> str:
         """What beside the files decides the layout: the card's configs as canonical JSON, or nothing."""
@@ -142,11 +134,7 @@ class Listing:
         if self.configs:
             found = self._config_of(part, config)
             return self._matches(self._of_split(found, part, split), f'config "{found}"') if found else ()
-        base = f"{config}/{part}" if config else part
-        if part != "qrels":
-            return self._named(base, _TABLE)
-        one_file = self._named(base, _QRELS) if split == _UNNAMED_SPLIT else ()
-        return self._named(f"{base}/{split}", _QRELS) or one_file
+        return self._by_name.files_of(part, config, split)
 
     def _missing(self, part: str, config: str, split: str) -> HarnessError:
         if part == "qrels" and (splits := self.splits(config)):
@@ -157,7 +145,10 @@ class Listing:
             return HarnessError(f"{self.source} has no config {names} for its {part}; it has {there}")
         name = f"qrels/{split}.tsv" if part == "qrels" else f"{part}.jsonl"
         where = f" in {config}/" if config else ""
-        return HarnessError(f"{self.source} has no {name}{where}, nor as .gz or .parquet: BEIR's layout names it so")
+        return HarnessError(
+            f"{self.source} has no {name}{where}, nor as {', '.join(TABLES)}, packed or in shards: BEIR's layout names it "
+            f'so; files of other names are named in a card, as in "files: {{{part}: {part}-of-ours.csv}}"'
+        )
 
     def _no_split(self, where: str, split: str, splits: Sequence[str]) -> HarnessError:
         return HarnessError(f'{where} has no split "{split}"; it has {", ".join(splits)}.{did_you_mean(split, splits)}')
@@ -190,28 +181,34 @@ class Listing:
             found.update(dict.fromkeys(hits))
         return list(found)
 
-    # -- by the names
-
-    def _named(self, stem: str, endings: Sequence[str]) -> Sequence[str]:
-        kinds = [[f"{stem}{ending}"] for ending in endings if f"{stem}{ending}" in self.names]
-        shard = re.compile(rf"{re.escape(stem)}(?:/[^/]+|{_SHARD})\.parquet")
-        if not stem.endswith("qrels") and (shards := [name for name in self.names if shard.fullmatch(name)]):
-            kinds.append(shards)
-        if len(kinds) > 1:
-            both = " and ".join(kind[0] for kind in kinds)
-            raise HarnessError(f"{self.source} has both {both}: keep one, so that it is clear which is read")
-        return kinds[0] if kinds else ()
-
 
 def _config_names(part: str, config: str) -> list[str]:
     names = _CONFIG_NAMES.get(part, (part,))
     return [joined for name in names for joined in (f"{config}-{name}", f"{name}-{config}")] if config else list(names)
 
 
-def _without_ending(name: str) -> str:
-    """The name without the ending of a data file; empty for another kind of file."""
-    ending = max((ending for ending in _QRELS if name.endswith(ending)), key=len, default=None)
-    return name.removesuffix(ending) if ending else ""
+def files_of_card(said: Any, split: str, where: object) -> str:
+    """A task card's `files` as canonical JSON, in the form of a README's configs. Empty where it says none.
+
+    `{corpus: products.csv, queries: asked.csv, qrels: {test: a.csv, dev: b.csv}}`; a path or a list of them, and
+    globs. Qrels without a split are those of `split`. Raises HarnessError for another form.
+    """
+    if said is None:
+        return ""
+    parts = [part for part in _PARTS if not part.startswith("examples")]
+    if not isinstance(said, dict) or not said:
+        raise HarnessError(f'{where}: "files" names the files of each part, as in {{corpus: products.csv}}')
+    found: Configs = {}
+    for part, value in said.items():
+        if part not in parts:
+            raise HarnessError(
+                f'{where}: "files" has no "{part}"; it has {", ".join(parts)}.{did_you_mean(str(part), parts)}'
+            )
+        splits = value if isinstance(value, dict) else {split if part == "qrels" else part: value}
+        found[part] = {str(name): paths if isinstance(paths, list) else [paths] for name, paths in splits.items()}
+        if not all(isinstance(path, str) and path for paths in found[part].values() for path in paths):
+            raise HarnessError(f'{where}: "files" names the files of {part} as text, not {value!r}')
+    return json.dumps(found, sort_keys=True, ensure_ascii=False)
 
 
 def _front_matter(card: str, source: str) -> dict[str, Any]:

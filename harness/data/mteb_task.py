@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gzip
 import importlib.metadata
 import json
 import logging
@@ -26,6 +25,7 @@ from ..errors import HarnessError, MissingDependency
 from ..files.cache import write_atomically
 from ..files.digest import digest_of
 from ..types import Aggregate, Measure, Subset, Task
+from .containers import write_lines
 
 __all__ = ["KINDS", "exported", "look_up", "memory_of", "mteb_names", "open_mteb", "quiet", "shown_measures"]
 
@@ -255,13 +255,13 @@ def _loaded(name: str) -> Any:
 
 def _write(data: Mapping[str, Any], folder: Path) -> dict[str, list[Path]]:
     parts = {
-        "corpus": _lines(folder / "corpus.jsonl.gz", _texts(data["corpus"], ("title", "text"))),
-        "queries": _lines(folder / "queries.jsonl.gz", _texts(data["queries"], ("text", "instruction"))),
-        "qrels": _lines(folder / "qrels.jsonl.gz", _judgements(data["relevant_docs"])),
+        "corpus": write_lines(folder / "corpus.jsonl.gz", _texts(data["corpus"], ("title", "text"))),
+        "queries": write_lines(folder / "queries.jsonl.gz", _texts(data["queries"], ("text", "instruction"))),
+        "qrels": write_lines(folder / "qrels.jsonl.gz", _judgements(data["relevant_docs"])),
     }
     if data.get("top_ranked"):
         lists = ({"query-id": str(query_id), "corpus-ids": doc_ids} for query_id, doc_ids in data["top_ranked"].items())
-        parts["top_ranked"] = _lines(folder / "top_ranked.jsonl.gz", lists)
+        parts["top_ranked"] = write_lines(folder / "top_ranked.jsonl.gz", lists)
     return parts
 
 
@@ -283,9 +283,3 @@ def _judgements(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[dict[str, ob
 def _plain(relevance: Any) -> Any:
     """Python's own number for one of numpy's, as it is: what is no whole number is refused where it is read."""
     return relevance.item() if hasattr(relevance, "item") else relevance
-
-
-def _lines(path: Path, rows: Iterable[Mapping[str, object]]) -> list[Path]:
-    with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as stream:
-        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    return [path]

@@ -157,7 +157,7 @@ class Cards:
         if _looks_like_a_folder(word):
             return [folder_task(Path(word), cache, split, language)]
         if uncarded.looks_like_a_data_set(word):
-            return [uncarded.hub_task(word, cache, split, language)]
+            return [uncarded.named_task(word, cache, split, language)]
         found = _in_mteb(word, cache) if _may_be_mteb(word) else None
         if isinstance(found, Aggregate):
             return self._members(found, cache, split, language)
@@ -238,12 +238,10 @@ def folder_task(folder: Path, cache: Path, split: str | None = None, language: s
     Its revision is a digest of the files used. A card `task.yaml` in the folder, if there is one,
     says language, measures and rules; without it, see `uncarded.folder_task`.
     """
-    from .collection import folder_revision
-
     folder = folder.resolve()
     card = folder / "task.yaml"
     if card.is_file():
-        return read_card(card, packed=False, folder=folder, revision=folder_revision(folder, cache))
+        return read_card(card, packed=False, folder=folder)
     return uncarded.folder_task(folder, cache, split, language)
 
 
@@ -298,7 +296,7 @@ def _with_split(task: Task, split: str | None) -> Task:
 
 
 def _looks_like_a_folder(word: str) -> bool:
-    return Path(word).is_dir() or word.startswith(("/", "./", "../", "~"))
+    return word.startswith(("/", "./", "../", "~")) or word.lower().endswith(".zip") or Path(word).is_dir()
 
 
 def _may_be_mteb(word: str) -> bool:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import HarnessError, did_you_mean
 from ..files.hub import resolve_revision
 from ..types import Measure, Subset, Task
-from .collection import folder_listing, folder_revision, hub_listing
+from . import irds
+from .collection import folder_listing, folder_revision, hub_listing, is_archive
 from .layout import Listing
 
-__all__ = ["DEFAULT_MEASURES", "FOLDER", "HUB", "folder_task", "hub_task", "looks_like_a_data_set"]
+__all__ = ["DEFAULT_MEASURES", "FOLDER", "HUB", "folder_task", "hub_task", "looks_like_a_data_set", "named_task"]
 
 FOLDER, HUB = "folder", "hub"
 
@@ -50,18 +52,27 @@ _ENGLISH = ("eng-Latn",)
 
 
 def looks_like_a_data_set(word: str) -> bool:
-    """Whether `word` is written as a hub data set is: ORGANISATION/NAME, or ORGANISATION/NAME@REVISION."""
-    return _HUB_NAME.match(word) is not None
+    """Whether `word` is written as a hub data set is, ORGANISATION/NAME or ORGANISATION/NAME@REVISION, or as `irds:ID`."""
+    return word.startswith(irds.PREFIX) or _HUB_NAME.match(word) is not None
+
+
+def named_task(word: str, cache: Path, split: str | None = None, language: str | None = None) -> Task:
+    """What `looks_like_a_data_set` lets through, as a Task. Raises HarnessError as `hub_task` and `irds.irds_task` do."""
+    if not word.startswith(irds.PREFIX):
+        return hub_task(word, cache, split, language)
+    found = irds.irds_task(word, split, DEFAULT_MEASURES, HUB)
+    return found if language is None else replace(found, subsets=(replace(found.subsets[0], languages=(language,)),))
 
 
 def folder_task(folder: Path, cache: Path, split: str | None = None, language: str | None = None) -> Task:
-    """A folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/<split>.tsv, plain or .gz) as a Task.
+    """A folder, or a zip archive of one, in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/<split>.tsv) as a Task.
 
     Its revision is a digest of the files. The language is English unless `language` or the README's
     front matter says another. Raises HarnessError for a folder without data, or without `split`.
     """
     listing = folder_listing(folder)
-    return _task(listing, folder.name, str(folder), folder_revision(folder, cache), split, language, FOLDER)
+    name = folder.stem if is_archive(folder) else folder.name
+    return _task(listing, name, str(folder), folder_revision(folder, cache), split, language, FOLDER)
 
 
 def hub_task(word: str, cache: Path, split: str | None = None, language: str | None = None) -> Task:
@@ -87,7 +98,7 @@ def _task(
 ) -> Task:  # fmt: skip
     prefixes = _prefixes(listing, split)
     languages, said = _languages(prefixes, listing.languages, language, _ENGLISH if origin == FOLDER else _UNKNOWN)
-    subsets = _subsets(listing, prefixes, split, languages)
+    subsets, taken = _subsets(listing, prefixes, split, languages)
     layout = listing.layout(subsets[0].config, subsets[0].split)
     measures = _FOR_CHANGES if layout.qrel_diff else _FOR_LISTS if layout.top_ranked else DEFAULT_MEASURES
     return Task(
@@ -99,7 +110,7 @@ def _task(
         given_lists=bool(layout.top_ranked),
         folder=origin == FOLDER,
         origin=origin,
-        note="; ".join(part for part in (note, said) if part),
+        note="; ".join(part for part in (note, taken, said) if part),
     )
 
 
@@ -113,15 +124,25 @@ def _prefixes(listing: Listing, split: str | None) -> list[str]:
 
 def _subsets(
     listing: Listing, prefixes: Sequence[str], split: str | None, languages: Mapping[str, tuple[str, ...]]
-) -> tuple[Subset, ...]:
-    """A subset for each part of the data set that has the split."""
+) -> tuple[tuple[Subset, ...], str]:
+    """A subset for each part of the data set that has the split, and what is to be said of the split."""
     splits = {prefix: listing.splits(prefix) for prefix in prefixes}
-    chosen = _split_of(sorted({name for names in splits.values() for name in names}), split, listing)
-    return tuple(
+    every = sorted({name for names in splits.values() for name in names})
+    chosen = _split_of(every, split, listing)
+    subsets = tuple(
         Subset(prefix or "default", chosen, languages[prefix], prefix)
         for prefix in prefixes
         if chosen in splits[prefix]
     )
+    return subsets, "" if split is not None else _said_of(chosen, every)
+
+
+def _said_of(chosen: str, splits: Sequence[str]) -> str:
+    """Which split was taken, where the user could have meant another, or may think it is `test`."""
+    others = [name for name in splits if name != chosen]
+    if others:
+        return f"its split {chosen} is taken; --split says another ({', '.join(others)})"
+    return "" if chosen in (_USUAL_SPLITS[0], _USUAL_SPLITS[-1]) else f"its only split is {chosen}"
 
 
 def _split_of(splits: Sequence[str], asked: str | None, listing: Listing) -> str:

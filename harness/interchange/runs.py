@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..data.formats import write_run
+from ..data.trec import write_run
 from ..errors import HarnessError
 from ..results.rankings import read_rankings
 from ..verdicts.pairing import Entry

@@ -15,7 +15,7 @@ from ..data.collection import Collection
 from ..files.digest import Digest
 from ..rerankers.precision import made_equal
 from ..text import join_document
-from ..types import Candidates, Measure, Qrels, Run, Subset, cut
+from ..types import Candidates, Grades, Measure, Qrels, Run, Subset, cut
 from .measure import measure_run, missing_queries, oracle, tie_rate
 from .significance import paired_randomisation
 
@@ -58,6 +58,8 @@ def diagnose(
         "unread": list(collection.unread),
         "languages": list(subset.languages),
     }
+    if any(collection.repeated.values()):
+        found["repeated"] = dict(collection.repeated)
     if "analyzer" in dict(stage.settings):
         from ..retrievers.analyzers import analyzer
 
@@ -175,11 +177,12 @@ def score_distribution(margins: NDArray[np.float32]) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _one_side(qrels: Qrels, collection: Collection) -> tuple[str, Qrels]:
+def _one_side(qrels: Qrels, collection: Collection) -> tuple[str, Grades]:
     """nDCG@10 and what it is measured on: with changing instructions, the original ones."""
+    graded = collection.graded(qrels)
     if collection.qrel_diff is None:
-        return str(_NDCG), qrels
-    return f"{_NDCG} og", {query_id: judged for query_id, judged in qrels.items() if query_id.endswith("-og")}
+        return str(_NDCG), graded
+    return f"{_NDCG} og", {query_id: judged for query_id, judged in graded.items() if query_id.endswith("-og")}
 
 
 def depth_curve(first_stage: Run, reranked: Run, qrels: Qrels, collection: Collection) -> dict[str, Any]:
@@ -200,7 +203,7 @@ def depth_curve(first_stage: Run, reranked: Run, qrels: Qrels, collection: Colle
     return {"measure": name, "first_stage": _mean(first_stage, judged), "points": points}
 
 
-def _mean(run: Run, judged: Qrels) -> float:
+def _mean(run: Run, judged: Grades) -> float:
     return measure_run(run, judged, [_NDCG])[_NDCG].mean
 
 

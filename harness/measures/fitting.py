@@ -8,7 +8,7 @@ from ..data.clusters import FORMS, Clusters
 from ..data.collection import Collection
 from ..errors import HarnessError
 from ..types import Measure, Task
-from .gains import MOST_OF_ERR
+from .gains import MOST_OF_ERR, TAKE_GAINS
 from .groups import judged_apart
 
 __all__ = ["groups_of", "misfit", "require_fitting", "require_stated"]
@@ -20,6 +20,11 @@ _NO_CHANGES = (
 _NO_ASPECTS = (
     "its judgements are of whole queries, and it needs them by aspect: TREC's diversity qrels (query_id, subtopic, doc_id, "
     "relevance), or a column named aspect"
+)
+_GAINS_ALONE = (
+    "the judgements are gains that are no whole numbers, which say how much a document is worth and not whether it is "
+    "relevant; measures that take gains are named by --measures nDCG@10, and a column of whole grades beside gain (score) "
+    "lets the others be measured too"
 )
 _NO_GROUPS = (
     "it has one value for the queries that are one in several forms, and no card says which these are: write a card with "
@@ -52,6 +57,8 @@ def require_stated(measures: Iterable[Measure], task: Task) -> None:
 
 def misfit(measure: Measure, collection: Collection, clusters: Clusters | None) -> str | None:
     """Why the data cannot have the measure; None where it can."""
+    if collection.gains_alone and measure.name not in TAKE_GAINS:
+        return _GAINS_ALONE
     changes = collection.qrel_diff
     if measure.name == "p-MRR" and not any((changes or {}).values()):
         return _NO_CHANGES

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from ..errors import HarnessError
 from ..types import Measure
 
-__all__ = ["ndcg", "own", "value"]
+__all__ = ["TAKE_GAINS", "ndcg", "own", "value"]
 
+TAKE_GAINS = ("nDCG", "robustness", "Judged")
+"""Measures that take gains of any size, or ask whether a document is judged at all."""
 MOST_OF_ERR = 4
 """The highest grade of ERR: it makes a document satisfying with probability (2^4 - 1) / 2^4, as in TREC's gdeval."""
 
@@ -23,7 +25,7 @@ def own(measure: Measure) -> bool:
     return measure.name in ("Judged", "ERR", "RBP") or bool(measure.option)
 
 
-def value(measure: Measure, ranking: Sequence[str], judgements: Mapping[str, int], relevance_level: int) -> float:
+def value(measure: Measure, ranking: Sequence[str], judgements: Mapping[str, float], relevance_level: int) -> float:
     """The measure's value of one ranking of doc_ids, best first; 0 for an empty one.
 
     Raises HarnessError for a grade that ERR has no probability for.
@@ -41,7 +43,7 @@ def value(measure: Measure, ranking: Sequence[str], judgements: Mapping[str, int
     return ndcg(ranking, judgements, measure.cutoff, lambda grade: 2.0**grade - 1)
 
 
-def _err(top: Sequence[str], judgements: Mapping[str, int]) -> float:
+def _err(top: Sequence[str], judgements: Mapping[str, float]) -> float:
     """Expected reciprocal rank (Chapelle et al., CIKM 2009): Σ 1/rank · P(satisfied there and nowhere before)."""
     highest = max(judgements.values(), default=0)
     if highest > MOST_OF_ERR:
@@ -58,7 +60,7 @@ def _err(top: Sequence[str], judgements: Mapping[str, int]) -> float:
 
 
 def ndcg(
-    ranking: Sequence[str], judgements: Mapping[str, int], cutoff: int | None, gain: Callable[[int], float] = float
+    ranking: Sequence[str], judgements: Mapping[str, float], cutoff: int | None, gain: Callable[[float], float] = float
 ) -> float:
     """nDCG as trec_eval's m_ndcg.c has it: Σ gain(grade) / log2(rank + 1), over that of the best order.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..errors import HarnessError
-from ..types import Measure, Measurement, Qrels, Run
+from ..types import Grades, Measure, Measurement, Run
 from .measure import measure_run, oracle
 
 __all__ = ["Groups", "measure_groups", "robustness"]
@@ -21,7 +21,7 @@ Groups = Mapping[str, Sequence[str]]
 
 
 def measure_groups(
-    measure: Measure, run: Run, qrels: Qrels, groups: Groups, relevance_level: int = 1, *, best: bool = False
+    measure: Measure, run: Run, qrels: Grades, groups: Groups, relevance_level: int = 1, *, best: bool = False
 ) -> Measurement:
     """One of the measures that `Measure.grouped` tells; `values` is keyed by the names of the groups, in [0, 1].
 
@@ -43,7 +43,7 @@ def measure_groups(
     return Measurement(measure, measure_run(merged, judged, [inner], relevance_level)[inner].values)
 
 
-def robustness(run: Run, qrels: Qrels, groups: Groups, k: int) -> Measurement:
+def robustness(run: Run, qrels: Grades, groups: Groups, k: int) -> Measurement:
     """InstructIR's robustness@k: each group's worst nDCG@k over its query_ids, in [0, 1].
 
     A group is one query under many instructions; `values` is keyed by the names of the groups. A
@@ -59,13 +59,13 @@ def robustness(run: Run, qrels: Qrels, groups: Groups, k: int) -> Measurement:
     return Measurement(measure, {group: min(values[query_id] for query_id in ids) for group, ids in groups.items()})
 
 
-def judged_apart(qrels: Qrels, groups: Groups) -> tuple[str, str] | None:
+def judged_apart(qrels: Grades, groups: Groups) -> tuple[str, str] | None:
     """Two queries of one group with different judgements; None where each group's are the same throughout."""
     pairs = ((query_ids[0], query_id) for query_ids in groups.values() for query_id in query_ids[1:])
     return next(((one, other) for one, other in pairs if qrels.get(one) != qrels.get(other)), None)
 
 
-def _require_judged(measure: Measure, qrels: Qrels, groups: Groups) -> None:
+def _require_judged(measure: Measure, qrels: Grades, groups: Groups) -> None:
     if not groups:
         raise HarnessError(f"{measure} needs groups of queries: there is none")
     for group, query_ids in groups.items():

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from ..errors import HarnessError
-from ..types import LARGEST_FLOAT32, Measure, Measurement, Qrels, Run, ranked
+from ..types import LARGEST_FLOAT32, Grades, Measure, Measurement, Qrels, Run, ranked
 from .gains import ndcg, own, value
 
 __all__ = ["measure_run", "missing_queries", "oracle", "require_finite", "require_grade", "tie_rate"]
@@ -28,7 +28,7 @@ _CUT = {"nDCG": "ndcg_cut", "MAP": "map_cut", "R": "recall", "P": "P", "Success"
 
 
 def measure_run(
-    run: Run, qrels: Qrels, measures: Sequence[Measure], relevance_level: int = 1
+    run: Run, qrels: Grades, measures: Sequence[Measure], relevance_level: int = 1
 ) -> dict[Measure, Measurement]:
     """Each measure over all judged queries, in the order of `qrels`.
 
@@ -75,7 +75,7 @@ def missing_queries(run: Run, qrels: Qrels) -> list[str]:
     return [query_id for query_id, judgements in qrels.items() if judgements and not run.get(query_id)]
 
 
-def oracle(run: Run, qrels: Qrels) -> Run:
+def oracle(run: Run, qrels: Grades) -> Run:
     """The best order of the same candidates: by relevance, 0 if unjudged.
 
     A document's score is the place of its relevance among those of its query, so that single
@@ -134,15 +134,16 @@ def _trec_name(measure: Measure) -> str:
 
 
 def _evaluated(
-    rankings: Mapping[str, Sequence[str]], judged: Qrels, names: Mapping[str, Measure], relevance_level: int
+    rankings: Mapping[str, Sequence[str]], judged: Grades, names: Mapping[str, Measure], relevance_level: int
 ) -> dict[str, dict[str, float]]:
-    """trec_eval's name → query_id → value, whatever the size of the grades."""
-    if max(relevance for judgements in judged.values() for relevance in judgements.values()) <= _MOST_LEVELS:
+    """trec_eval's name → query_id → value, whatever the size of the grades; trec_eval has whole ones."""
+    grades = [relevance for judgements in judged.values() for relevance in judgements.values()]
+    if max(grades) <= _MOST_LEVELS and not any(isinstance(grade, float) for grade in grades):
         return _evaluate(rankings, judged, set(names), relevance_level)
     binary = {
         # A grade below 0 stays one: infAP takes it for a document of the pool that nobody looked at.
         query_id: {
-            doc_id: min(relevance, int(relevance >= relevance_level)) for doc_id, relevance in judgements.items()
+            doc_id: min(int(relevance), int(relevance >= relevance_level)) for doc_id, relevance in judgements.items()
         }
         for query_id, judgements in judged.items()
     }
@@ -155,7 +156,7 @@ def _evaluated(
 
 
 def _evaluate(
-    rankings: Mapping[str, Sequence[str]], judged: Qrels, names: AbstractSet[str], relevance_level: int
+    rankings: Mapping[str, Sequence[str]], judged: Grades, names: AbstractSet[str], relevance_level: int
 ) -> dict[str, dict[str, float]]:
     """trec_eval's name → query_id → value.
 
@@ -183,7 +184,7 @@ def _evaluate(
     }
 
 
-def _judged_places(ranking: Sequence[str], judgements: Mapping[str, int], places: Sequence[str]) -> dict[str, int]:
+def _judged_places(ranking: Sequence[str], judgements: Mapping[str, float], places: Sequence[str]) -> dict[str, float]:
     """The judgements of a query by place; a document that is not ranked has a name of its own."""
     place_of = dict(zip(ranking, places, strict=False))
     return {
@@ -195,7 +196,7 @@ def _values(
     measure: Measure,
     found: Mapping[str, Mapping[str, float]],
     rankings: Mapping[str, Sequence[str]],
-    judged: Qrels,
+    judged: Grades,
     level: int,
 ) -> Mapping[str, float]:
     if own(measure):

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..data.clusters import Clusters
 from ..data.collection import Collection
-from ..types import Measure, Measurement, Qrels, Run
+from ..types import Grades, Measure, Measurement, Qrels, Run
 from .aspects import alpha_ndcg
 from .fitting import groups_of
+from .gains import TAKE_GAINS
 from .groups import Groups, measure_groups
 from .measure import measure_run, oracle
 from .p_mrr import p_mrr
@@ -20,9 +21,12 @@ Stages = dict[str, dict[str, Measurement]]
 """measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
 
 
-def report_measures(wanted: Sequence[Measure], top_k: int | None, longest: int) -> tuple[Measure, ...]:
-    """The wanted measures, then what every run says: the candidates' recall, and Judged@10."""
-    always = (Measure("R", top_k or longest), Measure("Judged", 10))
+def report_measures(
+    wanted: Sequence[Measure], top_k: int | None, longest: int, *, gains_alone: bool = False
+) -> tuple[Measure, ...]:
+    """The wanted measures, then what every run says: the candidates' recall, where it is known what is relevant, and Judged@10."""
+    recall = () if gains_alone else (Measure("R", top_k or longest),)
+    always = (*recall, Measure("Judged", 10))
     return tuple(dict.fromkeys((*wanted, *always)))
 
 
@@ -64,14 +68,16 @@ def measured(
     stage: str = "reranked",
 ) -> Iterable[tuple[str, Measurement]]:
     """(name, Measurement) of each measure; original and changed instructions are never pooled."""
+    graded = collection.graded(qrels)
     # Judged@k counts judgements, not relevance, and alpha-nDCG rewards variety: the oracle's order is not the best.
     left_out = ("p-MRR", "Judged", "alpha-nDCG") if stage == "oracle" else ("p-MRR",)
     chosen = [measure for measure in measures if measure.name not in left_out]
     plain = [measure for measure in chosen if not measure.grouped and measure.name != "alpha-nDCG"]
     if collection.qrel_diff is None:
-        found = measure_run(run, qrels, plain, level)
+        found = _plain(run, qrels, graded, plain, level, best=stage == "oracle")
         for measure in (each for each in chosen if each.grouped):
-            found[measure] = measure_groups(measure, run, qrels, groups, level, best=stage == "oracle")
+            of = graded if measure.name in TAKE_GAINS else qrels
+            found[measure] = measure_groups(measure, run, of, groups, level, best=stage == "oracle")
         for measure in (each for each in chosen if each.name == "alpha-nDCG"):
             found[measure] = alpha_ndcg(measure, run, qrels, collection.aspects or {}, level)
         yield from ((str(measure), found[measure]) for measure in measures if measure in found)
@@ -81,7 +87,20 @@ def measured(
         yield "p-MRR", p_mrr(run, run, changed)
     for side in ("og", "changed"):
         part = {query_id: judged for query_id, judged in qrels.items() if query_id.endswith(f"-{side}")}
-        yield from ((f"{m} {side}", found) for m, found in measure_run(run, part, plain, level).items())
+        found = _plain(run, part, collection.graded(part), plain, level, best=stage == "oracle")
+        yield from ((f"{m} {side}", measurement) for m, measurement in found.items())
+
+
+def _plain(
+    run: Run, qrels: Qrels, graded: Grades, measures: Sequence[Measure], level: int, *, best: bool
+) -> dict[Measure, Measurement]:
+    """Measures of single queries: nDCG by gains where the data has them (`best`: of their own best order), all else by grades."""
+    if graded is qrels:
+        return measure_run(run, qrels, measures, level)
+    by_gain = [measure for measure in measures if measure.name == "nDCG"]
+    others = [measure for measure in measures if measure.name != "nDCG"]
+    found = measure_run(run, qrels, others, level)
+    return found | measure_run(oracle(run, graded) if best else run, graded, by_gain, level)
 
 
 def _row(found: Mapping[str, Measurement], clusters: Mapping[str, str] | None) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.rows import read_jsonl
+from ..data.containers import read_jsonl
 from ..engine.plan import Rows, is_out_of_memory, plan_of, run_plan
 from ..errors import HarnessError
 from ..models import twice

@@ -4,7 +4,7 @@
 - `rankings`                            documents of a result, kept in the cache
 - `means`                               over languages and tasks
 - `published`, `imported`               figures of others
-- `cautions`                            warnings
+- `cautions`, `data_cautions`           warnings
 - `figures`, `layout`                   digits, and tables that fit a terminal
 - `tables`, `run_lines`                 one result in full
 """

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import HarnessError, did_you_mean
 from ..files.yaml_file import read_yaml
+from .data_cautions import blank_documents, repeated, unread
 from .result import Result
 
 __all__ = [
@@ -253,16 +254,6 @@ def _few(result: Result) -> str | None:
     return f"{units}: p is {least:.3g} or more{width}, so only large differences can be told from chance"
 
 
-def _blank_documents(result: Result) -> str | None:
-    count = result.diagnostics.get("documents_without_text")
-    return f"{count} documents of the corpus have no text at all" if count else None
-
-
-def _unread(result: Result) -> str | None:
-    names = result.diagnostics.get("unread")
-    return f"columns of the data were not read: {'; '.join(names)}" if names else None
-
-
 def _answers(result: Result) -> str | None:
     seen = result.diagnostics.get("answers") or {}
     counts = {kind: seen.get(kind) or 0 for kind in ("malformed", "partial", "empty")}
@@ -333,9 +324,10 @@ _RULES: Mapping[str, Rule] = {
     "RH020": _lost_documents,
     "RH021": _lost_questions,
     "RH030": _made_equal,
-    "RH031": _unread,
-    "RH032": _blank_documents,
+    "RH031": unread,
+    "RH032": blank_documents,
     "RH033": _without_relevant,
+    "RH034": repeated,
     "RH040": _shared,
     "RH041": _few,
 }

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.collection import Collection
-from ..data.formats import read_run
 from ..data.forms import refuse_other_forms
+from ..data.trec import read_run
 from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
 from ..files.cache import file_digest, write_atomically, writing

@@ -164,7 +164,7 @@ def test_a_run_file_is_taken_as_first_stage_and_cut(cli: Cli, collection_folder:
 
 
 def test_saved_runs_are_trec_runs_of_candidates_and_ranking(cli: Cli, collection_folder: Path, counter: Counter):
-    from harness.data.formats import read_run
+    from harness.data.trec import read_run
 
     cli("run", collection_folder, "--reranker", counter.name, "--top-k", 5, "--save-runs", "runs")
     saved = sorted(Path("runs").rglob("*.trec"))
@@ -178,7 +178,7 @@ def test_saved_runs_are_trec_runs_of_candidates_and_ranking(cli: Cli, collection
 
 
 def test_fusion_is_the_sum_of_reciprocal_ranks(cli: Cli, collection_folder: Path):
-    from harness.data.formats import read_run
+    from harness.data.trec import read_run
 
     write_lines(Path("a.trec"), [f"q{q} Q0 d00 1 2 a\nq{q} Q0 d01 2 1 a" for q in range(6)])
     write_lines(Path("b.trec"), [f"q{q} Q0 d01 1 2 b\nq{q} Q0 d02 2 1 b" for q in range(6)])
@@ -211,7 +211,7 @@ def test_documents_without_text_are_an_error_that_counts_them(cli: Cli, collecti
 def test_skipped_documents_stay_below_every_scored_one_in_their_order(
     cli: Cli, collection_folder: Path, counter: Counter
 ):
-    from harness.data.formats import read_run
+    from harness.data.trec import read_run
 
     order = ("no2", "d00", "no1", "d01")
     write_lines(Path("odd.trec"), [f"q{q} Q0 {d} {r} {9 - r} x" for q in range(6) for r, d in enumerate(order)])
@@ -252,7 +252,7 @@ def test_identical_ids_leave_before_the_cut(cli: Cli, tmp_path: Path):
     (folder / "qrels" / "test.tsv").write_text(judged)
     (folder / "task.yaml").write_text("identical_ids: drop\nlanguages: [eng-Latn]\n")
     cli("run", folder, "--top-k", 3, "--save-runs", "runs")
-    from harness.data.formats import read_run
+    from harness.data.trec import read_run
 
     (path,) = Path("runs").rglob("*.trec")
     run = read_run(path)

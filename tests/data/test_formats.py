@@ -11,16 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data.formats import (
-    read_corpus,
-    read_instructions,
-    read_jsonl,
-    read_lists,
-    read_queries,
-    read_run,
-    write_run,
-)
+from harness.data.containers import read_jsonl
+from harness.data.formats import read_corpus, read_instructions, read_lists, read_queries
 from harness.data.judgements import read_qrels
+from harness.data.trec import read_run, write_run
 from harness.errors import HarnessError
 from harness.types import DocumentText, QueryText
 
@@ -108,7 +102,7 @@ def test_missing_files_and_unknown_kinds_are_refused(tmp_path, file):
     assert "there is no file" in refusal(lambda: list(read_jsonl(tmp_path / "none.jsonl")))
     assert "there is no file" in refusal(lambda: list(read_corpus([tmp_path / "none.parquet"])))
     assert "cannot read" in refusal(lambda: list(read_run(tmp_path)))
-    assert "cannot tell the format" in refusal(lambda: list(read_corpus([file("corpus.csv", "id,text\n")])))
+    assert "cannot tell the format" in refusal(lambda: list(read_corpus([file("corpus.xlsx", "id,text\n")])))
 
 
 # -- corpus
@@ -143,7 +137,8 @@ def test_parquet_shards_are_one_corpus(parquet):
         ('{"_id": "a"}', 'line 2 has no "text"'),
         ('{"_id": "a", "text": null}', 'line 2: "text" is null, where a string is needed'),
         ('{"_id": "a", "text": ["x"]}', 'line 2: "text" is ["x"]'),
-        ('{"_id": "a", "text": "x", "title": 5}', 'line 2: "title" is 5'),
+        ('{"_id": "a", "text": "x", "title": ["t"]}', 'line 2: "title" is ["t"]'),
+        ('{"_id": "a", "text": true}', 'line 2: "text" is true'),
         ('{"_id": 1.5, "text": "x"}', 'line 2: "_id" is 1.5, where an id is a string or a whole number'),
         ('{"_id": true, "text": "x"}', 'line 2: "_id" is true'),
         ('{"_id": "", "text": "x"}', 'line 2: "_id" is ""'),
@@ -256,7 +251,7 @@ def test_ids_with_blanks_survive_in_beirs_format(file):
         ("t.tsv", HEADER + "q\td\n", "line 2 has 2 columns: qrels have three columns"),
         ("t.tsv", HEADER + "q d 1\n", "line 2 has 1 columns"),
         ("t.tsv", HEADER + "q\t\t1\n", "line 2 has an empty id"),
-        ("t.tsv", "q\td\t1\n", "line 1 has 3 columns: qrels have four columns, or BEIR's header"),
+        ("t.tsv", "q d\n", "line 1 has 2 columns: qrels have three (query, document, relevance) or TREC's four"),
         ("t.tsv", HEADER, "t.tsv is empty: no query has a judgement"),
         ("t.txt", "", "t.txt is empty"),
         (

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import DATA, ROOT, Cli, write_collection
 
-from harness.data.formats import read_run
+from harness.data.trec import read_run
 from harness.engine.options import Options
 from harness.engine.plan import plan_batches
 from harness.engine.scale_out import Workers, _refuse_other_versions, _versions

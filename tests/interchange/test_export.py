@@ -15,8 +15,8 @@ from conftest import ROOT, Cli, Counter
 from made_results import made, saved
 
 import harness
-from harness.data.formats import read_run
 from harness.data.judgements import read_qrels
+from harness.data.trec import read_run
 from harness.errors import HarnessError
 from harness.interchange.card import card_with, export_card
 from harness.interchange.frames import COLUMNS, frame_of, headline_of

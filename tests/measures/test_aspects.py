@@ -78,7 +78,7 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_aspects_are_read_and_a_document_has_its_highest_relevance(tmp_path: Path, name: str):
     (tmp_path / name).write_text(FORMS[name] + "\n")
-    qrels, aspects = read_judgements([tmp_path / name])
+    qrels, aspects, *_ = read_judgements([tmp_path / name])
     assert qrels == {"q": {"a": 2, "b": 1, "c": 0}}
     assert aspects == {"q": {"a": {"1": 2, "2": 1}, "b": {"2": 1}, "c": {"0": 0}}}
 
@@ -86,7 +86,7 @@ def test_aspects_are_read_and_a_document_has_its_highest_relevance(tmp_path: Pat
 @pytest.mark.parametrize("lines", [["q 0 a 1", "q Q0 b 1"], ["q 0 a 1", "p 1 b 1"]])
 def test_a_second_column_that_says_nothing_is_no_aspect(tmp_path: Path, lines: list[str]):
     write_lines(tmp_path / "test.txt", lines)
-    assert read_judgements([tmp_path / "test.txt"])[1] is None
+    assert read_judgements([tmp_path / "test.txt"]).aspects is None
 
 
 @pytest.mark.parametrize("lines", [["q 0 a 1", "q Q0 a 2"], ["q 3 a 1", "q 3 a 2", "q 1 b 1"]])

@@ -19,8 +19,8 @@ from rerankers.families.test_remote import opened as opened_remote
 from tiny_models import colbert, pylate, sentence_transformer
 
 from harness.data.collection import Collection, prepare
-from harness.data.formats import read_run
 from harness.data.task import folder_task
+from harness.data.trec import read_run
 from harness.engine.options import Options
 from harness.engine.plan import plan_of
 from harness.engine.store import ScoreStore

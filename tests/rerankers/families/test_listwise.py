@@ -13,7 +13,7 @@ import pytest
 from conftest import Cli
 from golden_cases import model_folder, opened
 
-from harness.data.formats import read_run
+from harness.data.trec import read_run
 from harness.errors import HarnessError
 from harness.rerankers.prompts.list_prompt import first_words, read_list_templates
 from harness.rerankers.prompts.windows import read_permutation, sort_by_windows, window_bounds

@@ -3,6 +3,7 @@
 - `task`, `card`, `uncarded`         what a user types → Tasks: by a card, or without one
 - `mteb_task`, `mteb_suites`         tasks by mteb's metadata, and its benchmarks as suites
 - `irds`                            data sets of ir_datasets
+- `listings`                        the files of a folder, an archive, a repository
 - `layout`, `file_names`            which files of a data set hold what: by a card, by their names
 - `containers`, `rows`              a file of any kind → its records, and the places that errors name
 - `names`                           what columns are called: one table, and a card's own

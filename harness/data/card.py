@@ -12,8 +12,8 @@ from ..files.cache import cache_folder
 from ..files.digest import digest_of_settings
 from ..files.yaml_file import read_yaml
 from ..types import Aggregate, Measure, Subset, Task
-from .collection import folder_revision
 from .layout import files_of_card
+from .listings import folder_revision
 from .names import fields_of_card
 from .uncarded import DEFAULT_MEASURES
 

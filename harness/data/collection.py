@@ -18,25 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError
-from ..files.cache import file_digest, folder_digest, writing
-from ..files.digest import Digest, digest_of
-from ..files.packed import ZIP, members, opened
+from ..files.cache import file_digest, writing
+from ..files.digest import digest_of
 from ..types import Aspects, DocumentText, Grades, Qrels, QueryText, Subset, Task
 from .corpus import Corpus
 from .dataset import read_judged, write_collection
 from .forms import refuse_other_forms
 from .judgements import Gains
-from .layout import Listing
+from .listings import folder_listing, folder_revision, hub_listing, top_of
 from .names import fields_of
 
 __all__ = [
     "Collection",
     "data_files",
-    "folder_listing",
-    "folder_revision",
-    "folder_splits",
-    "hub_listing",
-    "is_archive",
     "is_whole",
     "judged_here",
     "located",
@@ -46,8 +40,6 @@ __all__ = [
 
 LOADER_RULE = "rows by doc_id; 4"
 """Part of every key: changed whenever the same files would be read into something else."""
-
-_CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -185,91 +177,11 @@ def find_prepared(fingerprint: str, cache: Path) -> Collection | None:
     return None
 
 
-def folder_revision(folder: Path, cache: Path, files: str = "") -> str:
-    """40 hex digits over the folder's data files, all splits and configs, and its card's `configs` or `files`.
-
-    That of an archive is over the archive. Raises HarnessError for a folder that is not there or holds no data.
-    """
-    listing = folder_listing(folder, files)
-    names = listing.data_files()
-    if not names:
-        raise HarnessError(f"{folder} holds no data: BEIR's layout is corpus.jsonl, queries.jsonl, qrels/<split>.tsv")
-    if is_archive(folder):
-        whole = Digest(size=20).add("archive", file_digest(folder, cache))
-        return whole.add(listing.rules()).hex()
-    digest = folder_digest(folder, names, cache)
-    return Digest(size=20).add(digest, listing.rules()).hex() if listing.rules() else digest
-
-
-def folder_splits(folder: Path, config: str = "") -> list[str]:
-    """The splits of a folder that have qrels, sorted."""
-    return folder_listing(folder).splits(config)
-
-
-def folder_listing(folder: Path, files: str = "") -> Listing:
-    """The files of a folder, or of a zip archive, and what its README.md says of them, or a task's card by `files`.
-
-    Raises HarnessError where it is not there.
-    """
-    if is_archive(folder):
-        return _archive_listing(folder, files)
-    if not folder.is_dir():
-        raise HarnessError(f"there is no folder {folder}")
-    # Three folders down is as deep as the layout goes.
-    found = (path for pattern in ("*", "*/*", "*/*/*", "*/*/*/*") for path in folder.glob(pattern) if path.is_file())
-    names = [path.relative_to(folder).as_posix() for path in found]
-    return Listing(names, _text_of(folder / _CARD) if _CARD in names else "", f"folder {folder}", files)
-
-
-def is_archive(path: Path) -> bool:
-    """Whether the path is a zip archive, which is read as the folder that it holds."""
-    return path.suffix.lower() == ZIP and path.is_file()
-
-
-def _archive_listing(archive: Path, files: str) -> Listing:
-    top = _top_of(archive)
-    names = [path.relative_to(top).as_posix() for path in members(archive)]
-    if "task.yaml" in names:
-        raise HarnessError(
-            f"{archive} holds a task.yaml, which is read in a folder only: unpack it, and name the folder"
-        )
-    card = ""
-    if _CARD in names:
-        with opened(top / _CARD) as stream:
-            card = stream.read().decode("utf-8", "replace")
-    return Listing(names, card, f"archive {archive}", files)
-
-
-def _top_of(folder: Path) -> Path:
-    """Where the names of a listing start: in an archive of one folder within that folder."""
-    if not is_archive(folder):
-        return folder
-    tops = {path.relative_to(folder).parts[0] for path in members(folder)}
-    alone = tops.pop() if len(tops) == 1 else ""
-    return folder if (folder / alone) in members(folder) else folder / alone
-
-
-def hub_listing(name: str, commit: str, cache: Path, files: str = "") -> Listing:
-    """The files of a hub data set and what its card says of them; fetches the card alone."""
-    from ..files.hub import fetch_file, repository_files
-
-    names = repository_files("dataset", name, commit, cache)
-    card = _text_of(fetch_file("dataset", name, commit, _CARD)) if _CARD in names else ""
-    return Listing(names, card, f"data set {name} at {commit[:8]}", files)
-
-
 def data_files(task: Task, subset: Subset, cache: Path) -> list[str]:
     """The files of a hub data set that the subset is made of, beside its card; none for another task."""
     if task.folder or task.loader:
         return []
     return hub_listing(task.path, task.revision, cache, task.files).layout(subset.config, subset.split).files()
-
-
-def _text_of(card: Path) -> str:
-    try:
-        return card.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{card} is not UTF-8") from error
 
 
 def _place(task: Task, subset: Subset, cache: Path) -> Path:
@@ -392,7 +304,7 @@ def located(task: Task, subset: Subset, cache: Path) -> Iterator[Mapping[str, Se
         if (now := folder_revision(folder, cache, task.files)) != task.revision:
             raise HarnessError(f"the files in {folder} have changed (revision {now[:8]}, not {task.revision[:8]})")
         layout = folder_listing(folder, task.files).layout(subset.config, subset.split)
-        here = {name: _top_of(folder) / name for name in layout.files()}
+        here = {name: top_of(folder) / name for name in layout.files()}
     else:
         from ..files.hub import fetch_files
 

@@ -16,8 +16,8 @@ from ..errors import HarnessError, did_you_mean
 from ..files.hub import resolve_revision
 from ..types import Measure, Subset, Task
 from . import irds
-from .collection import folder_listing, folder_revision, hub_listing, is_archive
 from .layout import Listing
+from .listings import folder_listing, folder_revision, hub_listing, is_archive
 
 __all__ = ["DEFAULT_MEASURES", "FOLDER", "HUB", "folder_task", "hub_task", "looks_like_a_data_set", "named_task"]
 

@@ -15,14 +15,8 @@ from typing import Any
 
 import pytest
 
-from harness.data.collection import (
-    Collection,
-    find_prepared,
-    folder_revision,
-    folder_splits,
-    prepare,
-    prepared_fingerprint,
-)
+from harness.data.collection import Collection, find_prepared, prepare, prepared_fingerprint
+from harness.data.listings import folder_revision, folder_splits
 from harness.errors import HarnessError
 from harness.types import DocumentText, Measure, QueryText, Subset, Task
 

@@ -12,7 +12,8 @@ from conftest import DATA, write_collection
 from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases
 from tiny_models import bert, sentence_transformer
 
-from harness.data.collection import Collection, folder_revision, prepare
+from harness.data.collection import Collection, prepare
+from harness.data.listings import folder_revision
 from harness.engine.options import Options
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError

@@ -41,6 +41,7 @@ FAMILIES = {
     "setwise": "families.sorting.setwise",
     "jina-list": "families.joint.jina",
     "e2rank": "families.joint.e2rank",
+    "kalm": "families.apart.kalm",
     "remote": "families.remote",
     "bi-encoder": "families.bi_encoder",
     "late-interaction": "families.late_interaction",

@@ -101,6 +101,10 @@ class Collection:
         """The doc_ids of these rows (0-based), in the order of `rows`."""
         return self._corpus.doc_ids_at(rows)
 
+    def rows_of(self, doc_ids: Iterable[str]) -> dict[str, int]:
+        """doc_id → its place in `doc_ids`, for those that the corpus has. One pass over all ids: ask for many at once."""
+        return self._corpus.rows_of(doc_ids)
+
     def known(self, doc_ids: Iterable[str]) -> set[str]:
         """Those of `doc_ids` that the corpus has. One pass over all ids: ask for many at once."""
         return self._corpus.known(doc_ids)

@@ -59,6 +59,11 @@ class Corpus:
         found = self.take(self._rows_of(doc_ids), _COLUMNS)
         return {doc_id: DocumentText(title, text) for doc_id, title, text in found}
 
+    def rows_of(self, doc_ids: Iterable[str]) -> dict[str, int]:
+        """doc_id → row for those of `doc_ids` that there are. One pass over all ids: ask for many at once."""
+        rows = self._rows_of(doc_ids).tolist()
+        return dict(zip(self.doc_ids_at(rows), rows, strict=True))
+
     def few_documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
         """doc_id → text, each found by bisection: for a handful, and without building Arrow arrays.
 

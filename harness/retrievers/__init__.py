@@ -4,7 +4,8 @@
 - `bm25`          the index and the search in it; `analyzers/` text → terms for each language
 - `dense`         every document's vector, in blocks; `late` every token's, all compared
 - `sparse`        an inverted index of what `sparse_encoder` finds
-- `search`        rows of an index → documents of a collection; `fusion` several first stages as one
+- `search`        rows of an index → documents of a collection, inside each query's `scope`
+- `fusion`        several first stages as one
 
 The two versions are parts of every key that a first stage makes: each is raised when its numbers
 change. They stand here so that a run whose results exist knows them without loading an index.

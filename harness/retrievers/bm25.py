@@ -257,12 +257,13 @@ class Index:
         queries: Sequence[str],
         k: int,
         exclude: Sequence[Sequence[int] | NDArray[Any]] | None = None,
+        within: Sequence[NDArray[Any]] | None = None,
         tie_order: NDArray[Any] | None = None,
     ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """For each query the best `k` documents: (int32 rows, float32 scores), best first.
 
         Only documents that hold a term of the query are returned. `exclude` names, for each query,
-        rows that are left out before the cut at `k`. Equal scores come in ascending order of
+        rows that are left out before the cut at `k`, `within` the only ones that may be found. Equal scores come in ascending order of
         `tie_order` (one rank for each row; without it the row itself), also at the cut.
         """
         analyze = analyzer(self.language)
@@ -275,6 +276,10 @@ class Index:
                 self._add(term, repetitions, scores)
             if exclude is not None:
                 scores[exclude[number]] = 0
+            if within is not None:
+                inside = scores[within[number]]
+                scores.fill(0)
+                scores[within[number]] = inside
             results.append(_best(scores, k, ranks))
         return results
 

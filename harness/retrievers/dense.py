@@ -16,6 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .scope import Scope, inside
+
 __all__ = ["Best", "search_exactly"]
 
 _DOCUMENTS, _QUERIES = 16_384, 256
@@ -30,19 +32,21 @@ class Vectors(Protocol):
 
 
 def search_exactly(
-    queries: Vectors, documents: Vectors, k: int, tie_order: NDArray[np.int64]
+    queries: Vectors, documents: Vectors, k: int, tie_order: NDArray[np.int64], scope: Scope = None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """For each query the rows and scores of its best `k` documents, best first.
 
-    Shapes (queries, d) and (documents, d). Equal scores are ordered by `tie_order`, smaller first,
+    Shapes (queries, d) and (documents, d). Only rows of a query's `scope` are found. Equal scores are ordered by `tie_order`, smaller first,
     also at the cut, so the candidates never depend on how a library breaks ties. Holds the queries
     and a few times `k` rows for each of them; the documents are read once, in order.
     """
-    asked = [np.ascontiguousarray(queries[start : start + _QUERIES]) for start in range(0, len(queries), _QUERIES)]
+    starts = range(0, len(queries), _QUERIES)
+    asked = [np.ascontiguousarray(queries[start : start + _QUERIES]) for start in starts]
+    scopes = [None if scope is None else scope[start : start + _QUERIES] for start in starts]
     found = [Best(len(block), k, tie_order) for block in asked]
     for first, block in _read_ahead(documents):
-        for part, best in zip(asked, found, strict=True):
-            best.take(part @ block.T, first)
+        for part, of_part, best in zip(asked, scopes, found, strict=True):
+            best.take(inside(part @ block.T, of_part, first), first)
     for best in found:
         yield from best.finish()
 
@@ -79,11 +83,12 @@ class Best:
         self._waiting = 0
 
     def take(self, scores: NDArray[np.float32], first: int) -> None:
-        """The scores of a block of documents, shape (queries, documents), the first of them row `first`."""
+        """The scores of a block of documents, shape (queries, documents), the first of them row `first`; −inf is never taken."""
         least = self._least
         if not self._known and scores.shape[1] > self._k:
             least = np.partition(scores, -self._k, axis=1)[:, -self._k]
-        query, place = np.divmod(np.flatnonzero(scores >= least[:, None]), scores.shape[1])
+        wanted = (scores >= least[:, None]) & (scores > -np.inf)
+        query, place = np.divmod(np.flatnonzero(wanted), scores.shape[1])
         self._coming.append((query, place + first, scores[query, place]))
         self._waiting += len(query)
         if not self._known or self._waiting > 4 * self._k * len(least):

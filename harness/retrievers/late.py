@@ -16,6 +16,7 @@ from ..engine.progress import Progress
 from ..errors import HarnessError
 from ..models.late.encoder import TokenEncoder, max_sim
 from .dense import Best
+from .scope import Scope, inside
 
 __all__ = ["MOST_DOCUMENTS", "search_by_tokens"]
 
@@ -26,9 +27,9 @@ _BLOCK = 1_024
 
 def search_by_tokens(
     encoder: TokenEncoder, queries: Sequence[str], documents: Iterable[str], size: int, k: int,
-    tie_order: NDArray[np.int64],
+    tie_order: NDArray[np.int64], scope: Scope = None,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:  # fmt: skip
-    """For each query the rows and scores of its best `k` of `size` documents, best first, ties by `tie_order`.
+    """For each query the rows and scores of its best `k` of `size` documents in its `scope`, best first, ties by `tie_order`.
 
     Raises HarnessError for more documents than MOST_DOCUMENTS.
     """
@@ -42,7 +43,7 @@ def search_by_tokens(
     progress = Progress(encoder.source.name, size, 0, "texts")
     while block := list(islice(remaining, _BLOCK)):
         vectors = encoder.in_batches(encoder.document_rows(block))
-        best.take(np.stack([max_sim(asked, document) for document in vectors], axis=1), first)
+        best.take(inside(np.stack([max_sim(asked, document) for document in vectors], axis=1), scope, first), first)
         first += len(block)
         progress.advance(len(block))
     progress.finish()

@@ -24,6 +24,7 @@ from ..errors import HarnessError, did_you_mean
 from ..files.cache import file_digest, write_atomically, writing
 from ..files.digest import Digest, digest_of, digest_of_settings
 from ..types import LARGEST_FLOAT32, Candidates, Run, Subset, Task, cut
+from .scope import refused_of, scope_of
 
 if TYPE_CHECKING:
     from ..models.source import ModelSource
@@ -121,7 +122,7 @@ def _bm25(cache: Path, language: str = "und", analyzer: str = "") -> FirstStage:
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
         from .search import bm25_run
 
-        return bm25_run(collection, language, cache, k)
+        return bm25_run(collection, language, cache, k, scope_of(collection, task))
 
     return FirstStage(BM25, tuple(settings.items()), search, in_language=lambda code: _bm25(cache, code, analyzer))
 
@@ -147,7 +148,7 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
         from .search import dense_run
 
-        return dense_run(collection, encoder(), k, task.prompt)
+        return dense_run(collection, encoder(), k, scope_of(collection, task), task.prompt)
 
     settings = (("revision", source.revision), *sorted(spec.settings.items()))
     note = note_of(source.config, joined(source.note, spec.note), known=False if spec.recipe.library else None)
@@ -166,7 +167,7 @@ def _sparse(source: ModelSource, options: Options, cache: Path) -> FirstStage:
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
         from .search import sparse_run
 
-        return sparse_run(collection, encoder(), cache, k)
+        return sparse_run(collection, encoder(), cache, k, scope_of(collection, task))
 
     settings = (("family", "sparse encoder"), ("revision", source.revision), *spec.settings)
     return FirstStage(source.name, settings, search, note=source.note)
@@ -184,7 +185,7 @@ def _late(source: ModelSource, options: Options) -> FirstStage:
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
         from .search import late_run
 
-        return late_run(collection, encoder(), k)
+        return late_run(collection, encoder(), k, scope_of(collection, task))
 
     known = (("family", FAMILY), ("revision", source.revision), *sorted(settings.items()))
     return FirstStage(source.name, known, search, note=source.note)
@@ -316,8 +317,6 @@ def _key(stage: FirstStage, fingerprint: str, task: Task, subset: Subset, top_k:
 def _depth(collection: Collection, task: Task, top_k: int | None) -> int:
     """How deep to search so that `top_k` are left when refused documents are gone."""
     refused = max((len(doc_ids) for doc_ids in collection.excluded.values()), default=0) + task.drop_identical_ids
-    if task.scoped:
-        refused += collection.size - min(map(len, (collection.given or {}).values()), default=0)
     return (top_k or max((len(documents) for documents in (collection.given or {}).values()), default=1)) + refused
 
 
@@ -325,7 +324,7 @@ def allowed(run: Run, collection: Collection, task: Task, k: int | None) -> Run:
     """The run of the judged queries, within their scope, without excluded and identical ids, then cut at k."""
     kept: Run = {}
     for query_id in collection.queries:
-        refused = collection.excluded.get(query_id, set()) | ({query_id} if task.drop_identical_ids else set())
+        refused = refused_of(query_id, collection, task)
         scores = run.get(query_id, {})
         if task.scoped:
             scope = set((collection.given or {}).get(query_id, ()))

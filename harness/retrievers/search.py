@@ -1,4 +1,4 @@
-"""Searching a Collection: rows of an index turned into a Run of doc_ids."""
+"""Searching a Collection: rows of an index turned into a Run of doc_ids; `scope` keeps each query's search inside it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from . import BM25_VERSION
 from .analyzers import analyzer
 from .bm25 import DamagedIndexError, Index, build, open_index
 from .dense import search_exactly
+from .scope import Scope
 from .sparse import build_postings, open_postings, search_postings
 
 if TYPE_CHECKING:
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["bm25_run", "dense_run", "late_run", "sparse_run"]
 
 
-def bm25_run(collection: Collection, language: str, cache: Path, k: int) -> Run:
+def bm25_run(collection: Collection, language: str, cache: Path, k: int, scope: Scope = None) -> Run:
     """BM25's best `k` documents of every query; the index is built once for a collection and language."""
     chosen = analyzer(language)
     key = digest_of(collection.fingerprint, chosen.language, chosen.name, chosen.version, BM25_VERSION, JOIN_RULE)
     folder = cache / "bm25" / key
     texts = [join_query(query) for query in collection.queries.values()]
-    found = _index(collection, language, folder, cache).search(texts, k, tie_order=tie_order(collection))
+    found = _index(collection, language, folder, cache).search(texts, k, within=scope, tie_order=tie_order(collection))
     return _as_run(collection, found)
 
 
@@ -48,14 +49,14 @@ def _index(collection: Collection, language: str, folder: Path, cache: Path) -> 
         return open_index(folder, digest=lambda path: file_digest(path, cache))
 
 
-def dense_run(collection: Collection, encoder: Encoder, k: int, task_prompt: str = "") -> Run:
+def dense_run(collection: Collection, encoder: Encoder, k: int, scope: Scope = None, task_prompt: str = "") -> Run:
     """The best `k` documents of every query by the vectors of `encoder`; `task_prompt` is the data set's task sentence."""
     documents = encoder.encode(_DocumentTexts(collection), "document")
     queries = encoder.encode([join_query(query) for query in collection.queries.values()], "query", task_prompt)
-    return _as_run(collection, search_exactly(queries, documents, k, tie_order(collection)))
+    return _as_run(collection, search_exactly(queries, documents, k, tie_order(collection), scope))
 
 
-def sparse_run(collection: Collection, encoder: SparseEncoder, cache: Path, k: int) -> Run:
+def sparse_run(collection: Collection, encoder: SparseEncoder, cache: Path, k: int, scope: Scope = None) -> Run:
     """The best `k` documents of every query by sparse vectors; the index is built once for a collection and model."""
     folder = cache / "sparse" / digest_of("index", collection.fingerprint, encoder.spec.fingerprint, JOIN_RULE)
     postings = open_postings(folder, lambda path: file_digest(path, cache))
@@ -66,15 +67,16 @@ def sparse_run(collection: Collection, encoder: SparseEncoder, cache: Path, k: i
         if postings is None:
             raise HarnessError(f"the index {folder} does not stay on the disk: look at its health")
     queries = encoder.queries([join_query(query) for query in collection.queries.values()])
-    return _as_run(collection, search_postings(postings, queries, k, tie_order(collection)))
+    return _as_run(collection, search_postings(postings, queries, k, tie_order(collection), scope))
 
 
-def late_run(collection: Collection, encoder: TokenEncoder, k: int) -> Run:
+def late_run(collection: Collection, encoder: TokenEncoder, k: int, scope: Scope = None) -> Run:
     """The best `k` documents of every query by late interaction, all of them compared."""
     from .late import search_by_tokens
 
     queries = [join_query(query) for query in collection.queries.values()]
-    found = search_by_tokens(encoder, queries, _DocumentTexts(collection), collection.size, k, tie_order(collection))
+    texts = _DocumentTexts(collection)
+    found = search_by_tokens(encoder, queries, texts, collection.size, k, tie_order(collection), scope)
     return _as_run(collection, found)
 
 

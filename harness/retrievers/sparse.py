@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import HarnessError
 from ..files.cache import hash_of
+from .scope import Scope
 from .sparse_encoder import SparseRows
 
 __all__ = ["Postings", "build_postings", "open_postings", "search_postings"]
@@ -110,11 +111,11 @@ def open_postings(folder: Path, digest: Callable[[Path], str] | None = None) -> 
 
 
 def search_postings(
-    postings: Postings, queries: SparseRows, k: int, tie_order: NDArray[np.int64]
+    postings: Postings, queries: SparseRows, k: int, tie_order: NDArray[np.int64], scope: Scope = None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """For each query the rows and float32 scores of its best `k` documents, best first.
 
-    Only documents that share a term with the query are returned. Equal scores are ordered by
+    Only documents that share a term with the query, and are in its `scope`, are returned. Equal scores are ordered by
     `tie_order`, smaller first, also at the cut.
     """
     scores = np.zeros(postings.documents, np.float64)
@@ -128,7 +129,7 @@ def search_postings(
                 rows = postings.docs[here].astype(np.intp)
                 scores[rows] += weight * postings.weights[here].astype(np.float64)
                 touched[rows] = True
-        rows = np.flatnonzero(touched)
+        rows = np.flatnonzero(touched) if scope is None else scope[place][touched[scope[place]]]
         single = scores[rows].astype(np.float32)
         if len(rows) > k:
             kept = single >= np.partition(single, len(rows) - k)[len(rows) - k]

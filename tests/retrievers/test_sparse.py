@@ -114,6 +114,19 @@ def test_an_index_of_blocks_answers_as_the_matrix_does(tmp_path: Path):
         assert scores.tolist() == whole[best].tolist()
 
 
+def test_an_index_is_searched_inside_each_query_s_scope(tmp_path: Path):
+    held = np.random.default_rng(1).integers(0, 3, (40, 12)).astype(np.float32)
+    asked, scope = held[:2], [np.arange(5, 40, 3), np.array([], np.int64)]
+    build_postings([rows_of(held)], tmp_path / "index")
+    (rows, scores), (none, _) = search_postings(
+        open_postings(tmp_path / "index"), rows_of(asked), 4, np.arange(40), scope
+    )
+    whole = (held @ asked[0])[scope[0]]
+    best = np.lexsort((scope[0], -whole))[:4]
+    assert (rows.tolist(), scores.tolist()) == (scope[0][best].tolist(), whole[best].tolist())
+    assert none.tolist() == []
+
+
 def test_a_half_written_index_is_none_and_is_built_again(tmp_path: Path):
     held = rows_of(np.eye(5, dtype=np.float32))
     build_postings([held], tmp_path / "index")

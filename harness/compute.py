@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .data.collection import prepare
 from .data.trec import write_run
+from .engine.progress import stage
 from .errors import HarnessError
 from .files.units import mark
 from .results.cautions import cautions_of
@@ -71,14 +72,15 @@ class Workbench:
             self._refuse_unknown_documents(candidates, collection)
         if self._request.save_runs is not None:
             self._save_runs(job, candidates, reranked, self._request.save_runs)
-        return self._judge(job, collection, candidates, qrels, reranked)
+        with stage(f"measuring {_title(job)}"):
+            return self._judge(job, collection, candidates, qrels, reranked)
 
     def _rerank(self, job: Job, candidates: Candidates, collection: Collection) -> Reranked:
         from .rerankers.rerank import rerank
 
-        found = rerank(
-            self._bound(job), candidates, collection, self.store(), self._request.options, self._request.missing_text
-        )
+        options, missing_text = self._request.options, self._request.missing_text
+        with stage(f"scoring {_title(job)}: {job.identity.reranker}"):
+            found = rerank(self._bound(job), candidates, collection, self.store(), options, missing_text)
         self._spent += [found.spent] if found.spent else []
         return found
 
@@ -129,7 +131,8 @@ class Workbench:
         key = (job.task, job.subset)
         if self._collection is None or self._collection[0] != key:
             self._candidates.clear()
-            prepared = prepare(job.task, job.subset, self._request.cache)
+            with stage(f"preparing {_title(job)}"):
+                prepared = prepare(job.task, job.subset, self._request.cache)
             self._collection = key, prepared.bare() if self._request.instructions == "none" else prepared
         return self._collection[1]
 
@@ -137,9 +140,10 @@ class Workbench:
         """The candidates, computed once for all rerankers; with a limit, those of the first N queries."""
         key = (job.stage.fingerprint, job.top_k)
         if key not in self._candidates:
-            self._candidates[key] = candidates_of(
-                job.stage, collection, job.task, job.subset, job.top_k, self._request.cache
-            )
+            with stage(f"first stage of {_title(job)}: {job.stage.name}"):
+                self._candidates[key] = candidates_of(
+                    job.stage, collection, job.task, job.subset, job.top_k, self._request.cache
+                )
         found, limit = self._candidates[key], self._request.limit
         if limit is None or limit >= len(found.run):
             return found
@@ -272,6 +276,10 @@ class Workbench:
             write_run(first.path(folder).with_suffix(".trec"), candidates.run, identity.retriever)
         if reranked is not None:
             write_run(identity.path(folder).with_suffix(".trec"), reranked.run, identity.reranker or "")
+
+
+def _title(job: Job) -> str:
+    return job.task.name if job.subset.name == "default" else f"{job.task.name} {job.subset.name}"
 
 
 def _before_scoring(job: Job, collection: Collection, candidates: Candidates, documents: str) -> Result:

@@ -101,6 +101,7 @@ class Answering:
 
     def end(self, means: Means = ()) -> None:
         """The summary of what came, and the warnings that were not shown yet."""
+        from ..results.layout import wrapped
         from ..verdicts.summary import summary, warning_lines
 
         if not self.outcomes:
@@ -108,12 +109,12 @@ class Answering:
         if self.text and not (self.full and len(self.outcomes) == 1):
             self.answer(summary(self.results, means, self.width))
         if self.text and not self.full:
-            self.answer(self._where())
+            self.answer(wrapped(self._where(), self.width))
         lines = warning_lines(self._cautions, self.width)
         for line in lines:
             self.say(line)
         if lines:
-            self.say("-v shows each warning in full; explain CODE says what one means")
+            self.say(wrapped("-v shows each warning in full; explain CODE says what one means", self.width))
 
     def _where(self) -> str:
         """How many results there were already; -v names their files."""

@@ -13,8 +13,9 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TextIO
 
+from ..engine.progress import aside, shown_by, stage
 from ..errors import HarnessError, did_you_mean
 from . import (
     cache,
@@ -35,6 +36,7 @@ from . import (
     score,
 )
 from .shared import QUIET, Say, add_options_of
+from .terminal import paint, painted
 
 __all__ = ["main"]
 
@@ -163,11 +165,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answered(given: argparse.Namespace) -> int:
     verb = VERBS[given.command][0]
     if not given.quiet:
-        return verb.command(given, say, print)
-    from ..engine.progress import shown_by
-
+        # Shown before anything heavy is imported; what takes long has stages of its own.
+        with stage(given.command):
+            return verb.command(given, say, answer)
     with shown_by(None):
-        return verb.command(given, _warn, print)
+        return verb.command(given, _warn, answer)
 
 
 def _warn(line: str) -> None:
@@ -178,7 +180,20 @@ def _warn(line: str) -> None:
 
 def say(line: str) -> None:
     """One line to stderr."""
-    print(line, file=sys.stderr, flush=True)
+    _show(line, sys.stderr)
+
+
+def answer(text: str) -> None:
+    """The answer, or a part of it, to stdout."""
+    _show(text, sys.stdout)
+
+
+def _show(text: str, stream: TextIO) -> None:
+    with aside():
+        if painted(stream):
+            paint(text, stream)
+        else:
+            print(text, file=stream, flush=True)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..engine.progress import stage
 from ..errors import HarnessError
 from ..python.asking import Asking, Running, build_request, decisions_of
 from .shared import RESULTS_WRITTEN, VERBOSE, Say, add_options_of, level, tolerance
@@ -174,7 +175,8 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         from ..files.cache import cache_folder
 
         use_offline(given.offline, cache_folder())
-    request = build_request(asking_of(given), say)
+    with stage(f"loading {', '.join(given.reranker) or 'the first stage'}"):
+        request = build_request(asking_of(given), say)
     if given.dry_run:
         from .dry_run import dry_run
 

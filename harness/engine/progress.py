@@ -1,4 +1,4 @@
-"""Progress of a long stage: one bar on a terminal, a plain line every 30 seconds elsewhere.
+"""Progress: a line for each stage on a terminal while it lasts, with a bar where it counts; every 30 seconds a plain line elsewhere.
 
 Always on stderr: stdout belongs to the answer. `shown_by` gives the bar to a notebook's tqdm, or to nobody.
 """
@@ -6,14 +6,17 @@ Always on stderr: stdout belongs to the answer. `shown_by` gives the bar to a no
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from itertools import pairwise
 from typing import Any, NamedTuple, TextIO
 
-__all__ = ["Pace", "Progress", "shown_by"]
+__all__ = ["Pace", "Progress", "aside", "shown_by", "stage"]
 
 _LINE_EVERY = 30.0
 _BAR_EVERY = 0.2
@@ -34,6 +37,110 @@ def shown_by(bars: Callable[..., Any] | None) -> Iterator[None]:
         yield
     finally:
         _bars.reset(token)
+
+
+class _Status:
+    """The line at the foot of a terminal: what is being done now, and for how long."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._lock = stream, threading.Lock()
+        self._titles: list[tuple[str, float]] = []
+        self._shown = self._paused = False
+        self._ticker: threading.Thread | None = None
+
+    def enter(self, title: str) -> None:
+        """Begin a stage; the one around it is shown again when it ends."""
+        with self._lock:
+            self._titles.append((title, time.monotonic()))
+            self._paused = False
+            self._draw()
+            if self._ticker is None:
+                self._ticker = threading.Thread(target=self._tick, daemon=True, name="progress")
+                self._ticker.start()
+
+    def leave(self) -> None:
+        """End the stage that was entered last."""
+        with self._lock:
+            self._titles.pop()
+            self._paused = False
+            self._erase()
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the line away while something else is written."""
+        with self._lock:
+            self._erase()
+            yield
+
+    def give_way(self) -> None:
+        """Leave the place to a bar, until this stage ends or another begins."""
+        with self._lock:
+            self._erase()
+            self._paused = True
+
+    def _tick(self) -> None:
+        while True:
+            time.sleep(_BAR_EVERY)
+            with self._lock:
+                if not self._titles:
+                    self._ticker = None
+                    return
+                if not self._paused:
+                    self._draw()
+
+    def _draw(self) -> None:
+        title, since = self._titles[-1]
+        seconds = int(time.monotonic() - since)
+        sign = _SIGNS[int(time.monotonic() / _BAR_EVERY) % len(_SIGNS)]
+        text = f"{sign} {title}" + (f" {_clock(seconds)}" if seconds else "")
+        room = shutil.get_terminal_size().columns - 1
+        # A closed terminal is no reason to end a run.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(f"\r\033[K{text[:room]}")
+            self._stream.flush()
+        self._shown = True
+
+    def _erase(self) -> None:
+        if self._shown:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write("\r\033[K")
+                self._stream.flush()
+        self._shown = False
+
+
+_SIGNS = "|/-\\"
+_status: _Status | None = None
+
+
+@contextlib.contextmanager
+def stage(title: str) -> Iterator[None]:
+    """While this lasts, a terminal shows `title` and the seconds it takes; nothing elsewhere, or inside `shown_by`."""
+    global _status  # noqa: PLW0603  (a process has one terminal)
+    if _bars.get() is not True or not sys.stderr.isatty() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if _status is None:
+        _status = _Status(sys.stderr)
+    _status.enter(title)
+    try:
+        yield
+    finally:
+        _status.leave()
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """Inside, the terminal is free for other lines; a stage that lasts is shown again below them."""
+    with _status.aside() if _status is not None else contextlib.nullcontext():
+        yield
+
+
+def _forget() -> None:
+    global _status  # noqa: PLW0603  (a process has one terminal, and a fork has none of the threads)
+    _status = None
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 class Pace(NamedTuple):
@@ -126,6 +233,10 @@ class Progress:
             parts.append(f"{self._tokens / seconds:,.0f} tokens/s")
         parts += [f"{_clock(left)} left" for left in self._left(now)]
         text = ", ".join(parts)
+        if self._terminal:
+            if _status is not None:
+                _status.give_way()
+            text = text[: shutil.get_terminal_size().columns - 1]
         self._stream.write(f"\r\033[K{text}" if self._terminal else f"{text}\n")
         self._stream.flush()
 

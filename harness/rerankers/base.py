@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.progress import stage
 from ..files.digest import digest_of_settings
 from ..types import DocumentText, QueryText
 
@@ -145,7 +146,8 @@ class Reranker:
     def load(self) -> Any:
         """The PairModel or ListModel. Raises HarnessError where its files do not fit the family."""
         if self._model is None:
-            self._model = self.loader()
+            with stage(f"loading {self.spec.name}"):
+                self._model = self.loader()
         return self._model
 
     def for_task(self, prompt: str) -> Reranker:

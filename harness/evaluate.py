@@ -94,7 +94,16 @@ def jobs_of(request: Request) -> Iterator[Job]:
         for subset, first_stage, reranker in product(task.subsets, stages, rerankers):
             stage = first_stage.for_subset(subset)
             identity = _identity(request, task, subset, stage, top_k, reranker)
-            yield Job(task, subset, stage, top_k, reranker, identity, request.measures or task.measures)
+            yield Job(task, subset, stage, top_k, reranker, identity, _measures(request, task))
+
+
+def _measures(request: Request, task: Task) -> tuple[Measure, ...]:
+    """Those asked for, else the card's; where it is wished, each followed by its twin of condensed lists."""
+    usual = request.measures or task.measures
+    if not request.condensed:
+        return usual
+    twins = (twin for measure in usual for twin in (measure, measure.condensed_twin()))
+    return tuple(dict.fromkeys(twin for twin in twins if twin is not None))
 
 
 def _known(job: Job, request: Request, say: Callable[[str], None], started: float) -> Result | None:

@@ -49,6 +49,8 @@ class Request:
     limit: int | None = None
     measures: tuple[Measure, ...] = ()
     """Instead of the cards' measures; empty for these."""
+    condensed: bool = False
+    """Whether each measure is also taken of the rankings without unjudged documents."""
     relevance_level: int | None = None
     """Instead of the cards' levels; None for these."""
     missing_text: str = "error"

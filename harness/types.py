@@ -147,6 +147,15 @@ class Measure:
         return cls(name, cutoff, _option(text, name, found["option"]))
 
     @property
+    def condensed(self) -> bool:
+        """Whether documents without a judgement are taken out of the ranking before it is measured."""
+        return self.option == _JUDGED_ONLY
+
+    def condensed_twin(self) -> Measure | None:
+        """The same measure of the condensed list; None where there is none."""
+        return Measure(self.name, self.cutoff, _JUDGED_ONLY) if self.name in _CONDENSED and not self.option else None
+
+    @property
     def grouped(self) -> bool:
         """Whether it has one value for each group of queries that are one in several forms."""
         return self.name in ("robustness", "paired-accuracy", "max-over-subqueries")
@@ -160,6 +169,11 @@ class Measure:
     def persistence(self) -> float:
         """RBP's p."""
         return float(self.option.partition("=")[2])
+
+
+_JUDGED_ONLY = "judged_only=True"
+"""What ir_measures calls a measure of condensed lists (Sakai, SIGIR 2007)."""
+_CONDENSED = ("nDCG", "MAP", "R", "RR", "P", "Success", "Rprec")
 
 
 def _option(text: str, name: str, given: str | None) -> str:
@@ -177,6 +191,8 @@ def _option(text: str, name: str, given: str | None) -> str:
         raise ValueError(f'measure "{text}": alpha is a number between 0 and 1, as in alpha-nDCG(alpha=0.7)@10')
     if name == "nDCG" and key == "dcg" and value in ("log2", "exp-log2"):
         return "" if value == "log2" else "dcg='exp-log2'"
+    if name in _CONDENSED and (key, value) == ("judged_only", "True"):
+        return _JUDGED_ONLY
     if name == "max-over-subqueries":
         inner = {known.casefold(): known for known in ("nDCG", "MAP", "R", "RR", "P", "Success")}
         if found := inner.get((given or "").strip().casefold()):
@@ -185,8 +201,8 @@ def _option(text: str, name: str, given: str | None) -> str:
     if not given:
         return ""
     raise ValueError(
-        f'measure "{text}": {name} has no option "{given}"; there are nDCG(dcg=\'exp-log2\')@10, RBP(p=0.8) '
-        "and alpha-nDCG(alpha=0.7)@10"
+        f'measure "{text}": {name} has no option "{given}"; there are nDCG(dcg=\'exp-log2\')@10, RBP(p=0.8), '
+        "nDCG(judged_only=True)@10 and alpha-nDCG(alpha=0.7)@10"
     )
 
 

@@ -41,7 +41,8 @@ def measure_run(
     ranked has 0 (the definition of ir_measures). Rprec, bpref and infAP are trec_eval's; ERR, RBP and nDCG
     with exponential gain see `gains`.
 
-    A query without judgements is left out, whether or not the run ranks it.
+    A condensed measure is that of the ranking without the documents that have no judgement (Sakai, SIGIR 2007; the
+    judged_only of ir_measures). A query without judgements is left out, whether or not the run ranks it.
 
     Raises HarnessError for a measure that one run and its qrels do not decide, for qrels without a
     judgement, for a relevance level below 1, and for a score that is not finite.
@@ -53,12 +54,27 @@ def measure_run(
         raise HarnessError("the qrels hold no judgement: a measure needs at least one judged query")
     require_finite(run)
     rankings = {query_id: ranked(run.get(query_id, {})) for query_id in judged}
-    names = {_trec_name(measure): measure for measure in measures if not own(measure)}
+    plain = [measure for measure in measures if not measure.condensed]
+    names = {_trec_name(measure): measure for measure in plain if not own(measure)}
     found = _evaluated(rankings, judged, names, relevance_level) if names else {}
-    return {
-        measure: Measurement(measure, _values(measure, found, rankings, judged, relevance_level))
-        for measure in measures
+    values = {
+        measure: Measurement(measure, _values(measure, found, rankings, judged, relevance_level)) for measure in plain
     }
+    return values | _condensed(run, judged, [each for each in measures if each.condensed], relevance_level)
+
+
+def _condensed(
+    run: Run, judged: Grades, measures: Sequence[Measure], relevance_level: int
+) -> dict[Measure, Measurement]:
+    if not measures:
+        return {}
+    short = {
+        query_id: {doc_id: score for doc_id, score in run.get(query_id, {}).items() if doc_id in judgements}
+        for query_id, judgements in judged.items()
+    }
+    usual = {measure: Measure(measure.name, measure.cutoff) for measure in measures}
+    found = measure_run(short, judged, list(usual.values()), relevance_level)
+    return {measure: Measurement(measure, found[plain].values) for measure, plain in usual.items()}
 
 
 def require_grade(qrels: Qrels, relevance_level: int) -> None:

@@ -62,6 +62,7 @@ class Asking(Running):
     language: str | None = None
     split: str | None = None
     measures: Sequence[str] = ()
+    condensed: bool = False
     relevance_level: int | None = None
     missing_text: str = "error"
     instructions: str = "given"
@@ -138,6 +139,7 @@ def build_request(asked: Asking, say: Say) -> Request:
         top_k=asked.top_k,
         limit=asked.limit,
         measures=_measures(asked.measures),
+        condensed=asked.condensed,
         relevance_level=asked.relevance_level,
         missing_text=asked.missing_text,
         instructions=asked.instructions,

@@ -56,6 +56,8 @@ class Options(Model, total=False):
     languages: Sequence[str]
     language: str
     split: str
+    condensed: bool
+    """Each measure also of condensed lists, without the documents that have no judgement."""
     relevance_level: int
     missing_text: str
     instructions: str

@@ -45,6 +45,7 @@ def evaluate(request: Request, say: Callable[[str], None]) -> Iterator[Outcome]:
     put right; results already yielded are on disk, and every committed score is in the store.
     """
     from .compute import Workbench
+    from .measures.verdict import retested
 
     started = time.time()
     with Workbench(request, say) as bench:
@@ -52,7 +53,8 @@ def evaluate(request: Request, say: Callable[[str], None]) -> Iterator[Outcome]:
         for job in _watched(request):
             known = _known(job, request, say, started)
             if known is not None:
-                yield Outcome(known, known.identity.path(request.results), reused=True)
+                path = known.identity.path(request.results)
+                yield Outcome(retested(known, path), path, reused=True)
                 continue
             result = bench.compute(job)
             yield Outcome(result, result.save(request.results), reused=False)

@@ -74,7 +74,7 @@ class Sums:
     def intervals(self, level: float = 0.95) -> list[Interval | None]:
         """The interval of each system's figure, by the inverted sign flips that differences have.
 
-        None without values of queries, and where there are too few of them for any interval.
+        None without values of queries, and where too few of them are above 0 for any interval.
         """
         found: list[Interval | None] = [None] * self.systems
         tested = [system for system in range(self.systems) if self.tested(system)]
@@ -86,7 +86,8 @@ class Sums:
         )
         apart *= np.concatenate(self.freed)[:, None] if self.groups > 1 else 1.0
         apart += values.sum(axis=0) * weights[:, None]
-        for system, flips in zip(tested, SignFlips.of_each(apart, weights, np.abs(values).sum(axis=0)), strict=True):
+        each_one = SignFlips.of_each(apart, weights, np.abs(values).sum(axis=0), np.count_nonzero(values, axis=0))
+        for system, flips in zip(tested, each_one, strict=True):
             own = flips.interval(level)
             # Machines add in their own order; a board must read the same on all of them.
             found[system] = None if own is None else Interval(round(own.low, 12), round(own.high, 12))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
 from ..files.cache import write_atomically
+from ..measures.verdict import retested
 from ..results import result as results
 from ..results.result import Result, values_path
 from ..verdicts.pairing import Entry, entries_in
@@ -67,7 +68,7 @@ def load_result(path: str | Path) -> Result:
 
     Raises HarnessError for a file that is no result, and (exit code 3) where its values are missing.
     """
-    return results.load_result(Path(path), with_values=True)
+    return retested(results.load_result(Path(path), with_values=True))
 
 
 def frame_of(entries: Iterable[Entry]) -> pd.DataFrame:
@@ -102,7 +103,7 @@ def write_frame(frame: pd.DataFrame, output: Path, kind: str) -> None:
 
 def _rows(entry: Entry, missing: list[str]) -> Iterable[dict[str, Any]]:
     there = values_path(entry.path).is_file()
-    result = entry.whole() if there else entry.result
+    result = retested(entry.whole() if there else entry.result)
     if not there:
         missing.append(f"{entry.path}: n, since {values_path(entry.path).name} is missing")
     identity = result.identity

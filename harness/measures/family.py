@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .flips import PATTERNS, SEED, subset_sums
+from .flips import PATTERNS, SEED, farthest, rounding_of, subset_sums
 from .significance import Units
 
 __all__ = ["Family", "corrected"]
@@ -60,7 +60,7 @@ class Family:
         self._most: list[float] = []
         for number, units in enumerate(figures):
             apart, weights = columns[2 * number : 2 * number + 2]
-            extra = _farthest(units) if null else 0.0
+            extra = farthest(units.sums, units.weights, rounding_of(units.scale)) if null else 0.0
             size = float(np.sqrt(apart @ apart + 2 * extra**2))
             size = size if size > units.scale * 1e-14 else np.inf
             self._rows[number] = self._sided(apart.sum() - 2 * drawn[2 * number] + extra * _unseen(units)) / size
@@ -82,17 +82,13 @@ class Family:
 
     def level(self, number: int, alpha: float) -> float:
         """At which level of its own the figure is tested, the others beside it."""
-        return float((self._rows[number] >= self.critical(alpha) - 1e-9).mean())
+        return min(alpha, float((self._rows[number] >= self.critical(alpha) - 1e-9).mean()))
 
     def least(self, number: int) -> float:
         """The smallest corrected p that the figure could have had: all its units moved alike, and far."""
         others = np.delete(self._rows, number, axis=0)
         highest = np.maximum(others.max(axis=0), self._alike[number]) if len(others) else self._alike[number]
         return (int(np.count_nonzero(highest >= self._most[number] - 1e-9)) + 1) / (PATTERNS + 1)
-
-
-def _farthest(units: Units) -> float:
-    return float(np.abs(units.sums - units.sums.sum() * units.weights).max())
 
 
 def _unseen(units: Units) -> Array:

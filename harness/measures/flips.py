@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from ..types import Interval
 
-__all__ = ["PATTERNS", "SEED", "SignFlips", "bit_chunks", "folded", "subset_sums"]
+__all__ = [
+    "LEAST_MOVED",
+    "PATTERNS",
+    "SEED",
+    "SignFlips",
+    "bit_chunks",
+    "farthest",
+    "folded",
+    "rounding_of",
+    "subset_sums",
+]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +37,9 @@ PATTERNS = 10_000
 MOST_UNITS = 1_280
 """Of more units, neighbours are flipped together: flips of fixed blocks are as exact a test (a subgroup of
 all flips: Hemerik and Goeman, TEST 27, 2018), and as many blocks leave the spread as well known."""
+
+LEAST_MOVED = 6
+"""With fewer units that moved, no p can reach .05, whatever they show: there is no 95 % interval."""
 
 _CHUNK = 1 << 20
 _EVERY = 16
@@ -42,6 +55,19 @@ def folded(sums: Array, weights: Array) -> tuple[Array, Array]:
         return sums, weights
     starts = np.linspace(0, weights.size, MOST_UNITS, endpoint=False).astype(np.int64)
     return np.add.reduceat(sums, starts, axis=0), np.add.reduceat(weights, starts)
+
+
+def rounding_of(scale: float) -> float:
+    """By how much sums that are equal on paper may differ, of values whose magnitudes add up to `scale`."""
+    return 50 * float(np.finfo(np.float64).eps) * scale
+
+
+def farthest(sums: Array, weights: Array, rounding: float) -> float:
+    """How far the farthest unit lies from the mean, times its weight; where all lie on it, one that did not move would."""
+    total = float(sums.sum())
+    seen = float(np.abs(sums - total * weights).max())
+    # Rounding alone is no distance.
+    return seen if seen > rounding else abs(total) * float(weights.max())
 
 
 @dataclass(frozen=True)
@@ -61,21 +87,28 @@ class SignFlips:
     """Likewise, of the weights; all weights add up to 1."""
     farthest: float
     """How far the farthest unit lies from the mean, times its weight."""
+    heaviest: float
+    """The largest weight of a unit."""
     rounding: float
     """Sums that are equal on paper differ by no more."""
+    moved: int
+    """How many units have a difference at all."""
 
     @classmethod
-    def of(cls, sums: Array, weights: Array, scale: float) -> SignFlips:
+    def of(cls, sums: Array, weights: Array, scale: float, moved: int | None = None) -> SignFlips:
         """From each unit's weighted difference and weight; `scale` is the sum of the values' magnitudes.
 
         Units without a difference are the same under both signs: they drop out of p and stay in the interval.
+        `moved` is how many have one, where `sums` are not the differences themselves.
         """
+        if moved is None:
+            moved = int(np.count_nonzero(np.abs(sums) > rounding_of(scale)))
         sums, weights = folded(sums, weights)
-        return cls._from(sums, weights, _flipped(sums, weights, sums != 0), scale)
+        return cls._from(sums, weights, _flipped(sums, weights, sums != 0), scale, moved)
 
     @classmethod
-    def of_each(cls, sums: Array, weights: Array, scales: Array) -> Iterator[SignFlips]:
-        """As `of`, for each column of `sums` of shape [units, figures] and each of `scales`.
+    def of_each(cls, sums: Array, weights: Array, scales: Array, moved: NDArray[np.int64]) -> Iterator[SignFlips]:
+        """As `of`, for each column of `sums` of shape [units, figures] and each of `scales` and `moved`.
 
         One drawing serves all figures, and a matrix product adds up what it flips: equal to `of` but for
         the order of adding.
@@ -89,27 +122,26 @@ class SignFlips:
                 flipped = (
                     (found[number], found[-1]) if drawn and column.all() else _flipped(column, weights, column != 0)
                 )
-                yield cls._from(column, weights, flipped, float(scales[start + number]))
+                of = start + number
+                yield cls._from(column, weights, flipped, float(scales[of]), int(moved[of]))
 
     @classmethod
-    def _from(cls, sums: Array, weights: Array, drawn: tuple[Array, Array], scale: float) -> SignFlips:
+    def _from(cls, sums: Array, weights: Array, drawn: tuple[Array, Array], scale: float, moved: int) -> SignFlips:
         total, whole = float(sums.sum()), float(weights.sum())
         flipped, shares = drawn
         own = np.concatenate([flipped, total - flipped])
-        rounding = 50 * float(np.finfo(np.float64).eps) * scale
+        rounding = rounding_of(scale)
         own[np.abs(own) <= rounding] = 0.0
-        farthest = float(np.abs(sums - total * weights).max())
-        # Rounding alone is no distance.
-        farthest = 0.0 if farthest <= rounding else farthest
-        return cls(total, own, np.concatenate([shares, whole - shares]), farthest, rounding)
+        ends = farthest(sums, weights, rounding), float(weights.max())
+        return cls(total, own, np.concatenate([shares, whole - shares]), *ends, rounding, moved)
 
     @property
     def p(self) -> float:
-        """The two-sided p of no difference."""
+        """The two-sided p of no difference: never below that of as many units, all of which moved alike."""
         if abs(self.figure) <= self.rounding:
             return 1.0
         reached = self.sums <= 0 if self.figure > 0 else self.sums >= 0
-        return min(1.0, 2 * int(np.count_nonzero(reached)) / self.sums.size)
+        return min(1.0, max(2 * int(np.count_nonzero(reached)) / self.sums.size, 2.0 ** (1 - self.moved)))
 
     def p_against(self, null: float, *, above: bool) -> float:
         """The one-sided p of the null value, against a figure above it (or below).
@@ -135,33 +167,43 @@ class SignFlips:
 
         At 0 the plain test decides. Elsewhere `p_against` does: inverted alone, the plain test covers too
         little where differences are skewed or many of them are 0 (benchmarks/aa.py has the rates). None where
-        there are too few units to reject anything: below 6 at 0.95.
+        too few units moved for the test to reject anything: fewer than LEAST_MOVED at 0.95.
         """
-        plain = self._ends((0.0,), 1 - level)
-        unseen = self._ends(self._unseen, 1 - level)
+        if 2.0 ** (1 - self.moved) > 1 - level + 1e-12:
+            return None
+        plain = self._ends([(0.0, 0.0)], 1 - level)
+        unseen = self._ends([(extra, 0.0) for extra in self._unseen], 1 - level)
+        # What moved can be the lesser part of a figure's weight.
         if plain is None or unseen is None:
             return None
         low, high = min(plain[0], unseen[0], self.figure), max(plain[1], unseen[1], self.figure)
+        nothing = 1e-9 * abs(self.figure)
         if self.p > 1 - level + 1e-12:
             low, high = min(low, 0.0), max(high, 0.0)
-        elif low <= 0 <= high:
-            # Who rejects 0 rejects what lies beyond it.
-            low, high = (plain[0], high) if self.figure > 0 else (low, plain[1])
+        elif low <= nothing and high >= -nothing:
+            # Who rejects 0 rejects what lies beyond it. One unit more that did not move leaves p as it is.
+            nearer = self._ends([(0.0, 0.0), (0.0, self.heaviest)], 1 - level) or plain
+            low, high = (min(plain[0], nearer[0]), high) if self.figure > 0 else (low, max(plain[1], nearer[1]))
         return Interval(low, high)
 
-    def _ends(self, unseen: Sequence[float], alpha: float) -> tuple[float, float] | None:
-        """Order statistics of the subset means, each unseen sum added to all; None where the test can reject nothing."""
-        allowed = int(alpha * self.sums.size * len(unseen) / 2 + 1e-9)
-        empty = self.weights <= 1e-12
-        sums, weights, nothing = self.sums, self.weights, self.sums[empty]
-        if nothing.size:
-            sums, weights = sums[~empty], weights[~empty]
-        low = allowed - sum(int(np.count_nonzero(nothing + extra <= 0)) for extra in unseen)
-        high = allowed - sum(int(np.count_nonzero(nothing + extra >= 0)) for extra in unseen)
+    def _ends(self, unseen: Sequence[tuple[float, float]], alpha: float) -> tuple[float, float] | None:
+        """Order statistics of the subset means, each unseen unit's sum and weight added to all.
+
+        None where the test can reject nothing.
+        """
+        low = high = int(alpha * self.sums.size * len(unseen) / 2 + 1e-9)
+        means: dict[tuple[float, float], Array] = {}
+        for extra, weight in unseen:
+            sums, weights = self.sums + extra, self.weights + weight
+            empty = weights <= 1e-12
+            nothing = sums[empty]
+            low -= int(np.count_nonzero(nothing <= 0))
+            high -= int(np.count_nonzero(nothing >= 0))
+            if (extra, weight) not in means:
+                means[extra, weight] = sums[~empty] / weights[~empty] if nothing.size else sums / weights
         if low < 0 or high < 0:
             return None
-        means = {extra: (sums + extra) / weights for extra in set(unseen)}
-        columns = [means[extra] for extra in unseen]
+        columns = [means[each] for each in unseen]
         return _smallest(columns, low), -_smallest([-column for column in columns], high)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import HarnessError
-from .flips import PATTERNS, SignFlips, folded
+from .flips import LEAST_MOVED, PATTERNS, SignFlips, farthest, folded, rounding_of
 
 __all__ = [
     "INTERVAL_METHOD",
@@ -32,12 +32,12 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-INTERVAL_METHOD = "sign flips, inverted"
+INTERVAL_METHOD = f"sign flips, inverted, of {LEAST_MOVED} that moved or more"
 """What results and comparisons call their intervals' method in JSON."""
 
 
 class Verdict(NamedTuple):
-    """A mean difference, its 95 % interval (None where there are too few units for one) and its p."""
+    """A mean difference, its 95 % interval (None where too few units moved for one) and its p."""
 
     difference: float
     low: float | None
@@ -57,10 +57,12 @@ class Units:
     """The task or group of tasks of each unit, for the degrees of freedom; None for one."""
     keys: tuple[Hashable, ...] = field(default=(), repr=False)
     """What each unit is: units of equal keys move together in a family of figures."""
+    moved: int | None = None
+    """How many units have a difference at all, where `sums` does not say so."""
 
     def flips(self) -> SignFlips:
         """The test of these units."""
-        return SignFlips.of(self.sums, self.weights, self.scale)
+        return SignFlips.of(self.sums, self.weights, self.scale, self.moved)
 
 
 def units_of(first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable] | None = None, task: str = "") -> Units:
@@ -148,8 +150,8 @@ def detectable_drop(units: Units, alpha: float = 0.05, power: float = 0.8, least
     if total <= (1e-12 * (units.scale or 1.0)) ** 2:
         return None
     freedom = total**2 / sum(square**2 / (group.size - 1) for square, group in zip(squares, groups, strict=True))
-    farthest = float(np.abs(sums - sums.sum() * weights).max()) if least else 0.0
-    error = math.sqrt(total + 2 * farthest**2)
+    unseen = farthest(sums, weights, rounding_of(units.scale)) if least else 0.0
+    error = math.sqrt(total + 2 * unseen**2)
     critical = _student(1 - alpha, freedom)
     drop = least + error * (critical + _student(power, freedom) * math.sqrt(1 + critical**2 / (2 * freedom)))
     if 2.0 ** (1 - count) <= alpha:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from ..data.clusters import Clusters
 from ..data.collection import Collection
+from ..results.result import Result, load_result, values_path
 from ..types import Grades, Measure, Measurement, Qrels, Run
 from .aspects import alpha_ndcg
 from .fitting import groups_of
@@ -13,9 +16,9 @@ from .gains import TAKE_GAINS
 from .groups import Groups, measure_groups
 from .measure import measure_run, oracle
 from .p_mrr import p_mrr
-from .significance import judged, units_of
+from .significance import INTERVAL_METHOD, judged, units_of
 
-__all__ = ["cluster_of", "figures_of_pairs", "judge", "measured", "report_measures"]
+__all__ = ["cluster_of", "figures_of_pairs", "judge", "measured", "report_measures", "retested"]
 
 Stages = dict[str, dict[str, Measurement]]
 """measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
@@ -126,6 +129,25 @@ def figures_of_pairs(pairs: Sequence[tuple[float, float]], clusters: Sequence[st
     together = judged(units_of(first, second, clusters))
     by_query = {"low_by_query": alone.low, "high_by_query": alone.high, "p_by_query": alone.p}
     return {"low": together.low, "high": together.high, "p": together.p, **by_query}
+
+
+def retested(result: Result, path: Path | None = None) -> Result:
+    """The result with interval and p as they are found now, from its queries' values.
+
+    What another version stored may be found in another way. Values that `result` does not hold are read beside `path`;
+    where there are none it stays as it is, and says so (`interval_method`).
+    """
+    if result.interval_method == INTERVAL_METHOD or not (result.values or (path and values_path(path).is_file())):
+        return result
+    whole = result if result.values or path is None else load_result(path, with_values=True)
+    clusters = dict(zip(whole.query_ids, whole.clusters, strict=True)) if whole.clusters else None
+    measures = {name: dict(row) for name, row in result.measures.items()}
+    for name, stages in whole.values.items():
+        if {"first_stage", "reranked"} <= stages.keys():
+            both = zip(whole.query_ids, stages["first_stage"], stages["reranked"], strict=True)
+            rows = {query_id: (a, b) for query_id, a, b in both if a is not None and b is not None}
+            measures[name] |= figures_of_pairs(list(rows.values()), _clusters_of(rows, clusters))
+    return replace(result, measures=measures, interval_method=INTERVAL_METHOD)
 
 
 def _clusters_of(query_ids: Iterable[str], clusters: Mapping[str, str] | None) -> list[str] | None:

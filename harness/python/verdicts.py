@@ -177,7 +177,7 @@ def check(reranker: Any, *, settings: Mapping[str, object] | None = None, **more
 def _difference(row: Row) -> dict[str, str]:
     return {
         "difference": signed(row.difference, row.measure),
-        "95 % interval": interval(row.low, row.high, row.measure),
+        "95 % interval": interval(row.low, row.high, row.measure, row.difference),
         "p, corrected": p_value(row.p_corrected),
     }
 

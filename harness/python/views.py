@@ -158,7 +158,7 @@ class Evaluation:
             "reranked": number(figures.reranked, measure),
             "oracle": number(figures.oracle, measure),
             "difference": signed(figures.difference, measure),
-            "95 % interval": interval(figures.low, figures.high, measure),
+            "95 % interval": interval(figures.low, figures.high, measure, figures.difference),
             "p": p_value(figures.p),
         }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["ALPHA", "MISSING", "interval", "number", "p_value", "scale_of", "signed"]
+__all__ = ["ALPHA", "FEW_MOVED", "MISSING", "NO_INTERVAL", "interval", "number", "p_value", "scale_of", "signed"]
 
 MISSING = "–"
+NO_INTERVAL = "too few moved"
+"""In the place of an interval where there is a difference and no interval."""
+FEW_MOVED = f"{NO_INTERVAL}: fewer than 6 queries or clusters differ, so no p can reach .05 and there is no interval"
 
 ALPHA = 0.05
 """A difference is called one where its p is at most that."""
@@ -31,9 +34,11 @@ def signed(value: float | None, measure: str = "") -> str:
     return f"{shown * scale:+.4f}" if scale == 1.0 else f"{shown * scale:+.2f}"
 
 
-def interval(low: float | None, high: float | None, measure: str = "") -> str:
-    """`[-0.0100, +0.0200]`."""
-    return MISSING if low is None or high is None else f"[{signed(low, measure)}, {signed(high, measure)}]"
+def interval(low: float | None, high: float | None, measure: str, difference: float | None) -> str:
+    """`[-0.0100, +0.0200]` of a difference; a dash where there is none, and words where it has no interval."""
+    if difference is None:
+        return MISSING
+    return NO_INTERVAL if low is None or high is None else f"[{signed(low, measure)}, {signed(high, measure)}]"
 
 
 def p_value(p: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .figures import interval, number, p_value, signed
+from .figures import FEW_MOVED, interval, number, p_value, signed
 from .layout import WIDTH, Column, fitted
 from .published import Compared
 from .result import Result
@@ -36,7 +36,10 @@ def result_block(
     title = f"{identity.task}{subset} ({identity.split}), {result.queries} queries{partial}: {identity.retriever} {depth}{arrow}"
     where = f"{'unchanged, read from' if reused else 'written to'} {path}"
     older = identity.reranker and _differs(result) and result.interval_method == "percentile bootstrap"
-    told = ["the interval is an older version's percentile bootstrap: report finds it anew"] if older else []
+    told = ["the interval is an older version's percentile bootstrap: its queries' values are gone"] if older else []
+    # A row of no difference at all, as the candidates' own recall, speaks for itself.
+    few = any(row.get("difference") and row.get("low") is None for row in result.measures.values())
+    told += [FEW_MOVED] if few else []
     lines = [
         title,
         _table(result, published, width),
@@ -80,10 +83,14 @@ def _columns(result: Result, published: Sequence[Compared], *, apart: bool) -> l
     if result.identity.reranker and _differs(result):
         columns += [
             Column("difference", [signed(row.get("difference"), name) for name, row in rows.items()], "diff"),
-            Column("95 % interval", [interval(row.get("low"), row.get("high"), name) for name, row in rows.items()]),
+            Column("95 % interval", [_interval(name, row) for name, row in rows.items()]),
             Column("p", [p_value(row.get("p")) for row in rows.values()], spare=2),
         ]
     return columns
+
+
+def _interval(name: str, row: Row) -> str:
+    return interval(row.get("low"), row.get("high"), name, row.get("difference"))
 
 
 def _found(measure: str, stage: str, published: Sequence[Compared]) -> Compared | None:

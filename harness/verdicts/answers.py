@@ -42,7 +42,7 @@ def answered(samples: Sequence[Sample], max_drop: float, alpha: float) -> list[R
 
 def _answer(sample: Sample, corrected: float, max_drop: float, alpha: float, level: float) -> Answer:
     flips = sample.units.flips()
-    drop = max(corrected, flips.p_against(-max_drop, above=False))
+    drop = max(corrected, flips.p_against(-max_drop, above=False), 2.0**-flips.moved)
     within = flips.p_against(-max_drop, above=True)
     equal = bool((sample.first == sample.second).all())
     if drop <= alpha and flips.figure < -max_drop:

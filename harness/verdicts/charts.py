@@ -30,8 +30,9 @@ class Bar:
 
     name: str
     value: float
-    low: float
-    high: float
+    low: float | None
+    """None, with `high`, where there is no interval."""
+    high: float | None
     significant: bool
     shown: str
     """The figures as the tables print them."""
@@ -156,7 +157,8 @@ def forest(bars: Sequence[Bar], name: str) -> str:
     row, width = 28, 1120
     label = min(500, 20 + max(round(8 * len(bar.name)) for bar in bars))
     height = _TOP + row * len(bars) + _BOTTOM
-    low, high = min(0.0, *(bar.low for bar in bars)), max(0.0, *(bar.high for bar in bars))
+    ends = [end for bar in bars for end in (bar.value, bar.low, bar.high) if end is not None]
+    low, high = min(0.0, *ends), max(0.0, *ends)
     margin = max((high - low) * 0.05, 0.005)
     low, high = low - margin, high + margin
     left, right, bottom = label, width - 220, height - _BOTTOM
@@ -172,10 +174,9 @@ def forest(bars: Sequence[Bar], name: str) -> str:
         y = _TOP + row * (place + 0.5)
         style = ("win" if bar.value > 0 else "loss") if bar.significant else "tie"
         named = bar.name if len(bar.name) <= 62 else bar.name[:61] + "…"
-        parts += [
-            _text(label - 12, y + 4, named, "end", "axis"),
-            _rule(at(bar.low), y, at(bar.high), y, f"{style}-line"),
-        ]
+        parts.append(_text(label - 12, y + 4, named, "end", "axis"))
+        if bar.low is not None and bar.high is not None:
+            parts.append(_rule(at(bar.low), y, at(bar.high), y, f"{style}-line"))
         parts.append(_dot(at(bar.value), y, 5, style, f"{bar.name}: {bar.shown}"))
         parts.append(_text(width, y + 4, bar.shown, "end", "figure"))
     parts.append(_text((left + right) / 2, height - 6, name, style="axis"))

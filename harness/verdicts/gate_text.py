@@ -30,7 +30,7 @@ def _drop(row: Row) -> str:
     return (
         f"{row.name} ({row.reranker}): {row.measure} {number(row.first, row.measure)} → "
         f"{number(row.second, row.measure)}, {signed(row.difference, row.measure)} "
-        f"{interval(row.low, row.high, row.measure)}, p of a drop within the tolerance {p_value(shown)}"
+        f"{interval(row.low, row.high, row.measure, row.difference)}, p of a drop within the tolerance {p_value(shown)}"
     )
 
 
@@ -39,7 +39,7 @@ def _open(row: Row) -> str:
     told = f"about {more:,} more queries would decide" if more else "no number of queries like these would decide"
     return (
         f"{row.name} ({row.reranker}): {row.measure} {signed(row.difference, row.measure)} "
-        f"{interval(row.low, row.high, row.measure)}; {told}"
+        f"{interval(row.low, row.high, row.measure, row.difference)}; {told}"
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..results.figures import ALPHA, MISSING, interval, number, p_value, signed
+from ..results.figures import ALPHA, FEW_MOVED, MISSING, interval, number, p_value, signed
 from ..results.layout import Column, compact, fitted, shortened, width_of
 from .sentences import short_names
 
@@ -64,6 +64,10 @@ def grid(lines: Sequence[Line], width: int, heads: Heads | None = None) -> tuple
     systems = list(dict.fromkeys(line.system for line in lines if line.system))
     if len(systems) > 1 and len(lines) > _LONG:
         return _beside(lines, systems, width, heads), [heads.marked, *notes]
+    if any(
+        line.row.get("difference") and line.row.get("p") is not None and line.row.get("low") is None for line in lines
+    ):
+        notes.append(f"{FEW_MOVED}.")
     return _below(lines, width, heads, several=len(systems) > 1), notes
 
 
@@ -100,7 +104,11 @@ def _below(lines: Sequence[Line], width: int, heads: Heads, *, several: bool) ->
     if any(line.row.get("recall") is not None for line in lines):
         columns.append(Column("recall", [number(line.row.get("recall")) for line in lines], spare=7))
     if any(line.row.get("difference") is not None for line in lines):
-        spans = [interval(line.row.get("low"), line.row.get("high"), line.measure) for line in lines]
+        spans = [
+            MISSING if line.row.get("p") is None
+            else interval(line.row.get("low"), line.row.get("high"), line.measure, line.row.get("difference"))
+            for line in lines
+        ]  # fmt: skip
         columns += [
             Column("difference", [signed(line.row.get("difference"), line.measure) for line in lines], "diff"),
             Column("95 % interval", spans),

@@ -7,13 +7,11 @@ rest. Every text from outside (names, ids, queries, documents) is escaped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..measures.significance import INTERVAL_METHOD
-from ..measures.verdict import figures_of_pairs
+from ..measures.verdict import retested
 from ..results.cautions import cautions_of, recall_of, text_of_code, title_of_code
 from ..results.environment import harness_version
 from ..results.figures import MISSING, interval, number, p_value, scale_of, signed
@@ -23,7 +21,7 @@ from .charts import Bar, Line, curves, forest, scatter, sorted_changes
 from .moved import MovedDocument, MovedQuery, Side, moved_queries
 from .pairing import first_stage_label, title_of
 from .rows import ALPHA
-from .samples import clusters_of, values_of
+from .samples import values_of
 
 __all__ = ["page"]
 
@@ -40,7 +38,7 @@ Row = dict[str, Any]
 
 def page(results: Sequence[Result], cache: Path, most: int = 5) -> str:
     """The HTML of a page about `results`, which come with their values; `most` wins and losses for each."""
-    results = sorted(map(tested_again, results), key=lambda result: (title_of(result), first_stage_label(result)))
+    results = sorted(map(retested, results), key=lambda result: (title_of(result), first_stage_label(result)))
     tasks = list(dict.fromkeys(result.identity.task for result in results))
     body = [
         _header(results, tasks),
@@ -58,20 +56,6 @@ def page(results: Sequence[Result], cache: Path, most: int = 5) -> str:
         f"<title>{escape('Rerank Harness: ' + ', '.join(tasks))}</title><style>{_style()}</style></head>"
         f"<body>{''.join(body)}</body></html>\n"
     )
-
-
-def tested_again(result: Result) -> Result:
-    """The result with interval and p from its queries' values: what an older version stored was found in another way."""
-    if result.interval_method == INTERVAL_METHOD:
-        return result
-    measures = {}
-    for name, row in result.measures.items():
-        measures[name] = dict(row)
-        if {"first_stage", "reranked"} <= set(result.values.get(name, {})):
-            before, after = values_of(result, name, "first_stage"), values_of(result, name, "reranked")
-            pairs = [(value, after[query_id]) for query_id, value in before.items()]
-            measures[name] |= figures_of_pairs(pairs, clusters_of(result, list(before)))
-    return replace(result, measures=measures, interval_method=INTERVAL_METHOD)
 
 
 def _style() -> str:
@@ -122,7 +106,7 @@ def _stages(name: str, row: Row) -> list[str]:
     # More judged documents are no better and no worse.
     style = "tie" if name.startswith("Judged") else _verdict(row)
     shown.append(_figure(signed(row.get("difference"), name), style))
-    shown.append(_figure(interval(row.get("low"), row.get("high"), name)))
+    shown.append(_figure(interval(row.get("low"), row.get("high"), name, row.get("difference"))))
     return [*shown, _figure(p_value(row.get("p")))]
 
 
@@ -153,9 +137,10 @@ def _intervals(results: Sequence[Result]) -> str:
     several = len({result.identity.reranker for result in results}) > 1
     for result in results:
         name, row = _headline(result)
-        if row.get("low") is not None and result.identity.reranker:
+        if row.get("difference") is not None and result.identity.reranker:
             label = f"{title_of(result)}, {name}" + (f": {result.identity.reranker}" if several else "")
-            shown = f"{signed(row['difference'], name)} {interval(row['low'], row['high'], name)}"
+            between = interval(row["low"], row["high"], name, row["difference"])
+            shown = f"{signed(row['difference'], name)} {between}"
             bars.append(Bar(label, row["difference"], row["low"], row["high"], _verdict(row) != "tie", shown))
     if not bars:
         return ""
@@ -191,7 +176,9 @@ def _finding(result: Result, name: str, row: Row) -> str:
     moved = _changes(result, name)
     counts = [sum(change > 0 for change in moved), sum(not change for change in moved), sum(c < 0 for c in moved)]
     told = f"{counts[0]:,} queries won, {counts[1]:,} tied, {counts[2]:,} lost."
-    figures = f"95 % interval {interval(row['low'], row['high'], name)}, p {p_value(row['p'])}"
+    known = f"95 % interval {interval(row['low'], row['high'], name, row['difference'])}"
+    between = known if row["low"] is not None else "no 95 % interval: too few queries moved"
+    figures = f"{between}, p {p_value(row['p'])}"
     if _verdict(row) == "tie":
         return f"No difference that this data can show: {name} {signed(row['difference'], name)} ({figures}). {told}"
     verb = "raises" if row["difference"] > 0 else "lowers"

@@ -229,11 +229,12 @@ def _joined(parts: Weighted, choose: Callable[[Sample], Units | None]) -> Units 
     """
     chosen = [(share, units) for share, part in parts if (units := choose(part)) is not None]
     place = {key: number for number, key in enumerate(dict.fromkeys(key for _, units in chosen for key in units.keys))}
-    departed, weights = np.zeros(len(place)), np.zeros(len(place))
+    departed, weights, moved = np.zeros(len(place)), np.zeros(len(place)), np.zeros(len(place), bool)
     numbers = [np.array([place[key] for key in units.keys]) for _, units in chosen]
     for (share, units), where in zip(chosen, numbers, strict=True):
         departed[where] += share * (units.sums - units.sums.sum() * units.weights)
         weights[where] += share * units.weights
+        moved[where] |= units.sums != 0
     seen: dict[int, list[int]] = {}
     for number, where in enumerate(numbers):
         for unit in where.tolist():
@@ -246,7 +247,7 @@ def _joined(parts: Weighted, choose: Callable[[Sample], Units | None]) -> Units 
         sizes = np.bincount(strata)[strata]
         departed *= np.sqrt(sizes / np.maximum(sizes - 1, 1))
     scale = sum(share * units.scale for share, units in chosen)
-    return Units(departed + figure * weights, weights, scale, strata, tuple(place))
+    return Units(departed + figure * weights, weights, scale, strata, tuple(place), int(moved.sum()))
 
 
 def _linked(together: Iterable[Sequence[int]], count: int) -> list[int]:

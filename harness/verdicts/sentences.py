@@ -43,9 +43,10 @@ def signed_short(value: float, digits: int) -> str:
 
 
 def difference_in_words(difference: float | None, low: float | None, high: float | None, measure: str) -> str:
-    """`+.17 [+.12, +.23]`; without the interval where there is none."""
+    """`+.17 [+.12, +.23]`; where there is no interval, that too few moved for one."""
     if low is None or high is None:
-        return rounded([difference], measure)[0]
+        shown = rounded([difference], measure)[0]
+        return f"{shown} (too few queries moved for an interval)" if difference else shown
     middle, left, right = rounded([difference, low, high], measure)
     return f"{middle} [{left}, {right}]"
 

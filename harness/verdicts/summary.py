@@ -37,7 +37,11 @@ def _rules(results: Sequence[Result]) -> list[str]:
     tested = [result for result in results if next(iter(result.measures.values())).get("p") is not None]
     older = sum(result.interval_method == "percentile bootstrap" for result in tested)
     rule = "Won or lost: p <= .05 for that task alone, which chance gives 1 in 20." if tested else ""
-    told = f"{older} intervals are an older version's percentile bootstrap: report finds them anew." if older else ""
+    told = (
+        f"{older} intervals are an older version's percentile bootstrap: their queries' values are gone."
+        if older
+        else ""
+    )
     return [line for line in (rule, told) if line]
 
 

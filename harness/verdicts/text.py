@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..results.figures import MISSING, interval, number, p_value, signed
+from ..results.figures import FEW_MOVED, MISSING, interval, number, p_value, signed
 from ..results.layout import WIDTH, align, width_of, wrapped
 from .compare import Comparison, Row
 from .grid import Heads, Line, grid, usual_measure
@@ -123,7 +123,7 @@ def cluster_lines(rows: Sequence[Row]) -> list[str]:
     """For rows whose queries share something: how many clusters, and the interval as if they did not."""
     return [
         f"{row.name}: {row.queries:,} queries in {row.units:,} clusters, which move together; if they were independent: "
-        f"{interval(row.low_by_query, row.high_by_query, row.measure)}, p {p_value(row.p_by_query)}"
+        f"{interval(row.low_by_query, row.high_by_query, row.measure, row.difference)}, p {p_value(row.p_by_query)}"
         for row in rows
         if row.units is not None
     ]
@@ -138,9 +138,10 @@ def rows_table(rows: Sequence[Row], sides: Sequence[str], more: Sequence[str]) -
         name = row.measure
         cells = [row.name, *([row.reranker] if systems else []), row.first_stage, name, str(row.queries)]
         cells += [number(row.first, name), number(row.second, name), signed(row.difference, name)]
-        cells += [interval(row.low, row.high, name), p_value(row.p), p_value(row.p_corrected)]
+        cells += [interval(row.low, row.high, name, row.difference), p_value(row.p), p_value(row.p_corrected)]
         lines.append([*cells, *_more(row, more)])
-    return align(lines)
+    few = any(row.low is None for row in rows)
+    return align(lines) + (f"\n{FEW_MOVED}" if few else "")
 
 
 def _more(row: Row, names: Sequence[str]) -> list[str]:

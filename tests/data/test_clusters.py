@@ -13,6 +13,7 @@ from made_results import made, saved
 from harness.data.clusters import clusters_of
 from harness.data.task import Cards, folder_task
 from harness.errors import HarnessError
+from harness.measures.significance import INTERVAL_METHOD
 from harness.results.result import load_result
 
 WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet", "jetty", "karst", "loess"]
@@ -130,7 +131,7 @@ def test_a_run_warns_how_much_wider_the_interval_is_and_keeps_both(cli: Cli, tmp
         f"{ratio:.1f} times as wide as if they were independent"
     )
     stored = load_result(Path(found["path"]), with_values=True)
-    assert stored.interval_method == found["interval_method"] == "sign flips, inverted"
+    assert stored.interval_method == found["interval_method"] == INTERVAL_METHOD
     assert len(set(stored.clusters)) == 30
     assert cli(*words, "--format", "json").results()[0]["reused"]
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from harness.measures.family import Family, corrected
-from harness.measures.flips import SignFlips
+from harness.measures.flips import LEAST_MOVED, SignFlips
 from harness.measures.significance import holm, judged, paired_randomisation, units_of
 
 
@@ -32,9 +32,11 @@ def test_figures_flipped_together_have_the_intervals_of_each(units):
     sums = rng.normal(0.3, 1.0, (units, figures)) / units
     sums[rng.random(sums.shape) < 0.3 * (np.arange(figures) % 3 == 0)] = 0.0
     weights, scales = np.full(units, 1 / units), np.abs(sums).sum(axis=0)
-    for column, scale, found in zip(sums.T, scales, SignFlips.of_each(sums, weights, scales), strict=True):
+    moved = np.count_nonzero(sums, axis=0)
+    each = SignFlips.of_each(sums, weights, scales, moved)
+    for column, scale, found in zip(sums.T, scales, each, strict=True):
         own, alone = found.interval(), SignFlips.of(column, weights, scale).interval()
-        assert (own is None) == (alone is None) == (units < 6)
+        assert (own is None) == (alone is None) == (np.count_nonzero(column) < LEAST_MOVED)
         assert own is None or tuple(own) == pytest.approx(tuple(alone), abs=1e-12)
 
 
@@ -52,7 +54,7 @@ def test_an_end_is_the_order_statistic_of_all_subset_means(seed):
         allowed = int(0.05 * flips.sums.size * len(unseen) / 2 + 1e-9)
         low = allowed - sum(int((each <= 0).sum()) for each in nothing)
         high = allowed - sum(int((each >= 0).sum()) for each in nothing)
-        assert flips._ends(unseen, 0.05) == (means[low], means[means.size - 1 - high])
+        assert flips._ends([(extra, 0.0) for extra in unseen], 0.05) == (means[low], means[means.size - 1 - high])
 
 
 @pytest.mark.parametrize("queries", [6, 9, 13, 14, 20, 50, 300])
@@ -62,6 +64,9 @@ def test_the_interval_excludes_0_exactly_when_p_is_at_most_5_percent(queries):
     for place in range(60):
         first, second = ndcg_like(rng, queries, gain=place % 4 * 3 / queries)
         found = judged(units_of(first, second))
+        if (first != second).sum() < LEAST_MOVED:
+            assert (found.low, found.high, found.p > 0.05) == (None, None, True)
+            continue
         excluded = found.low > 0 or found.high < 0
         assert excluded == (found.p <= 0.05), found
         assert found.low <= found.difference <= found.high
@@ -75,10 +80,12 @@ def test_the_interval_covers_the_true_mean_of_differences_as_ndcg_has_them(queri
     for gain in (0.0, 0.15):
         first, second = ndcg_like(rng, 200_000, gain)
         pool, trials = second - first, 400
-        held = 0
-        for _ in range(trials):
+        held = shown = 0
+        while shown < trials:
             found = judged(units_of(np.zeros(queries), rng.choice(pool, queries)))
-            held += found.low <= pool.mean() <= found.high
+            if found.low is not None:
+                shown += 1
+                held += found.low <= pool.mean() <= found.high
         # The rate itself is at least .94 (benchmarks/aa.py); two and a half standard errors of 400 trials.
         assert held / trials >= 0.94 - 0.03
 
@@ -108,7 +115,7 @@ def test_p_against_a_null_value_is_counted_over_every_pattern(null):
 
 def test_the_ends_are_where_p_against_them_crosses_the_level():
     rng = np.random.default_rng(2)
-    for queries in (8, 40):
+    for queries in (13, 40):
         first, second = ndcg_like(rng, queries)
         flips = units_of(first, second).flips()
         low, high = flips.interval()
@@ -132,9 +139,26 @@ def test_fewer_than_six_queries_have_no_interval():
     assert judged(units_of(np.zeros(6), np.linspace(0.1, 0.5, 6))).low is not None
 
 
-def test_equal_runs_have_the_interval_0():
-    found = judged(units_of(np.ones(50), np.ones(50)))
-    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+@pytest.mark.parametrize("moved", range(6))
+def test_where_fewer_than_six_moved_there_is_no_interval(moved):
+    """What 50 queries show that never moved is not that none ever will."""
+    found = judged(units_of(np.ones(50), 1 + (np.arange(50) < moved)))
+    assert (found.low, found.high) == (None, None)
+    assert found.p == min(1, 2 ** (1 - moved))
+
+
+@pytest.mark.parametrize("queries", [6, 7, 9, 15, 50])
+def test_queries_that_all_moved_alike_leave_room_for_one_that_did_not(queries):
+    """The exact binomial bounds (Clopper and Pearson) for as many hits of as many tries, within a tenth."""
+    found = judged(units_of(np.zeros(queries), np.ones(queries)))
+    assert found.low == pytest.approx(0.025 ** (1 / queries), abs=0.1)
+    assert found.low < 1 < found.high
+
+
+def test_clusters_whose_differences_cancel_did_not_move():
+    after = np.tile([0.3, -0.3], 20)
+    assert judged(units_of(np.zeros(40), after, np.repeat(np.arange(20), 2).tolist())).low is None
+    assert judged(units_of(np.zeros(40), after)).low is not None
 
 
 def test_clusters_move_together_and_widen_the_interval():

@@ -244,6 +244,29 @@ def test_p_is_corrected_over_all_rows(tmp_path: Path):
     assert corrected[1] >= 2 * p_values[1]
 
 
+@pytest.mark.parametrize("moved", [0, 5, 6])
+def test_fewer_than_six_moved_queries_have_no_interval_and_it_is_said(cli: Cli, tmp_path: Path, moved: int):
+    saved(tmp_path, made([0.4] * 30, reranker="one"))
+    saved(tmp_path, made([0.9] * moved + [0.4] * (30 - moved), reranker="other"))
+    words = ["one", "other", "--results", tmp_path]
+    (row,) = compared(cli, *words)["rows"]
+    assert ((row["low"], row["high"]) == (None, None)) == (row["p"] > 0.05) == (moved < 6)
+    shown = " ".join(cli("compare", *words).out.split())
+    assert ("too few moved" in shown) == (moved < 6)
+    # Where nothing moved at all the row says so itself.
+    assert ("too few moved: fewer than 6 queries or clusters differ" in shown) == (moved == 5)
+    assert ("+.08 (too few queries moved for an interval)" in shown) == (moved == 5)
+
+
+def test_two_queries_of_a_small_task_do_not_decide_a_mean(tmp_path: Path):
+    """Both won, and the 100 of another task moved not at all: as flips go, that happens every second time."""
+    first = [made([0.0] * 2, task="Small"), made([0.5] * 100, task="Large")]
+    second = [made([1.0] * 2, task="Small", reranker="other"), made([0.5] * 100, task="Large", reranker="other")]
+    mean = compare(*systems(tmp_path, first, second)).rows[-1]
+    assert mean.name == "mean of 2 tasks"
+    assert (mean.difference, mean.p, mean.low) == (0.5, 0.5, None)
+
+
 def test_several_comparisons_at_once_are_one_family(cli: Cli, tmp_path: Path):
     """Twenty equal systems: the family is all that is printed, and says so."""
     generator = np.random.default_rng(4)

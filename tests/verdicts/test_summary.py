@@ -151,7 +151,7 @@ def test_no_figure_of_a_sentence_is_rounded_to_nothing():
     assert rounded([0.002, 0.0004, 0.0036]) == ["+.0020", "+.0004", "+.0036"]
     assert rounded([0.0, 0.0, 0.0]) == ["+.00"] * 3
     assert rounded([-0.1002], "p-MRR") == ["-10.02"]
-    assert difference_in_words(0.4, None, None, "nDCG@10") == "+.40"
+    assert difference_in_words(0.4, None, None, "nDCG@10") == "+.40 (too few queries moved for an interval)"
 
 
 def test_names_are_short_where_that_tells_them_apart():

@@ -6,5 +6,5 @@
 - `tasks`       a collection in memory as a task
 - `rerankers`   a function, an object or a model in memory as a reranker
 - `training`    an evaluator for the trainers of sentence-transformers and transformers
-- `views`       results as a notebook shows them; `tables` what they are made of
+- `views`       results as a notebook shows them; `tables` and `pictures` what they are made of
 """

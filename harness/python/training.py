@@ -12,17 +12,30 @@ reports to, by the trainer's own log.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback
 
 from ..errors import HarnessError
-from ..verdicts.compare import Row, System, compare
-from .run import Bars, run
+from ..verdicts.charts import Line, curves, standing_alone
+from .pictures import Picture
+from .run import run
+from .tables import frame_of, html_of, text_of
+from .verdicts import Comparisons, compare
 from .views import Evaluations
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+try:
+    from sentence_transformers.base.evaluation import BaseEvaluator
+except ImportError:  # before 5.4
+    try:
+        from sentence_transformers.evaluation import SentenceEvaluator as BaseEvaluator
+    except ImportError:
+        raise HarnessError("harness.Evaluator needs sentence-transformers: pip install sentence-transformers") from None
 
 __all__ = ["Evaluator", "Step"]
 
@@ -41,17 +54,22 @@ class Step(NamedTuple):
     metrics: Mapping[str, float]
     verdict: str
     """Against the model before training: better, worse, or not decided; empty without one."""
+    kept: bool
+    """Whether it became the best step."""
 
 
 class Evaluator(BaseEvaluator, TrainerCallback):  # type: ignore[misc]  # both come without types
     """Evaluates the live weights on `tasks` whenever the trainer evaluates.
 
-    `name` begins each row's name, as in `name@step-500`; `limit` takes the first queries of each task and
-    `top_k` so many candidates; `results` is where every step's result goes, each under its own name and
-    key. `primary` is the metric by which the best step is chosen: `Task_measure`, by default the mean of
-    the tasks' headlines. `keep_best` is a folder that holds the model of the best step. With
-    `stop_when_decided` training ends as soon as the model is better or worse than before training, beyond
-    chance. `options` are those of `harness.run`.
+    `name` begins each row's name, as in `name@step-500`; `results` is where every step's result goes, each under its
+    own name and key; with `limit` only the first queries of each task, with `top_k` so many candidates. `primary`
+    is the metric that says how good a step is: `Task_measure`, by default the mean of the tasks' headlines.
+
+    `keep_best` is a folder that holds the model of the best step. A step becomes the best one where it is not worse
+    than the model before training, its primary metric is higher than the best one's, and on no task its headline
+    is worse than the best one's: worse beyond chance, as `harness.compare` finds it, p corrected over the tasks.
+    With `stop_when_decided` training ends as soon as the model is better or worse than before training, beyond
+    chance. `options` are those of `harness.run`, and `write_csv`, as evaluators of sentence-transformers take it.
 
     Raises HarnessError as `harness.run` does.
     """
@@ -59,23 +77,26 @@ class Evaluator(BaseEvaluator, TrainerCallback):  # type: ignore[misc]  # both c
     def __init__(
         self,
         tasks: Any,
+        limit: int | None = None,
+        top_k: int | None = None,
         *,
         name: str = "training",
         primary: str | None = None,
         keep_best: str | Path | None = None,
         stop_when_decided: bool = False,
-        write_csv: bool = True,
-        progress: Bars = False,
         **options: Any,
     ) -> None:
         super().__init__()
-        self.name, self.write_csv = name, write_csv
+        self.name, self.write_csv = name, options.pop("write_csv", True)
+        self.csv_file = f"RerankHarnessEvaluator_{name}_results.csv"
         self.steps: list[Step] = []
         """Every evaluation, in order."""
         self.base: Evaluations | None = None
         """The results before training, where the trainer said when it began."""
         self.keep_best = Path(keep_best) if keep_best else None
-        self._tasks, self._options, self._progress = tasks, options, progress
+        asked = {"limit": limit, "top_k": top_k}
+        self._tasks = tasks
+        self._options = options | {key: value for key, value in asked.items() if value is not None}
         self._primary, self._stop = primary, stop_when_decided
         self._trainer: Any = None
         self.primary_metric = primary or "mean"
@@ -83,8 +104,55 @@ class Evaluator(BaseEvaluator, TrainerCallback):  # type: ignore[misc]  # both c
 
     @property
     def best(self) -> Step | None:
-        """The step with the highest primary metric; the first of equals."""
-        return max(self.steps, key=lambda step: step.metrics[self.primary_metric], default=None)
+        """The best step, by the rule of `keep_best`; None where none was better than nothing: all worse than before."""
+        return next((step for step in reversed(self.steps) if step.kept), None)
+
+    def comparisons(self) -> Comparisons:
+        """Every step against the model before training, p corrected over all of them. Raises HarnessError without one."""
+        if self.base is None or not self.steps:
+            raise HarnessError(f"{self.name}: nothing was evaluated before training and after a step of it")
+        return compare(self.base, *(step.results for step in self.steps))
+
+    def picture(self) -> Picture:
+        """The primary metric by step, beside the first stage and the best order of its candidates where it is a mean of headlines."""
+        if not self.steps:
+            raise HarnessError(f"{self.name}: no step was evaluated")
+        begun = [] if self.base is None else [(0.0, self._metrics(self.base)[self.primary_metric])]
+        points = [*begun, *((float(step.step), step.metrics[self.primary_metric]) for step in self.steps)]
+        lines = [Line(self.name, "reranked", points)]
+        figures = [each.measures[each.headline] for each in self.steps[0].results]
+        first, oracle = (_mean([vars(each)[stage] for each in figures]) for stage in ("first_stage", "oracle"))
+        whole = self._primary is None
+        if whole and oracle is not None:
+            lines.append(Line("oracle", "oracle", [(x, oracle) for x, _ in points]))
+        level = first if whole else None
+        return Picture(
+            standing_alone(curves(lines, "step", self.primary_metric, level, "first stage", scale=lambda step: step))
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """A row for each evaluation, that before training first: name, step, epoch, its metrics, verdict, kept."""
+        before = [] if self.base is None else [{"name": f"{self.name}@before", "step": 0, **self._metrics(self.base)}]
+        steps = [
+            {"name": s.name, "step": s.step, "epoch": s.epoch, **s.metrics, "verdict": s.verdict, "kept": s.kept}
+            for s in self.steps
+        ]
+        return frame_of([*before, *steps])
+
+    def _table(self) -> list[dict[str, str]]:
+        return [
+            {
+                "step": str(step.step), "name": step.name, self.primary_metric: f"{step.metrics[self.primary_metric]:.4f}",
+                "against before": step.verdict, "best so far": "yes" if step.kept else "",
+            }
+            for step in self.steps
+        ]  # fmt: skip
+
+    def __repr__(self) -> str:
+        return text_of(self._table(), f"{self.name}: {len(self.steps)} evaluations")
+
+    def _repr_html_(self) -> str:
+        return html_of(self._table())
 
     def attach(self, trainer: Any) -> Evaluator:
         """Evaluate whenever `trainer`, one of transformers, does, and log there; returns itself."""
@@ -125,17 +193,26 @@ class Evaluator(BaseEvaluator, TrainerCallback):  # type: ignore[misc]  # both c
         return {"tasks": str(self._tasks), **{name: str(value) for name, value in self._options.items()}}
 
     def _run(self, model: Any, label: str) -> Evaluations:
-        return run(self._tasks, model, name=f"{self.name}@{label}", progress=self._progress, **self._options)
+        return run(self._tasks, model, name=f"{self.name}@{label}", **self._options)
 
     def _evaluate(self, model: Any, label: str, number: int, epoch: float) -> Step:
         results = self._run(model, label)
-        metrics = self._metrics(results)
-        verdict = self._verdict(results)
-        step = Step(f"{self.name}@{label}", number, epoch, results, metrics, verdict)
+        step = Step(
+            f"{self.name}@{label}", number, epoch, results, self._metrics(results), self._verdict(results), kept=False
+        )
+        step = step._replace(kept=self._is_best(step))
         self.steps.append(step)
-        if self.keep_best is not None and self.best is step:
+        if step.kept and self.keep_best is not None:
             _save(model, self.keep_best)
         return step
+
+    def _is_best(self, step: Step) -> bool:
+        best = self.best
+        if step.verdict == "worse" or best is None:
+            return step.verdict != "worse"
+        higher = step.metrics[self.primary_metric] > best.metrics[self.primary_metric]
+        rows = compare(best.results, step.results).rows if higher else []
+        return higher and not any(row.difference < 0 and row.p_corrected <= ALPHA for row in rows)
 
     def _metrics(self, results: Evaluations) -> dict[str, float]:
         found, headlines = {}, []
@@ -161,15 +238,12 @@ class Evaluator(BaseEvaluator, TrainerCallback):  # type: ignore[misc]  # both c
         if self.base is None:
             return ""
         look = len(self.steps) + 1
-        before, now = (
-            System(word, [each.entry() for each in found]) for word, found in (("before", self.base), ("now", results))
-        )
-        rows: list[Row] = compare(before, now).rows
+        rows = compare(self.base, results).rows
         decided = {row.difference > 0 for row in rows if row.p_corrected <= ALPHA / (look * (look + 1))}
         return "not decided" if len(decided) != 1 else "better" if decided == {True} else "worse"
 
     def _add_to_csv(self, folder: Path, step: Step) -> None:
-        path = folder / f"RerankHarnessEvaluator_{self.name}_results.csv"
+        path = folder / self.csv_file
         folder.mkdir(parents=True, exist_ok=True)
         new = not path.is_file()
         with path.open("a", newline="", encoding="utf-8") as stream:
@@ -183,6 +257,12 @@ def _whole(model: Any, more: Mapping[str, Any]) -> Any:
     """The model as `harness.run` takes it: a transformers model comes with its tokenizer."""
     tokenizer = more.get("processing_class") or more.get("tokenizer")
     return model if type(model).__module__.startswith("sentence_transformers.") else (model, tokenizer)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where one is missing."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def _save(model: Any, folder: Path) -> None:

@@ -13,6 +13,7 @@ from ..verdicts.aggregates import complete_aggregates
 from ..verdicts.compare import Comparison, System, compare_all, open_system
 from ..verdicts.gate import MAX_DROP, Gate, Scope, judge_against
 from ..verdicts.rows import ALPHA, Row
+from .pictures import Picture, differences
 from .run import Model, opened_of, running_of
 from .tables import frame_of, html_of, text_of
 from .views import Evaluation, Evaluations
@@ -57,6 +58,16 @@ class Comparisons:
              "won / tied / lost": f"{row.wins} / {row.ties} / {row.losses}"}
             for each in self.comparisons for row in each.rows
         ]  # fmt: skip
+
+    def picture(self) -> Picture:
+        """Every difference with its interval. Raises HarnessError where none has one."""
+        several = len({each.second for each in self.comparisons}) > 1
+        rows = [
+            (f"{row.name}, {each.second}" if several else row.name, row)
+            for each in self.comparisons
+            for row in each.rows
+        ]
+        return differences(rows, f"difference from {self.comparisons[0].first}")
 
     def __repr__(self) -> str:
         return text_of(self._table(), notes=self.notes)

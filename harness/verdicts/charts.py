@@ -1,15 +1,17 @@
-"""Charts as inline SVG: each a string that needs nothing from outside, its colours from the page's CSS."""
+"""Charts as inline SVG: each a string that needs nothing from outside, its colours from charts.css on its page."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from pathlib import Path
 
-__all__ = ["Bar", "Line", "curves", "forest", "scatter", "sorted_changes"]
+__all__ = ["CSS", "Bar", "Line", "curves", "forest", "scatter", "sorted_changes", "standing_alone"]
 
+CSS = Path(__file__).with_name("charts.css").read_text(encoding="utf-8")
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
 _WIDTH, _HEIGHT = 380, 360
 """Of the charts that stand side by side; what is between the margins is a square."""
@@ -43,6 +45,13 @@ def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
     )
+
+
+def standing_alone(chart: str) -> str:
+    """The chart as a file or a notebook shows it: with its own colours, on paper of its own."""
+    head, rest = chart.split(">", 1)
+    paper = '<rect width="100%" height="100%" style="fill: var(--paper)"/>'
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{CSS}</style>{paper}{rest}'
 
 
 def _text(x: float, y: float, words: str, anchor: str = "middle", style: str = "label") -> str:
@@ -103,18 +112,22 @@ def _turned(x: float, y: float, words: str) -> str:
     )
 
 
-def curves(lines: Sequence[Line], x_name: str, y_name: str, level: float | None = None, level_name: str = "") -> str:
-    """Lines over a logarithmic x, with `level` as a horizontal line across."""
+def curves(
+    lines: Sequence[Line], x_name: str, y_name: str, level: float | None = None, level_name: str = "",
+    *, scale: Callable[[float], float] = math.log,
+) -> str:  # fmt: skip
+    """Lines over x, on a logarithmic axis unless `scale` is another, with `level` as a horizontal line across."""
     xs = sorted({x for line in lines for x, _ in line.points})
     ys = [y for line in lines for _, y in line.points] + ([] if level is None else [level])
     low, high = min(ys), max(ys)
     margin = max((high - low) * 0.1, 0.01)
     low, high = max(0.0, low - margin), min(1.0, high + margin)
     left, right, top, bottom = _LEFT, _WIDTH - _RIGHT - 58, _TOP, _HEIGHT - _BOTTOM
-    span = math.log(xs[-1] / xs[0]) or 1.0
+    start = scale(xs[0])
+    span = scale(xs[-1]) - start or 1.0
 
     def place(x: float, y: float) -> tuple[float, float]:
-        across = math.log(x / xs[0]) / span if len(xs) > 1 else 0.5
+        across = (scale(x) - start) / span if len(xs) > 1 else 0.5
         return left + across * (right - left), bottom - (y - low) / (high - low) * (bottom - top)
 
     parts = []

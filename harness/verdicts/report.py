@@ -17,7 +17,7 @@ from ..results.environment import harness_version
 from ..results.figures import MISSING, interval, number, p_value, scale_of, signed
 from ..results.result import Result
 from ..results.run_lines import billed_words
-from .charts import Bar, Line, curves, forest, scatter, sorted_changes
+from .charts import CSS, Bar, Line, curves, forest, scatter, sorted_changes
 from .moved import MovedDocument, MovedQuery, Side, moved_queries
 from .pairing import first_stage_label, title_of
 from .rows import ALPHA
@@ -59,7 +59,7 @@ def page(results: Sequence[Result], cache: Path, most: int = 5) -> str:
 
 
 def _style() -> str:
-    return Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    return CSS + Path(__file__).with_name("report.css").read_text(encoding="utf-8")
 
 
 def _tag(name: str, text: object, style: str = "") -> str:

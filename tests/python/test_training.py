@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from conftest import DATA, ROOT, WORDS
@@ -95,6 +96,14 @@ def test_every_step_of_a_training_is_in_the_results(tmp_path: Path):
     assert len(set(logged)) > 1  # it learnt, or unlearnt, something
     assert chosen.primary_metric == "mean"
     assert all(step.verdict in ("better", "worse", "not decided") for step in chosen.steps)
+    table = chosen.frame()
+    assert list(table["name"]) == ["woods@before", *(step.name for step in chosen.steps)]
+    assert list(table["DemoEnglish_nDCG@10"])[1:] == logged
+    assert chosen._repr_html_().count("<tr>") == 4
+    picture = chosen.picture()
+    assert picture._repr_svg_().count("woods, step") == 4
+    assert ET.parse(picture.save(tmp_path / "steps.svg")).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert [each.second for each in chosen.comparisons().comparisons] == [step.name for step in chosen.steps]
     # The best step's model lies where it was asked for, and is found again by its content.
     best = harness.run("DemoEnglish", "best", limit=6, top_k=6, results="again")
     assert best.measures["nDCG@10"].reranked == chosen.best.metrics["DemoEnglish_nDCG@10"]
@@ -133,6 +142,52 @@ def test_transformers_own_trainer_logs_it_too(tmp_path: Path):
     logged = [entry["eval_mean"] for entry in trainer.state.log_history if "eval_mean" in entry]
     assert logged == [step.metrics["mean"] for step in chosen.steps]
     assert chosen.base is not None
+
+
+class Sorted:
+    """A model whose only weights say which tasks it ranks well; `save_pretrained` writes them."""
+
+    def __init__(self, *good: float) -> None:
+        import torch
+
+        self.layer = torch.nn.Linear(len(good), 1, bias=False)
+        self.layer.weight.data[:] = torch.tensor([good])
+
+    def predict(self, pairs: list[tuple[str, str]]) -> list[float]:
+        good = self.layer.weight[0].tolist()
+        return [good[int(query.startswith("cold"))] * document.count("right") for query, document in pairs]
+
+    def save_pretrained(self, folder: str) -> None:
+        Path(folder).mkdir(exist_ok=True)
+        (Path(folder) / "weights").write_text(str(self.layer.weight[0].tolist()))
+
+
+def sorting(name: str, queries: int) -> Task:
+    """Ten documents a query, one of them right; which a reranker puts first or last."""
+    asked = {f"q{i:02d}": f"{name} word{i}" for i in range(queries)}
+    texts = {
+        f"{q}-{place}": f"{text} {'right' if place == 4 else f'wrong {place}'}"
+        for q, text in asked.items()
+        for place in range(10)
+    }
+    lists = {q: [f"{q}-{place}" for place in range(10)] for q in asked}
+    return Task(texts, asked, {q: {f"{q}-4": 1} for q in asked}, candidates=lists, name=name)
+
+
+def test_the_best_step_is_replaced_by_no_step_that_is_worse_beyond_chance_on_a_task(tmp_path: Path):
+    chosen = harness.Evaluator([sorting("warm", 30), sorting("cold", 20)], name="two", keep_best="best")
+    chosen.base = chosen._run(Sorted(-1.0, 0.0), "before")
+    for step, good in enumerate([(-1.0, -1.0), (-1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.5)]):
+        chosen(Sorted(*good), steps=step)
+    means = [step.metrics["mean"] for step in chosen.steps]
+    # Worse than before training on one task and no better on the other: not kept, though it is the first.
+    assert chosen.steps[0].verdict == "worse"
+    # The third is better than before, and its mean higher than the second's, but it is worse than that on a task.
+    assert chosen.steps[2].verdict == "better"
+    assert means[5] == means[4] > means[3] == means[2] > means[1]
+    assert [step.kept for step in chosen.steps] == [False, True, False, True, True, False]
+    assert chosen.best is chosen.steps[4]
+    assert Path("best/weights").read_text() == "[1.0, 1.0]"
 
 
 def test_a_metric_that_there_is_none_of_is_one_line():

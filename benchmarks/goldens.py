@@ -2,7 +2,8 @@
 
 Family, model, whose code is the oracle, the largest difference of scores, and whether the token ids are
 equal where the oracle shows them: every case of every golden (what the authors' code gave once), and
-the tiny models of the tests beside packages of today (`oracles.py`; left out where a folder is given).
+the tiny models of the tests beside packages of today (`oracles.py`; left out where a folder is given),
+first stages last, their differences as shares of the largest score.
 Below it the rules that no case holds. Exit code 1 where a difference is more than is asked.
 """
 
@@ -112,7 +113,7 @@ def compare(system: str, golden: dict[str, Any], models: Path, cache: Path) -> I
 def beside(case: oracles.Case, folder: Path) -> Row:
     """A tiny model beside a package."""
     found, expected, same = case.run(folder)
-    difference = float(np.abs(found - np.asarray(expected, np.float32)).max())
+    difference = float(np.abs(np.asarray(found, np.float64) - np.asarray(expected, np.float64)).max())
     return Row(case.family, case.name, case.oracle, difference, case.asked, same)
 
 
@@ -140,7 +141,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=DATA / "goldens", help="a folder of goldens")
     parser.add_argument("--models", type=Path, default=DATA / "models", help="a folder of their models")
     given = parser.parse_args()
-    order = list(KNOWN)
+    order = [*KNOWN, "first stage"]
     rows = list(rows_of(given.folder, given.models, given.folder == DATA / "goldens"))
     rows.sort(key=lambda row: order.index(row.family))
     alone = [[family, "–", "none", "–", "–", "–"] for family in order if family not in {row.family for row in rows}]

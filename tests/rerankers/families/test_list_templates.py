@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Cli
 from golden_cases import opened
+from tiny_lists import DOCUMENTS, QUERY, SHOWN, answered, first_by_transformers, guarded, lighton_by_mteb, write_chatty
 from tiny_models import byte_tokenizer
 
 from harness.errors import HarnessError
@@ -16,52 +16,13 @@ from harness.rerankers.prompts.list_answer import read_answer
 from harness.rerankers.prompts.list_prompt import list_template, read_list_templates
 from harness.rerankers.prompts.windows import window_bounds
 from harness.rerankers.resolve import known_models
-from harness.types import DocumentText, QueryText
-
-CHAT = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n"
-    "{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
-)
-QUERY = "how long does [1] dough rest {query}"
-DOCUMENTS = [
-    DocumentText("", "  Let it\nrest [2] for an hour. "),
-    DocumentText("Ovens", "Heat {them} well; naïve bakers do not."),
-    DocumentText("", "Snow fell on the station."),
-]
-SHOWN = [
-    "Let it rest [2] for an hour.",
-    "Title: Ovens Content: Heat {them} well; naïve bakers do not.",
-    DOCUMENTS[2].text,
-]
+from harness.types import QueryText
 
 
 @pytest.fixture(scope="module")
 def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Qwen2 over bytes, with a chat template that thinks unless it is told not to."""
     return write_chatty(tmp_path_factory.mktemp("models") / "tiny-qwen")
-
-
-def write_chatty(folder: Path) -> Path:
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    size = byte_tokenizer(folder, ("<|im_start|>", "<|im_end|>", "<think>", "</think>"), model_max_length=40000)
-    (folder / "chat_template.jinja").write_text(CHAT)
-    torch.manual_seed(5)
-    config = Qwen2Config(
-        vocab_size=size,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=40000,
-        initializer_range=0.5,
-        eos_token_id=None,
-    )
-    Qwen2ForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 def listwise(folder: Path, cache: Path, **settings):
@@ -73,10 +34,6 @@ def asked(model) -> str:
     """The prompt that a model is shown for the three documents, as text."""
     ids, _ = model.prompt(QUERY, [model.template.passage(document) for document in DOCUMENTS])
     return model.tokenizer.backend.decode(ids, skip_special_tokens=False)
-
-
-def guarded(text: str) -> str:
-    return re.sub(r"\[(\d+)\]", r"(\1)", text)
 
 
 def turns(*said: tuple[str, str]) -> str:
@@ -189,36 +146,14 @@ def test_rank_k_shows_450_tokens_of_a_passage(chatty: Path, tmp_path: Path):
 @pytest.mark.parametrize(("template", "thinks"), [("lighton-lw", False), ("lighton-lw-4b", True)])
 @pytest.mark.parametrize("count", [3, 4, 7, 12])
 def test_lighton_is_asked_and_ordered_as_by_mteb(chatty: Path, tmp_path: Path, template: str, thinks: bool, count: int):
-    lighton = pytest.importorskip("mteb.models.model_implementations.lighton_rerank_models")
     model = listwise(chatty, tmp_path, template=template)
-    documents = [f"passage number {place} of\n many" for place in range(count)]
-    theirs = object.__new__(lighton.LightOnListwiseRerankerWrapper)
-    theirs.use_think_block, theirs.window_size, theirs.stride = thinks, 4, 2
-    theirs.parse_stats = {"calls": 0, "fallbacks": 0}
-    prompts: list[str] = []
-
-    def answer(text: str) -> str:
-        """One that depends on the prompt, and is now and then no ranking."""
-        prompts.append(text)
-        numbers = re.findall(r"\n\[(\d)\]", text)
-        turn = sum(map(ord, text)) % len(numbers)
-        numbers = numbers[turn:] + numbers[:turn]
-        return " > ".join(f"[{number}]" for number in (numbers[1:] if turn == 2 else numbers))
-
-    theirs._generate = lambda texts, images: [answer(text) for text in texts]
-    (order,) = theirs._sliding_window_rank(["the query [1]"], [documents], show_progress_bar=False)
-    expected, prompts = prompts, []
-
-    def ours(ids, room):
-        assert room == 30
-        return answer(model.tokenizer.backend.decode(ids, skip_special_tokens=False)), False
-
-    model.generate = ours
-    scores = model.score_list(QueryText("the query [1]"), [DocumentText("", text) for text in documents])
-    assert prompts == expected
-    assert np.argsort(-scores).tolist() == order
-    assert model.tallies["answers"] == theirs.parse_stats["calls"]
-    assert model.tallies["partial"] == theirs.parse_stats["fallbacks"]
+    order, prompts, stats = lighton_by_mteb(count, thinks=thinks)
+    found, asked, rooms = answered(model, count)
+    assert asked == prompts
+    assert rooms == {30}
+    assert np.argsort(-found).tolist() == order
+    assert model.tallies["answers"] == stats["calls"]
+    assert model.tallies["partial"] == stats["fallbacks"]
 
 
 def test_the_window_at_the_front_is_cut_or_whole():
@@ -232,38 +167,10 @@ def test_the_window_at_the_front_is_cut_or_whole():
 
 @pytest.mark.parametrize("template", ["first", "first-mistral"])
 def test_first_orders_by_the_logits_of_the_letters(chatty: Path, tmp_path: Path, template: str):
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     model = listwise(chatty, tmp_path, template=template)
-    tokenizer = AutoTokenizer.from_pretrained(chatty)
-    plain = AutoModelForCausalLM.from_pretrained(chatty).eval()
-    shown = [guarded(text) if template == "first-mistral" else text for text in SHOWN]
-    query = guarded(QUERY) if template == "first-mistral" else QUERY
-    article, gap, rules = {
-        "first": ("a", "\n\n", "Only respond"),
-        "first-mistral": ("an", "\n", "Answer concisely and directly and only respond"),
-    }[template]
-    content = (
-        f"I will provide you with 3 passages, each indicated by {article} alphabetical identifier []. Rank the passages "
-        f"based on their relevance to the search query: {query}.{gap}"
-        + "".join(f"[{letter}] {text}\n" for letter, text in zip("ABC", shown, strict=True))
-        + f"Search Query: {query}.\nRank the 3 passages above based on their relevance to the search query. All the passages "
-        "should be included and listed using identifiers, in descending order of relevance. The output format should be [] > "
-        f"[], e.g., [B] > [A], {rules} with the ranking results, do not say any word or explain."
-    )
-    messages = [
-        {"role": "system", "content": read_list_templates()["rank-zephyr"].system},
-        {"role": "user", "content": content},
-    ]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    expected = tokenizer(text + "[", add_special_tokens=False).input_ids
+    expected, order = first_by_transformers(chatty, template)
     ids, _ = model.prompt(QUERY, [model.template.passage(document) for document in DOCUMENTS])
     assert ids == expected
-    with torch.inference_mode():
-        logits = plain(torch.tensor([expected])).logits[0, -1]
-    letters = torch.tensor([logits[tokenizer.convert_tokens_to_ids(letter)] for letter in "ABC"])
-    order = letters.argsort(descending=True).tolist()
     assert model.first_token_order(ids, 3) == order
     scores = model.score_list(QueryText(QUERY), DOCUMENTS)
     assert np.argsort(-scores).tolist() == order

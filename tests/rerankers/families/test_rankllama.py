@@ -8,48 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exactness import Yardstick, alone, both
+from exactness import alone
 from golden_cases import model_folder, opened, score
+from tiny_rankllama import BOS, EOS, PAIRS, TOKENIZER, authors_ids, authors_scores, write_model
 
 from harness.errors import HarnessError
 from harness.rerankers.resolve import known_models
 from harness.rerankers.score import margins_of, prepare
 from harness.types import DocumentText, QueryText
-
-TOKENIZER = model_folder("followir") / "tokenizer.json"
-BOS, EOS = 1, 2
-PAIRS = [
-    ["how long should bread dough rest", "Leave the dough under a damp cloth until it has doubled."],
-    ["how long should bread dough rest", "The bakery opens at six."],
-    ["short", "A long passage repeats itself so that every limit is reached. " * 20],
-    ["why", "x"],
-]
-
-
-def write_model(folder: Path, labels: int = 1) -> Path:
-    """A random Llama classifier over FollowIR's tiny tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForSequenceClassification
-
-    torch.manual_seed(11)
-    config = LlamaConfig(
-        vocab_size=700,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=1024,
-        initializer_range=0.3,
-        bos_token_id=BOS,
-        eos_token_id=EOS,
-        num_labels=labels,
-    )
-    LlamaForSequenceClassification(config).save_pretrained(folder)
-    shutil.copy(TOKENIZER, folder)
-    said = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(said))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -60,32 +26,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_llama(folder: Path, cache: Path, template: str = "rankllama", **settings):
     (reranker,) = opened(folder, cache, template=template, **settings)
     return reranker
-
-
-def authors_ids(query: str, document: str, max_length: int) -> list[int]:
-    """Tevatron's collator: the tokenizer's ids, cut to max_length − 1, then the end of sequence."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    return [*tokenizer.encode(f"query: {query} document: {document}").ids[: max_length - 1], EOS]
-
-
-def authors_scores(folder: Path, rows: list[list[int]], pad: int = 0) -> Yardstick:
-    """Tevatron's model: padded on the right with `pad`, the logit at the last token that is not padding."""
-    import torch
-    from transformers import LlamaForSequenceClassification
-
-    model = LlamaForSequenceClassification.from_pretrained(folder).eval()
-    model.config.pad_token_id = pad
-    width = max(map(len, rows))
-    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-
-    def scores(model: LlamaForSequenceClassification) -> np.ndarray:
-        with torch.inference_mode():
-            return model(input_ids=ids, attention_mask=mask).logits[:, 0].numpy()
-
-    return both(scores, model)
 
 
 @pytest.mark.parametrize("max_length", [40, 512])

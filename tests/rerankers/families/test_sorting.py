@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,10 +11,20 @@ import numpy as np
 import pytest
 from conftest import Cli
 from golden_cases import model_folder, opened
+from tiny_sorting import (
+    QUERY,
+    WORDS,
+    Oracle,
+    bubbles_by_definition,
+    documents,
+    heap_by_definition,
+    write_chat,
+    write_t5,
+)
 
 from harness.errors import HarnessError
 from harness.rerankers.prompts.sorts import by_points, sort_by_bubbles, sort_by_heap
-from harness.types import DocumentText, QueryText
+from harness.types import DocumentText
 
 # -- the sorts
 
@@ -41,42 +50,6 @@ def test_a_perfect_judge_puts_the_top_in_order_and_leaves_the_others_in_theirs(s
         assert order[top:] == sorted(best[top:])
 
 
-def heap_by_definition(count: int, top: int, children: int, best: Callable[[Sequence[int]], int]) -> list[int]:
-    """Heapsort as textbooks write it, by recursion and on a shrinking list."""
-    heap = list(range(count))
-
-    def heapify(root: int) -> None:
-        below = [place for place in range(root * children + 1, root * children + children + 1) if place < len(heap)]
-        if below:
-            winner = [root, *below][best([heap[place] for place in [root, *below]])]
-            if winner != root:
-                heap[root], heap[winner] = heap[winner], heap[root]
-                heapify(winner)
-
-    for root in reversed(range(count)):
-        heapify(root)
-    first = []
-    while heap and len(first) < top:
-        first.append(heap[0])
-        heap[0] = heap[-1]
-        heap.pop()
-        if heap and len(first) < top:
-            heapify(0)
-    return first + [document for document in range(count) if document not in first]
-
-
-def bubbles_by_definition(count: int, top: int, children: int, best: Callable[[Sequence[int]], int]) -> list[int]:
-    order = list(range(count))
-    for place in range(min(top, count)):
-        stop = count
-        while stop - place > 1:
-            start = max(stop - children - 1, place)
-            winner = start + best(order[start:stop])
-            order[start], order[winner] = order[winner], order[start]
-            stop -= children
-    return order[:top] + [document for document in range(count) if document not in order[:top]]
-
-
 @pytest.mark.parametrize("children", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 2, 5, 9, 24])
 def test_an_inconsistent_judge_leads_where_the_definition_leads(children: int, count: int):
@@ -92,87 +65,6 @@ def test_points_are_counted_and_equal_ones_keep_their_order():
 
 # -- tiny models
 
-# fmt: off
-WORDS = [
-    "<pad>", "</s>", "<unk>", "<s>", "<user>", "<assistant>", *"ABCDEFGHIJKLMNOPQRSTUVW", "Passage", "Given", "a", "query", "which", "of", "the", "following", "two",
-    "passages", "is", "more", "relevant", "to", "most", "one", "Output", "or", "only", "label", "passage", '"', '":', '",', ":", ",", "?", '"?',
-    "amber", "birch", "cedar", "delta", "echo", "fjord", "grove", "heath",
-]
-# fmt: on
-TEMPLATE = (
-    "{% for message in messages %}<user> {{ message['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}"
-)
-
-
-def save_tokenizer(folder: Path, form: str, template: str | None) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    backend = Tokenizer(models.WordLevel({word: place for place, word in enumerate(WORDS)}, "<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = form.strip("$A ")
-    backend.post_processor = processors.TemplateProcessing(
-        single=form, special_tokens=[(special, WORDS.index(special))]
-    )
-    backend.add_special_tokens(["<pad>", "</s>", "<unk>", "<s>", "<user>", "<assistant>"])
-    backend.save(str(folder / "tokenizer.json"))
-    said = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "pad_token": "<pad>",
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(said))
-    if template is not None:
-        (folder / "chat_template.jinja").write_text(template)
-
-
-def silent(words: Sequence[str]) -> list[int]:
-    """The words whose row of a head is set to 0, so that one of `words` is mostly written."""
-    return [place for place, word in enumerate(WORDS) if word not in words]
-
-
-def write_t5(folder: Path, words: Sequence[str] = (*"ABCDE", "</s>")) -> Path:
-    """A random T5 with a head of its own, as FLAN-T5 has it."""
-    import torch
-    from safetensors.torch import save_file
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    torch.manual_seed(12)
-    said = {
-        "vocab_size": len(WORDS), "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4,
-        "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1, "tie_word_embeddings": False,
-    }  # fmt: skip
-    shapes = T5ForConditionalGeneration(T5Config(**said)).state_dict()
-    # Wide enough that what the encoder read decides the answer.
-    weights = {name: torch.randn(value.shape) * 0.5 for name, value in shapes.items() if "embed_tokens" not in name}
-    weights["lm_head.weight"][silent(words)] = 0.0
-    folder.mkdir(parents=True)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    said |= {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "is_encoder_decoder": True}
-    (folder / "config.json").write_text(json.dumps(said))
-    save_tokenizer(folder, "$A </s>", None)
-    return folder
-
-
-def write_chat(folder: Path, words: Sequence[str] = tuple("ABCDE"), template: str | None = TEMPLATE) -> Path:
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder.mkdir(parents=True)
-    torch.manual_seed(11)
-    config = LlamaConfig(
-        vocab_size=len(WORDS), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=4, max_position_embeddings=512, initializer_range=0.5, bos_token_id=3, eos_token_id=1,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        model.lm_head.weight[silent(words)] = 0.0
-    model.generation_config.update(do_sample=True, temperature=1.7)
-    model.save_pretrained(folder)
-    save_tokenizer(folder, "<s> $A", template)
-    return folder
-
 
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -187,60 +79,6 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_sorter(folder: Path, cache: Path, family: str, **settings):
     (reranker,) = opened(folder, cache, family, **settings)
     return reranker
-
-
-def documents(count: int) -> list[DocumentText]:
-    words = WORDS[-8:]
-    return [
-        DocumentText("", f"{words[place % 8]} {words[place * 3 // 8 % 8]} {words[place * 5 % 7]}")
-        for place in range(count)
-    ]
-
-
-QUERY = QueryText("which birch is echo")
-
-
-class Oracle:
-    """transformers alone: tokenizer, `generate` and logits, with the prompts of ielab/llm-rankers' README and code."""
-
-    def __init__(self, folder: Path) -> None:
-        import transformers
-
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
-        self.t5 = not (folder / "chat_template.jinja").is_file()
-        kind = "AutoModelForSeq2SeqLM" if self.t5 else "AutoModelForCausalLM"
-        self.model = getattr(transformers, kind).from_pretrained(str(folder)).eval()
-
-    def setwise(self, texts: Sequence[str]) -> str:
-        passages = "\n\n".join(f'Passage {letter}: "{text}"' for letter, text in zip("ABCDEF", texts, strict=False))
-        return (
-            f'Given a query "{QUERY.text}", which of the following passages is the most relevant one to the query?\n\n'
-            f"{passages}\n\nOutput only the passage label of the most relevant passage:"
-        )
-
-    def pairwise(self, texts: Sequence[str]) -> str:
-        return (
-            f'Given a query "{QUERY.text}", which of the following two passages is more relevant to the query?\n\n'
-            f'Passage A: "{texts[0]}"\n\nPassage B: "{texts[1]}"\n\nOutput Passage A or Passage B:'
-        )
-
-    def ids(self, question: str) -> list[int]:
-        if self.t5:
-            return self.tokenizer(question).input_ids
-        turn = [{"role": "user", "content": question}]
-        text = self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-        return self.tokenizer(text + " Passage:").input_ids
-
-    def answer(self, question: str) -> str:
-        import torch
-
-        ids = torch.tensor([self.ids(question)])
-        if self.t5:
-            start = torch.tensor([[0, WORDS.index("Passage")]])
-            found = self.model.generate(ids, decoder_input_ids=start, max_new_tokens=2)[0, 2:]
-        else:
-            found = self.model.generate(ids, do_sample=False, temperature=None, max_new_tokens=1)[0, ids.shape[1] :]
-        return self.tokenizer.decode(found, skip_special_tokens=True).strip()
 
 
 @pytest.mark.parametrize("kind", ["t5", "chat"])
@@ -280,13 +118,8 @@ def test_setwise_puts_a_list_where_the_models_answers_put_it(
     folder = request.getfixturevalue(kind)
     oracle, texts = Oracle(folder), [document.text for document in documents(13)]
 
-    def best(seen: Sequence[int]) -> int:
-        answer = oracle.answer(oracle.setwise([texts[document] for document in seen]))
-        place = "ABCDE".find(answer[-1:] if kind == "t5" else answer) if answer else -1
-        return place if 0 <= place < len(seen) else 0
-
     scores = open_sorter(folder, tmp_path, "setwise", method=method, top=4).load().score_list(QUERY, documents(13))
-    expected = definition(13, 4, 3, best)
+    expected = definition(13, 4, 3, oracle.best_of(texts))
     assert np.argsort(-scores).tolist() == expected
     assert sorted(scores.tolist()) == list(range(1, 14))
     assert expected[:4] != [0, 1, 2, 3]
@@ -296,29 +129,18 @@ def test_setwise_puts_a_list_where_the_models_answers_put_it(
 def test_pairwise_puts_a_list_where_the_models_answers_put_it(method: str, chat: Path, tmp_path: Path):
     oracle, texts = Oracle(chat), [document.text for document in documents(9)]
 
-    def beats(one: int, other: int) -> float:
-        there = oracle.answer(oracle.pairwise([texts[one], texts[other]]))
-        back = oracle.answer(oracle.pairwise([texts[other], texts[one]]))
-        return {("A", "B"): 1.0, ("B", "A"): 0.0}.get((there, back), 0.5)
-
-    def best(seen: Sequence[int]) -> int:
-        chosen = 0
-        for place in range(1, len(seen)):
-            chosen = place if beats(seen[place], seen[chosen]) == 1 else chosen
-        return chosen
-
     settings = {} if method == "allpair" else {"top": 3}
     model = open_sorter(chat, tmp_path, "pairwise", method=method, **settings).load()
     scores = model.score_list(QUERY, documents(9))
     if method == "allpair":
-        points = [sum(beats(one, other) if one < other else 1 - beats(other, one) for other in range(9) if other != one)
+        points = [sum(oracle.beats(texts[one], texts[other]) if one < other else 1 - oracle.beats(texts[other], texts[one]) for other in range(9) if other != one)
                   for one in range(9)]  # fmt: skip
         expected = sorted(range(9), key=lambda document: -points[document])
         assert model.tallies["answers"] == 72
         assert len(set(points)) > 1
     else:
         expected = (heap_by_definition if method == "heapsort" else bubbles_by_definition)(
-            9, 3, 2 if method == "heapsort" else 1, best
+            9, 3, 2 if method == "heapsort" else 1, oracle.best_by_pairs(texts)
         )
     assert np.argsort(-scores).tolist() == expected
     assert expected != list(range(9))

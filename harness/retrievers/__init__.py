@@ -1,7 +1,7 @@
 """Stage 2, first stages: BM25 with its language analyzers, and exact dense search.
 
 - `retrieve`      a collection → each query's top k, cached; lists that were given
-- `bm25`          the index and the search in it; `analyzers/` text → terms for each language
+- `bm25`          the index and the search in it; `analysis` term ids on every core, `analyzers/` text → terms
 - `dense`         every document's vector, in blocks; `late` every token's, all compared
 - `sparse`        an inverted index of what `sparse_encoder` finds
 - `search`        rows of an index → documents of a collection, inside each query's `scope`

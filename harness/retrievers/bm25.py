@@ -13,10 +13,9 @@ import json
 import os
 import shutil
 import tempfile
-from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from ..errors import HarnessError
 from ..files.cache import hash_of
 from . import BM25_VERSION
+from .analysis import Tokens, cores, term_ids
 from .analyzers import analyzer
 
 __all__ = [
@@ -58,19 +58,24 @@ class _Block(NamedTuple):
     starts: NDArray[Any]
 
 
-def build(texts: Iterable[str], language: str, folder: Path, *, block_tokens: int = 1 << 24) -> None:
+def build(
+    texts: Iterable[str], language: str, folder: Path, *, block_tokens: int = 1 << 24, workers: int | None = None
+) -> None:
     """Writes the index of `texts` to `folder`, whole or not at all; an index that stands there is replaced.
 
     `texts` are the documents in row order, each with its fields joined. About `block_tokens` tokens
     are held in memory at a time, and the vocabulary; the rest waits on disk beside `folder`. A build
-    that is killed may leave a folder `.<name>.*` there, which nothing reads.
+    that is killed may leave a folder `.<name>.*` there, which nothing reads. A large corpus is analyzed by
+    `workers` processes (as many as there are cores); the index is the same to the byte for any number.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
         new = temporary / "index"
         new.mkdir()
-        _write_index(texts, language, new, temporary, block_tokens)
+        vocabulary: dict[str, int] = {}
+        tokens = term_ids(texts, language, vocabulary, workers or cores())
+        _write_index(tokens, vocabulary, language, new, temporary, block_tokens)
         for path in new.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -81,49 +86,57 @@ def build(texts: Iterable[str], language: str, folder: Path, *, block_tokens: in
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_index(texts: Iterable[str], language: str, new: Path, scratch: Path, block_tokens: int) -> None:
+def _write_index(
+    tokens: Iterable[Tokens],
+    vocabulary: Mapping[str, int],
+    language: str,
+    new: Path,
+    scratch: Path,
+    block_tokens: int,
+) -> None:
     analyze = analyzer(language)
-    vocabulary: defaultdict[str, int] = defaultdict(count().__next__)
-    lengths = array("i")
+    rows = 0
+    all_lengths: list[NDArray[np.int32]] = []
     blocks: list[_Block] = []
-    for tokens, first_row in _blocks(texts, language, vocabulary, lengths, block_tokens):
-        block = _sorted_block(tokens, lengths, first_row, len(vocabulary))
+    for ids, lengths in _blocks(tokens, block_tokens):
+        block = _sorted_block(ids, lengths, rows, len(vocabulary))
         blocks.append(_on_disk(block, scratch / f"block{len(blocks)}"))
+        all_lengths.append(lengths)
+        rows += len(lengths)
+    lengths = np.concatenate(all_lengths)
     _write_vocabulary(vocabulary, new)
     _merge(blocks, len(vocabulary), new, block_tokens)
-    np.save(new / "norms.npy", length_bytes(np.asarray(lengths, np.int64)))
+    np.save(new / "norms.npy", length_bytes(lengths))
     meta = {
         "version": VERSION,
         "language": language,
         "analyzer": [analyze.name, analyze.version],
         "documents": len(lengths),
-        "documents_with_terms": sum(length > 0 for length in lengths),
-        "tokens": sum(lengths),
+        "documents_with_terms": int(np.count_nonzero(lengths)),
+        "tokens": int(lengths.sum(dtype=np.int64)),
         "digests": {name: hash_of(new / f"{name}.npy") for name in _ARRAYS},
     }
     (new / _META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
 
-def _blocks(
-    texts: Iterable[str], language: str, vocabulary: Mapping[str, int], lengths: array[int], block_tokens: int
-) -> Iterator[tuple[array[int], int]]:
-    """The term ids of some documents after another, and the row of the first; `lengths` grows as they pass."""
-    analyze = analyzer(language)
-    tokens, first_row = array("i"), 0
-    for text in texts:
-        before = len(tokens)
-        tokens.extend(map(vocabulary.__getitem__, analyze(text)))
-        lengths.append(len(tokens) - before)
-        if len(tokens) >= block_tokens:
-            yield tokens, first_row
-            tokens, first_row = array("i"), len(lengths)
-    yield tokens, first_row
+def _blocks(tokens: Iterable[Tokens], block_tokens: int) -> Iterator[Tokens]:
+    """The terms of some documents after another, about `block_tokens` at a time."""
+    held: list[Tokens] = [Tokens(np.empty(0, np.int32), np.empty(0, np.int32))]
+    for some in tokens:
+        held.append(some)
+        if sum(len(each.ids) for each in held) >= block_tokens:
+            yield _joined(held)
+            held = held[:1]
+    yield _joined(held)
 
 
-def _sorted_block(tokens: array[int], lengths: array[int], first_row: int, terms: int) -> _Block:
-    of_block = np.asarray(lengths[first_row:], np.int64)
-    keys = np.asarray(tokens, np.int64) << 32
-    keys |= np.repeat(np.arange(first_row, first_row + len(of_block)), of_block)
+def _joined(held: Sequence[Tokens]) -> Tokens:
+    return Tokens(*(np.concatenate(arrays) for arrays in zip(*held, strict=True)))
+
+
+def _sorted_block(tokens: NDArray[np.int32], lengths: NDArray[np.int32], first_row: int, terms: int) -> _Block:
+    keys = tokens.astype(np.int64) << 32
+    keys |= np.repeat(np.arange(first_row, first_row + len(lengths)), lengths)
     keys.sort()
     firsts = np.flatnonzero(np.diff(keys, prepend=-1))
     freqs = np.diff(firsts, append=len(keys))
@@ -268,20 +281,31 @@ class Index:
         """
         analyze = analyzer(self.language)
         ranks = np.arange(self.documents) if tie_order is None else tie_order
-        scores = np.zeros(self.documents, np.float64)
-        results = []
-        for number, query in enumerate(queries):
-            scores.fill(0)
-            for term, repetitions in Counter(analyze(query)).items():
-                self._add(term, repetitions, scores)
-            if exclude is not None:
-                scores[exclude[number]] = 0
-            if within is not None:
-                inside = scores[within[number]]
-                scores.fill(0)
-                scores[within[number]] = inside
-            results.append(_best(scores, k, ranks))
-        return results
+        terms = [Counter(analyze(query)) for query in queries]
+        threads = min(cores(), len(queries)) or 1
+
+        def some(first: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+            scores, own = np.zeros(self.documents, np.float64), []
+            for number in range(first, len(queries), threads):
+                self._score(terms[number], scores)
+                if exclude is not None:
+                    scores[exclude[number]] = 0
+                if within is not None:
+                    inside = scores[within[number]]
+                    scores.fill(0)
+                    scores[within[number]] = inside
+                own.append(_best(scores, k, ranks))
+            return own
+
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(some, range(threads)))
+        return [found[number % threads][number // threads] for number in range(len(queries))]
+
+    def _score(self, terms: Mapping[str, int], scores: NDArray[Any]) -> None:
+        """Fills `scores`, which has room for every document."""
+        scores.fill(0)
+        for term, repetitions in terms.items():
+            self._add(term, repetitions, scores)
 
     def _add(self, term: str, repetitions: int, scores: NDArray[Any]) -> None:
         """Adds what `term` contributes to each document; a repeated term counts as often as it stands there.

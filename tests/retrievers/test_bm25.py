@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.retrievers import bm25
+from harness.retrievers import analysis, bm25
 from harness.retrievers.analyzers import analyzer
 from harness.text import join_document
 from harness.types import DocumentText
@@ -355,3 +355,34 @@ def test_fifty_thousand_documents_are_no_matter_of_minutes(tmp_path):
     assert built - start < 60
     assert searched - built < 20
     assert sum(os.path.getsize(path) for path in (tmp_path / "index").iterdir()) < 50_000 * 60 * 6
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_index_is_the_same_to_the_byte_for_any_number_of_processes(tmp_path, workers, monkeypatch):
+    random = np.random.default_rng(1)
+    texts = [" ".join(f"w{number}" for number in row) for row in random.zipf(1.3, (700, 20)) % 5000]
+    monkeypatch.setattr(analysis, "_CHUNK", 64)
+    monkeypatch.setattr(analysis, "ALONE", 128)
+    bm25.build([*texts, "", "last"], "en", tmp_path / "one", workers=1, block_tokens=3000)
+    bm25.build([*texts, "", "last"], "en", tmp_path / "many", workers=workers)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "many" / path.name).read_bytes(), path.name
+
+
+def test_an_analyzing_process_that_is_killed_is_one_line_and_no_index(tmp_path, monkeypatch):
+    monkeypatch.setattr(analysis, "_CHUNK", 16)
+    monkeypatch.setattr(analysis, "ALONE", 16)
+
+    started, start = [], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **more: started.append(start(*a, **more)) or started[-1])
+
+    def texts():
+        for number in range(10_000):
+            if number == 600:
+                for process in started:
+                    process.kill()
+            yield f"text {number}"
+
+    with pytest.raises(HarnessError, match="ended with status -9 before its work did"):
+        bm25.build(texts(), "en", tmp_path / "index", workers=2)
+    assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ Family, model, whose code is the oracle, the largest difference of scores, and w
 equal where the oracle shows them: every case of every golden (what the authors' code gave once), and
 the tiny models of the tests beside packages of today (`oracles.py`; left out where a folder is given),
 first stages last, their differences as shares of the largest score.
-Below it the rules that no case holds. Exit code 1 where a difference is more than is asked.
+Below it the rules that are inferred. Exit code 1 where a difference is more than is asked.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def beside(case: oracles.Case, folder: Path) -> Row:
 
 
 def unheld() -> list[str]:
-    """The rules that no case holds; those without a model of their own, such as a provider's, too."""
+    """The inferred rules; those without a model of their own, such as a provider's, too."""
     return [rule for rule, said in known_rules().items() if not said.get("verified") and not _held_below(rule)]
 
 
@@ -151,7 +151,7 @@ def main() -> int:
     print(
         f"\n{len(rows)} cases, largest difference {max(row.difference for row in rows):.1e}, {len(bad)} beyond what is asked"
     )
-    print(f"No oracle, so inferred: {', '.join(unheld())}.")
+    print(f"Read, and never run beside their authors' own code, so inferred: {', '.join(unheld())}.")
     return 1 if bad else 0
 
 

@@ -39,7 +39,12 @@ def test_a_model_that_its_files_describe_is_shown_as_they_do(tmp_path: Path):
         ("cross-encoder", None, "its class BertForSequenceClassification", "sequence-classification/pair, verified"),
         ("bge-reranker", "bge", "--family bge", "bge, verified against FlagEmbedding 1.3.5's FlagReranker"),
         ("followir", "followir", "--family causal", "causal/followir, verified against the model card's code"),
-        ("followir", "followir-llama2", "--family causal", "causal/followir-llama2, inferred"),
+        (
+            "followir",
+            "followir-llama2",
+            "--family causal",
+            "causal/followir-llama2, verified against mteb 2.26's LlamaReranker",
+        ),
         ("tart", None, "its class EncT5ForSequenceClassification", "enct5, verified against TART's own"),
         ("e5-mistral", "e5-mistral", "--family bi-encoder", "bi-encoder, verified"),
     ],

@@ -80,7 +80,9 @@ class Workbench:
 
         options, missing_text = self._request.options, self._request.missing_text
         with stage(f"scoring {_title(job)}: {job.identity.reranker}"):
-            found = rerank(self._bound(job), candidates, collection, self.store(), options, missing_text)
+            bound = self._bound(job)
+            known = bound.scores(job.task, job.subset) if bound.scores else None
+            found = rerank(bound, candidates, collection, self.store(), options, missing_text, known)
         self._spent += [found.spent] if found.spent else []
         return found
 

@@ -69,10 +69,10 @@ _SEVERAL: dict[str, Any] = {"action": "append", "default": []}
 
 _WHAT: dict[str, dict[str, Any]] = {
     "tasks": {"nargs": "*", "default": (), "metavar": "TASK", "help": "tasks, suites, folders in BEIR's layout, hub data sets (ORG/NAME), tasks of mteb"},
-    "--reranker": {**_SEVERAL, "metavar": "NAME", "help": f"{MODEL}; several may be given; none runs the first stage alone"},
+    "--reranker": {**_SEVERAL, "metavar": "NAME", "help": f"{MODEL}, or run:FILE, a ranking that is there; several may be given; none runs the first stage alone"},
     "--name": {"metavar": "LABEL", "help": "what tables, boards and the results' folder call the reranker, where one is given"},
     "--retriever": {**_SEVERAL, "metavar": "NAME", "help": "first stage: bm25 (the default) or a sentence-transformers model; several may be given"},
-    "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a TREC run, plain or .gz"},
+    "--candidates": {**_SEVERAL, "type": Path, "metavar": "FILE", "help": "first stage: a ranking that is there, as a TREC run, JSON lines, search responses, mteb's predictions (docs/your-data.md)"},
     "--retriever-set": {**_SEVERAL, "type": setting, "metavar": "KEY=VALUE", "help": "a setting of a first stage: recipe=e5-mistral of a dense one, analyzer=jieba of bm25"},
     "--fuse": {"action": "store_true", "help": "join the first stages into one by reciprocal rank"},
     "--fuse-by": {"choices": ("rrf", "sum"), "default": None, "help": "join them by reciprocal rank, or by the sum of scores that each list's least and greatest made 0 and 1"},

@@ -8,7 +8,8 @@
 - `containers`, `rows`              a file of any kind → its records, and the places that errors name
 - `names`                           what columns are called: one table, and a card's own
 - `forms`                           ids that are there in another form
-- `formats`, `judgements`, `trec`   strict readers of texts and lists, of judgements, of runs
+- `formats`, `judgements`           strict readers of texts and lists, of judgements
+- `trec`, `rankings`                TREC runs, and every other form of a ranking
 - `dataset`                         files → the folder of a prepared collection
 - `clusters`                        which queries share something
 - `corpus`, `collection`            that folder, mapped into memory and checked

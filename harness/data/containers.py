@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ __all__ = [
 
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 _COLUMNAR = (".parquet", ".arrow")
-_DELIMITED = {".csv": ",", ".tsv": "\t"}
+_DELIMITED = (".csv", ".tsv")
 TABLES = (*JSON_LINES, *_COLUMNAR, *_DELIMITED)
 """The kinds of file that hold records."""
 
@@ -297,7 +296,7 @@ def _read_delimited(path: Path, kind: str, fields: Sequence[Field], positions: P
     place, first = next(rows, (None, []))
     if place is None:
         return
-    header = _columns_of(place, first, fields, positions, _DELIMITED[kind])
+    header = _columns_of(place, first, fields, positions)
     names = header or positions[len(first)]
     second = next(rows, None)
     if header is None:
@@ -311,9 +310,7 @@ def _read_delimited(path: Path, kind: str, fields: Sequence[Field], positions: P
         yield Row(place, dict(zip(names, _as_many(cells, len(names), place), strict=True)))
 
 
-def _columns_of(
-    place: Place, cells: Sequence[str], fields: Sequence[Field], positions: Positions, delimiter: str
-) -> list[str] | None:
+def _columns_of(place: Place, cells: Sequence[str], fields: Sequence[Field], positions: Positions) -> list[str] | None:
     """The names that a first line gives; None where it is data of a table whose columns are known by their number."""
     names = header_of(cells, fields)
     known = {name for field in fields for name in field.names}
@@ -326,13 +323,13 @@ def _columns_of(
         return names
     if not hits and len(cells) in positions and not any(cell[:1] == '"' == cell[-1:] for cell in cells):
         return None
-    forms = " or ".join(", ".join(columns) for columns in positions.values())
     if len(cells) == 1 and any(other in cells[0] for other in ";\t|,"):
         raise HarnessError(f"{place} is one column, {cells[0][:40]!r}: .csv is read with commas, .tsv with tabs")
+    forms = " or ".join(", ".join(columns) for columns in positions.values())
     raise HarnessError(
-        f"{place}: the columns {', '.join(cell[:30] for cell in cells[:8])!r} are not known"
-        + (f", and without a header there are {forms}" if forms else "")
-        + f'. Give a header that {"commas" if delimiter == "," else "tabs"} part, or name them in a card: "fields: {{id: sku, text: [name]}}"'
+        f"{place}: the columns {', '.join(cell[:30] for cell in cells[:8])} are not known"
+        f"{f', and without a header there are {forms}' if forms else ''}. Give them a header that is known, or name them in a "
+        f'card: "fields: {{id: sku, text: [name, description]}}"'
     )
 
 
@@ -341,8 +338,8 @@ def _refuse_unnamed_header(place: Place, first: Sequence[str], second: Sequence[
     words = [cell.strip() for cell in first]
     if all(re.fullmatch(r"[^\W\d]+", word) for word in words) and re.search(r"\d", second[0]):
         raise HarnessError(
-            f"{place} reads as a header ({', '.join(words)}) whose columns are not known: name them in a card, as in "
-            f'"fields: {{id: {words[0]}, text: {words[-1]}}}", or take the line out'
+            f'{place} reads as a header ({", ".join(words)}) whose columns are not known: name them by "fields" of a card, or '
+            "take the line out"
         )
 
 
@@ -369,7 +366,7 @@ def _tsv_rows(path: Path) -> Iterator[tuple[Place, list[str]]]:
 def _csv_rows(path: Path) -> Iterator[tuple[Place, list[str]]]:
     csv.field_size_limit(2**31 - 1)
     with opened(path) as stream:
-        reader = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), strict=True)
+        reader = csv.reader(_decoded_lines(path, stream), strict=True)
         line = 1
         try:
             for cells in reader:
@@ -378,8 +375,12 @@ def _csv_rows(path: Path) -> Iterator[tuple[Place, list[str]]]:
                 line = reader.line_num + 1
         except csv.Error as error:
             raise HarnessError(f"{path}, line {line} is not CSV ({error})") from error
-        except UnicodeDecodeError as error:
-            raise HarnessError(f"{path}, after line {reader.line_num} is not UTF-8 ({error.reason})") from error
+
+
+def _decoded_lines(path: Path, stream: Iterable[bytes]) -> Iterator[str]:
+    """Lines with their ends, since a quoted cell may hold some."""
+    for number, line in enumerate(stream, 1):
+        yield decoded(line.removeprefix(_BOM) if number == 1 else line, Place(path, number))
 
 
 # -- writing

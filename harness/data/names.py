@@ -57,7 +57,7 @@ QRELS: Fields = {
 LISTS: Fields = {"query_id": _QUERY, "doc_ids": Field(("corpus-ids",)), "instruction": Field(("instruction",))}
 RUN: Fields = {
     "query_id": _QUERY,
-    "doc_id": _DOCUMENT._replace(others=(*_DOCUMENT.others, "_id", "id")),
+    "doc_id": Field(_DOCUMENT.names, ("_id", "id")),
     "score": Field(("score",)),
     "rank": Field(("rank",)),
     "tag": Field(("tag", "run", "system", "iteration", "iter")),

@@ -125,12 +125,13 @@ def build_request(asked: Asking, say: Say) -> Request:
         tasks = select_languages(tasks, asked.languages)
     _lists_are_whole(asked, tasks, say)
     rerankers = _rerankers(asked, options, cache)
+    searched = _with_own_candidates(asked, rerankers)
     for reranker in rerankers:
         if reranker.note:
             say(f"{reranker.spec.name}: {reranker.note}")
     return Request(
         tasks=tasks,
-        first_stages=once(lambda: _first_stages(asked, tasks, options, cache, say)),
+        first_stages=once(lambda: _first_stages(searched, tasks, options, cache, say)),
         rerankers=rerankers,
         options=options,
         results=asked.results,
@@ -209,6 +210,22 @@ def _rerankers(asked: Asking, options: Options, cache: Path) -> list[Reranker]:
         names = ", ".join(reranker.spec.name for reranker in found) or "none"
         raise HarnessError(f"--name {asked.name} is for one reranker, and here are {len(found)}: {names}")
     return [replace(found[0], spec=replace(found[0].spec, name=asked.name))]
+
+
+def _with_own_candidates(asked: Asking, rerankers: Sequence[Reranker]) -> Asking:
+    """A ranking that is there already ranks its own documents: it is the first stage where none is named or given.
+
+    Raises HarnessError where there are several such rankings, whose documents differ.
+    """
+    files = list(dict.fromkeys(reranker.ranking for reranker in rerankers if reranker.ranking))
+    if not files or asked.retriever or asked.candidates or asked.stages:
+        return asked
+    if len(files) > 1:
+        names = ", ".join(map(str, files))
+        raise HarnessError(
+            f"whose documents are the candidates: those of {names}? Name one by --candidates, or a --retriever"
+        )
+    return replace(asked, candidates=(files[0],))
 
 
 def _lists_are_whole(asked: Asking, tasks: Sequence[Task], say: Say) -> None:

@@ -4,7 +4,7 @@
 - `known`              rerankers known by name: family, settings, facts, and the source of each
 - `base`               what every reranker is; all that the rest of the harness knows of families
 - `activations`        what a score is published as
-- `plugin`             rerankers of the user's own
+- `plugin`, `run_file` rerankers of the user's own, and rankings that are there already
 - `rerank`, `kept`     candidates → a run: scores every pair that is not stored yet
 - `joined`             several requests as one
 - `precision`          scores in double precision → the single precision that is stored and ranked

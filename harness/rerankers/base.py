@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..engine.progress import stage
 from ..files.digest import digest_of_settings
-from ..types import DocumentText, QueryText
+from ..types import DocumentText, QueryText, Run, Subset, Task
 
 if TYPE_CHECKING:
     from ..models.source import ModelSource
@@ -53,7 +54,7 @@ class RerankerSpec:
     @property
     def counts_tokens(self) -> bool:
         """Whether the tokens of pairs are known: not those of whole lists, nor where the tokenizer is somebody else's."""
-        return self.context == "pair" and self.family not in ("plug-in", "remote")
+        return self.context == "pair" and self.family not in ("plug-in", "remote", "run file")
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,10 @@ class Reranker:
     """Loads the model once more, where `loader` hands out weights that it has loaded before."""
     compared: bool = False
     """Whether two separate loads were found to score alike."""
+    scores: Callable[[Task, Subset], Run] | None = None
+    """For a ranking that is there already: its scores, by ids; no text is scored."""
+    ranking: Path | None = None
+    """The file of such a ranking."""
     origin: Origin | None = field(default=None, repr=False)
     """What a worker opens to have the same; None where the scores are computed in this process alone."""
     _model: Any = field(default=None, repr=False)

@@ -29,6 +29,7 @@ from .base import Reranker, RerankerSpec
 from .inputs import Inputs, look_at, special_tokens
 from .kept import Kept
 from .precision import as_single, beyond_single, made_equal, places_below
+from .run_file import known_scores
 from .worker import Answer, Scorer, Texts, columns, compare_first, list_scores, tallied_by
 
 if TYPE_CHECKING:
@@ -116,18 +117,22 @@ def rerank(
     store: ScoreStore,
     options: Options,
     missing_text: str = "error",
+    known: Run | None = None,
 ) -> Reranked:
     """Score every candidate and return the Run over the same pairs.
 
-    `missing_text` is `error` or `skip`. Raises HarnessError for candidates without text, a NaN or
+    `missing_text` is `error` or `skip`; `known` has the scores of a ranking that is there already. Raises HarnessError for candidates without text, a NaN or
     infinite score (naming its pair), and whatever the model cannot do; what was scored is kept.
     """
     started = time.monotonic()
     request = gather(candidates, collection, missing_text)
-    score = _score_lists if reranker.spec.context == "list" else _score_pairs
-    if not hasattr(reranker.load(), "prepare") and score is _score_pairs:
-        score = _score_marked
-    found = score(reranker, request, store, options, candidates)
+    if known is not None:
+        found = _as_they_are(known_scores(known, request.query_ids, request.doc_ids, request.pairs, reranker.spec.name))
+    else:
+        score = _score_lists if reranker.spec.context == "list" else _score_pairs
+        if not hasattr(reranker.load(), "prepare") and score is _score_pairs:
+            score = _score_marked
+        found = score(reranker, request, store, options, candidates)
     return Reranked(
         run=_as_run(request, found.scores),
         pairs=len(request.pairs),
@@ -137,7 +142,7 @@ def rerank(
         lost_tokens=int(found.lost.sum()),
         skipped=sum(map(len, request.skipped.values())),
         margins=found.scores,
-        made_equal=made_equal(found.doubles[rows] for rows in request.spans()) if found.pace.done else None,
+        made_equal=made_equal(found.doubles[rows] for rows in request.spans()) if found.pace.done or known else None,
         query_tokens=[int(found.lengths[rows].sum()) for rows in request.spans()],
         pace=found.pace,
         seconds=time.monotonic() - started,
@@ -198,6 +203,12 @@ def _missing_text(origin: str, unknown: Sequence[str], empty: Sequence[str]) -> 
         f"{len(unknown) + len(empty)} candidates of {origin} have no text: {' and '.join(parts)}. Complete the "
         f"corpus, or say --missing-text skip to keep them below every scored document in their first-stage order."
     )
+
+
+def _as_they_are(scores: NDArray[np.float64]) -> _Scored:
+    """Scores of a ranking that is there already: none is computed, and none comes from the store."""
+    nothing = np.zeros(len(scores), np.int64)
+    return _Scored(as_single(scores), 0, "", nothing, nothing, Pace(0, 0, (), 0, 0), scores)
 
 
 def _score_pairs(

@@ -51,16 +51,18 @@ FAMILIES = {
 
 
 def open_rerankers(name: str, options: Options, cache: Path, family: str | None = None) -> list[Reranker]:
-    """The rerankers that `name` means: a plug-in, a model folder, a hub model (`NAME@REVISION` too), or
-    a provider's (`remote:PROVIDER/MODEL`).
+    """The rerankers that `name` means: a plug-in, a model folder, a hub model (`NAME@REVISION` too), a
+    provider's (`remote:PROVIDER/MODEL`), or a ranking that is there already (`run:FILE`).
 
     Mostly one; a layerwise model that is asked for several layers is one reranker each. Loads no
     weights. Raises HarnessError where the name, the revision or the family cannot be resolved, or
     the family does not take the settings.
     """
-    from . import plugin
+    from . import plugin, run_file
     from .families import remote
 
+    if family is None and run_file.is_run_file(name):
+        return [run_file.open_run_file(name, cache)]
     if family is not None and family not in FAMILIES:
         family, options = _of_template(family, options)
     if family == remote.FAMILY or (family is None and remote.is_remote(name)):

@@ -22,5 +22,5 @@ def unread(result: Result) -> str | None:
 def repeated(result: Result) -> str | None:
     """What RH034 says, or None."""
     counts = result.diagnostics.get("repeated") or {}
-    said = [f"{count:,} {name}" for name, count in counts.items() if count]
+    said = [f"{count:,} {name.removesuffix('s') if count == 1 else name}" for name, count in counts.items() if count]
     return f"the data holds {' and '.join(said)} more than once, each time alike; each counts once" if said else None

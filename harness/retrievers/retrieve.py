@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from ..data.collection import Collection
 from ..data.forms import refuse_other_forms
-from ..data.trec import read_run
+from ..data.rankings import digest_of_ranking, is_trec, name_of_ranking, names_of, read_ranking
 from ..engine.options import Options
 from ..errors import HarnessError, did_you_mean
-from ..files.cache import file_digest, write_atomically, writing
+from ..files.cache import write_atomically, writing
 from ..files.digest import Digest, digest_of, digest_of_settings
 from ..types import LARGEST_FLOAT32, Candidates, Run, Subset, Task, cut
 from .scope import refused_of, scope_of
@@ -192,16 +192,22 @@ def _late(source: ModelSource, options: Options) -> FirstStage:
 
 
 def run_file_stage(path: Path, cache: Path) -> FirstStage:
-    """A TREC run from anywhere (plain or .gz); its digest is that of the file's bytes."""
-    if not path.is_file():
-        raise HarnessError(f"--candidates {path}: there is no such file; it is a TREC run, plain or .gz")
-    digest = file_digest(path, cache)
-    name = path.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".run").removesuffix(".txt")
+    """A ranking from anywhere, in any form of `data.rankings`; its digest is that of the file's bytes."""
+    if not path.exists():
+        raise HarnessError(
+            f"--candidates {path}: there is no such file; it is a TREC run, JSON lines of query_id, doc_id and score, or "
+            "another form of a ranking"
+        )
+    if is_trec(path):
+        name = path.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".run").removesuffix(".txt")
+    else:
+        name = name_of_ranking(path)
 
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
-        return _checked(read_run(path), collection, task, f"--candidates {path}", k)
+        found = read_ranking(path, names_of(task, subset), subset.split).first
+        return _checked(found, collection, task, f"--candidates {path}", k)
 
-    return FirstStage(name, (("file", digest),), search)
+    return FirstStage(name, (("file", digest_of_ranking(path, cache)),), search)
 
 
 def _checked(run: Run, collection: Collection, task: Task, where: str, k: int) -> Run:

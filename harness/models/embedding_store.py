@@ -1,7 +1,7 @@
 """Vectors on disk, keyed by the content of their text.
 
 Two files for each encoder: `.keys` holds a digest of each text and a check value of its vector,
-`.vectors` the float32 vectors alone, row by row. A lookup reads the digests; vectors stay on disk
+`.vectors` the vectors alone, row by row, in float32 or, on request, rounded to half as many bytes. A lookup reads the digests; vectors stay on disk
 and are mapped, so five million of them need no memory of their own. Both files only grow: vectors
 first, their keys last, and a record counts when it is whole in both. A kill can leave nothing worse than
 a tail that the next writer cuts off. A vector whose check value does not fit (a disk that lied,
@@ -22,16 +22,21 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HarnessError
 
-__all__ = ["EmbeddingStore", "Vectors"]
+__all__ = ["STORED", "EmbeddingStore", "Vectors", "rounded"]
 
-_MAGIC = b"RHEMBED2"
-_HEADER = len(_MAGIC) + 8
+_MAGIC = {"float32": b"RHEMBED2", "float16": b"RHEMBEH2", "bfloat16": b"RHEMBEB2"}
+_TYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
+"""NumPy has no bfloat16: the upper half of a float32's bits stands for one."""
+STORED = tuple(_TYPES)
+"""The types in which vectors may lie on disk."""
+_HEADER = 8 + 8
 _RECORD = np.dtype([("key", "S16"), ("check", "<u4")])
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _BLOCK = 16_384
@@ -42,10 +47,11 @@ _BLOCK = 16_384
 class Vectors:
     """Some rows of a file of vectors, read from disk when they are asked for.
 
-    `vectors[part]`, for a slice or an array of places, is a float32 array of shape (places, dimension).
+    `vectors[part]`, for a slice or an array of places, is a float32 array of shape (places, dimension), whatever
+    the type on disk.
     """
 
-    table: NDArray[np.float32]
+    table: NDArray[Any]
     rows: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -56,13 +62,17 @@ class Vectors:
         return len(self.rows), self.table.shape[1]
 
     def __getitem__(self, part: slice | NDArray[np.integer]) -> NDArray[np.float32]:
-        return np.asarray(self.table[self.rows[part]])
+        return _widened(self.table[self.rows[part]])
 
 
 class EmbeddingStore:
-    """The vectors of one encoder; `path` names its fingerprint, without a suffix."""
+    """The vectors of one encoder; `path` names its fingerprint, without a suffix.
 
-    def __init__(self, path: Path) -> None:
+    What is added is rounded to `stored`, one of STORED; what is read says itself what it is.
+    """
+
+    def __init__(self, path: Path, stored: str = "float32") -> None:
+        self._stored = stored
         self._keys = path.with_name(f"{path.name}.keys")
         self._vectors = path.with_name(f"{path.name}.vectors")
         self._checked = path.with_name(f"{path.name}.checked")
@@ -96,9 +106,7 @@ class EmbeddingStore:
         self._remember(state, bad.tolist())
         return len(bad)
 
-    def _damaged(
-        self, state: list[object] | None, records: NDArray[np.void], table: NDArray[np.float32]
-    ) -> NDArray[np.int64]:
+    def _damaged(self, state: list[object] | None, records: NDArray[np.void], table: NDArray[Any]) -> NDArray[np.int64]:
         """Rows that do not fit: as remembered where both files are as they were then, else looked for in all."""
         remembered = self._remembered()
         if remembered is not None and remembered[0] == state:
@@ -137,9 +145,10 @@ class EmbeddingStore:
     def add(self, keys: Sequence[bytes] | NDArray[np.bytes_], vectors: NDArray[np.float32]) -> None:
         """Append one vector for each 16-byte key. A killed process loses nothing that was added.
 
-        Several processes may add at once. Raises HarnessError where the files cannot be written.
+        Several processes may add at once. Raises HarnessError where the files cannot be written, and
+        for a number beyond the type that is stored.
         """
-        vectors = np.ascontiguousarray(vectors, "<f4")
+        vectors = _narrowed(np.ascontiguousarray(vectors, "<f4"), self._stored)
         records = np.empty(len(vectors), _RECORD)
         records["key"] = keys
         records["check"] = _checks(records["key"], vectors)
@@ -158,9 +167,9 @@ class EmbeddingStore:
                 f"cannot write vectors to {self._vectors}: {error.strerror}; what was written before is kept"
             ) from None
 
-    def _append(self, descriptor: int, records: NDArray[np.void], vectors: NDArray[np.float32]) -> None:
-        width = vectors.shape[1] * 4
-        header = _MAGIC + vectors.shape[1].to_bytes(8, "little")
+    def _append(self, descriptor: int, records: NDArray[np.void], vectors: NDArray[Any]) -> None:
+        width = vectors.shape[1] * vectors.itemsize
+        header = _MAGIC[self._stored] + vectors.shape[1].to_bytes(8, "little")
         if os.pread(descriptor, _HEADER, 0) != header:
             # Another process may still read the old vectors: they lose their name, not their content.
             self._vectors.unlink(missing_ok=True)
@@ -178,25 +187,28 @@ class EmbeddingStore:
             written = os.pwrite(descriptor, data, end)
             data, end = data[written:], end + written
 
-    def _mapped(self) -> tuple[NDArray[np.void], NDArray[np.float32]]:
+    def _mapped(self) -> tuple[NDArray[np.void], NDArray[Any]]:
         """The records that are whole, and the vectors of all of them; none of either where there is no file."""
-        nothing = np.empty(0, _RECORD), np.empty((0, 0), np.float32)
+        nothing = np.empty(0, _RECORD), np.empty((0, 0), _TYPES[self._stored])
         try:
             data = self._keys.read_bytes()
             size = self._vectors.stat().st_size
         except OSError:
             return nothing
-        dimension = int.from_bytes(data[len(_MAGIC) : _HEADER], "little")
-        if data[: len(_MAGIC)] != _MAGIC or not dimension:
+        dimension = int.from_bytes(data[8:_HEADER], "little")
+        kind: np.dtype[Any] | None = next(
+            (_TYPES[stored] for stored, magic in _MAGIC.items() if magic == data[:8]), None
+        )
+        if kind is None or not dimension:
             return nothing
-        count = min((len(data) - _HEADER) // _RECORD.itemsize, size // (4 * dimension))
+        count = min((len(data) - _HEADER) // _RECORD.itemsize, size // (kind.itemsize * dimension))
         if not count:
             return nothing
-        table: NDArray[np.float32] = np.memmap(self._vectors, "<f4", "r", shape=(count, dimension))
+        table: NDArray[Any] = np.memmap(self._vectors, kind, "r", shape=(count, dimension))
         return np.frombuffer(data, _RECORD, count, _HEADER), table
 
 
-def _unfitting(records: NDArray[np.void], table: NDArray[np.float32]) -> NDArray[np.int64]:
+def _unfitting(records: NDArray[np.void], table: NDArray[Any]) -> NDArray[np.int64]:
     """The rows whose vector does not fit its check value; reads all vectors, some at a time."""
     found = [np.empty(0, np.int64)]
     for start in range(0, len(records), _BLOCK):
@@ -216,7 +228,36 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _checks(keys: NDArray[np.bytes_], vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
+def rounded(vectors: NDArray[np.float32], stored: str) -> NDArray[np.float32]:
+    """The vectors as they come back from a store of the type. Raises HarnessError as `EmbeddingStore.add` does."""
+    return _widened(_narrowed(np.ascontiguousarray(vectors, "<f4"), stored))
+
+
+def _narrowed(vectors: NDArray[np.float32], stored: str) -> NDArray[Any]:
+    """Rounded to the nearest, ties to even. Raises HarnessError for a number beyond float16's."""
+    if stored == "float16":
+        with np.errstate(over="ignore"):
+            narrow = vectors.astype("<f2")
+        if not np.isfinite(narrow).all():
+            raise HarnessError(
+                f"a vector holds {np.abs(vectors).max():g}, and float16 ends at 65504: vectors=bfloat16 or float32 holds it"
+            )
+        return narrow
+    if stored == "bfloat16":
+        bits = vectors.view("<u4")
+        halves: NDArray[Any] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+        return halves
+    return vectors
+
+
+def _widened(rows: NDArray[Any]) -> NDArray[np.float32]:
+    if rows.dtype == np.uint16:
+        widened: NDArray[np.float32] = (rows.astype("<u4") << 16).view("<f4")
+        return widened
+    return np.asarray(rows, np.float32)
+
+
+def _checks(keys: NDArray[np.bytes_], vectors: NDArray[Any]) -> NDArray[np.uint32]:
     """CRC-32 of each vector, begun with four bytes of its key, so that a vector in another's place is damaged too."""
     starts = np.ascontiguousarray(keys).view("<u4")[::4].tolist()
     values = (zlib.crc32(vector, start) for start, vector in zip(starts, vectors, strict=True))

@@ -20,10 +20,10 @@ from ..engine.plan import Rows, compute_in_parts, plan_batches, run_plan
 from ..engine.progress import Progress
 from ..errors import HarnessError
 from ..files.digest import Digest
-from .embedding_store import EmbeddingStore, Vectors
+from .embedding_store import STORED, EmbeddingStore, Vectors, rounded
 from .recipes import EncoderSpec, Side, read_encoder
 from .runners import Batchable, Ids, LibraryRunner, Runner, TransformerRunner, blocks
-from .settings import Reader, read_settings, whole_number
+from .settings import Reader, one_of, read_settings, whole_number
 from .source import ModelSource, found_here
 from .tokenization import Tokenizer
 from .twice import PROBES, compare_loads
@@ -38,10 +38,11 @@ _BLOCK = 16_384
 
 
 def encoder_spec(source: ModelSource, options: Options) -> EncoderSpec:
-    """The spec of an encoder under these options. Settings: recipe (a name), max_length (tokens), and
-    task (one task sentence for every data set). Raises HarnessError as `read_encoder` does.
+    """The spec of an encoder under these options. Settings: recipe (a name), max_length (tokens),
+    task (one task sentence for every data set), and vectors (the type on disk, one of STORED). Raises
+    HarnessError as `read_encoder` does.
     """
-    readers: Mapping[str, Reader] = {"recipe": str, "max_length": whole_number, "task": str}
+    readers: Mapping[str, Reader] = {"recipe": str, "max_length": whole_number, "task": str, "vectors": one_of(*STORED)}
     chosen: Mapping[str, Any] = read_settings("bi-encoder", options.settings, readers)
     return read_encoder(source, options, **chosen)
 
@@ -52,7 +53,7 @@ class Encoder:
     def __init__(self, source: ModelSource, spec: EncoderSpec, options: Options, cache: Path) -> None:
         self.spec, self.batch_tokens = spec, options.batch_tokens
         self._workers: Workers | None = options.workers
-        self._store = EmbeddingStore(cache / "embeddings" / spec.fingerprint)
+        self._store = EmbeddingStore(cache / "embeddings" / spec.fingerprint, spec.stored)
         self._opening = _EncoderOpening(source, spec, replace(options, workers=None))
         self._runner = self._opening.runner(source)
         self._compared = False
@@ -82,7 +83,7 @@ class Encoder:
         plan = plan_batches(batch.lengths, self.batch_tokens)
         run_plan(plan, np.ones(len(texts), bool), batch.vectors, lambda _, vectors: found.append(vectors))
         order = np.argsort(np.concatenate(plan))
-        return self._finished(np.concatenate(found)[order], texts)
+        return rounded(self._finished(np.concatenate(found)[order], texts), self.spec.stored)
 
     @property
     def tokenizer(self) -> Tokenizer | None:

@@ -85,6 +85,8 @@ class EncoderSpec:
     """How the model is run, as far as it moves vectors: `numeric_settings`."""
     note: str | None = field(default=None, compare=False)
     """What the user should know of how the recipe was found."""
+    stored: str = "float32"
+    """The type to which vectors are rounded when they are written."""
 
     @property
     def dtype(self) -> str:
@@ -94,7 +96,8 @@ class EncoderSpec:
     def settings(self) -> dict[str, object]:
         rounded = self.recipe.library and self.dtype != "float32"
         exact = {"behind": "float32"} if rounded else {}
-        return {**asdict(self.recipe), **dict(self.numeric), "version": VERSION, **exact}
+        kept = {"vectors": self.stored} if self.stored != "float32" else {}
+        return {**asdict(self.recipe), **dict(self.numeric), "version": VERSION, **exact, **kept}
 
     @property
     def fingerprint(self) -> str:
@@ -109,11 +112,12 @@ def read_encoder(
     recipe: str | None = None,
     max_length: int | None = None,
     task: str | None = None,
+    vectors: str = "float32",
 ) -> EncoderSpec:
     """The spec of an encoder: by the recipe of this name (`files`: what they state), else by the model's id, else by its files.
 
     `max_length` (in tokens) and `task` (one task sentence for every data set) go before the
-    recipe's own. Raises HarnessError for an unknown recipe, a model of another kind (a classifier,
+    recipe's own; `vectors` is the type on disk. Raises HarnessError for an unknown recipe, a model of another kind (a classifier,
     or a bare transformer that says nothing of its pooling, whose vectors would be a guess), a
     max_length the model has no positions for, and a task sentence where the recipe has no place for it.
     """
@@ -128,7 +132,8 @@ def read_encoder(
             raise HarnessError(f"{source.name} takes at most {limit} tokens; max_length={max_length} is more")
         chosen = replace(chosen, max_length=max_length)
     numeric = tuple((numeric_settings(source, options) | padding_setting(source.config)).items())
-    return EncoderSpec(source.name, source.revision, chosen, numeric, None if recipe else _note(source, chosen))
+    note = None if recipe else _note(source, chosen)
+    return EncoderSpec(source.name, source.revision, chosen, numeric, note, vectors)
 
 
 def is_late_interaction(source: ModelSource) -> bool:

@@ -224,3 +224,24 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path):
     with pytest.raises(HarnessError, match="cannot write vectors") as error:
         EmbeddingStore(tmp_path / "file" / "model").add(keys_of([1]), vectors_of([1]))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16"])
+def test_vectors_on_request_are_rounded_to_the_nearest_and_take_half_the_room(tmp_path: Path, stored: str):
+    torch = pytest.importorskip("torch")
+    store = EmbeddingStore(tmp_path / "model", stored)
+    numbers = range(30)
+    store.add(keys_of(numbers), vectors_of(numbers))
+    rounded = torch.from_numpy(vectors_of(numbers)).to(getattr(torch, stored)).to(torch.float32).numpy()
+    reader = EmbeddingStore(tmp_path / "model")
+    found = reader.vectors(reader.find(keys_of(numbers)))[:]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, rounded)
+    assert reader.damaged() == 0
+    assert (tmp_path / "model.vectors").stat().st_size == 30 * DIMENSION * 2
+
+
+def test_a_number_beyond_float16_is_refused_and_nothing_is_written(tmp_path: Path):
+    with pytest.raises(HarnessError, match="float16 ends at 65504: vectors=bfloat16"):
+        EmbeddingStore(tmp_path / "model", "float16").add(keys_of([1]), np.full((1, 4), 7e4, np.float32))
+    assert list(tmp_path.iterdir()) == []

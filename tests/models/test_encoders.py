@@ -400,3 +400,15 @@ def test_a_sparse_model_is_no_dense_encoder(tmp_path: Path):
     write_json(tmp_path / "model" / "config_sentence_transformers.json", {**stated, "model_type": "SparseEncoder"})
     with pytest.raises(HarnessError, match="a SparseEncoder"):
         read_encoder(open_model(str(tmp_path / "model"), tmp_path), Options())
+
+
+def test_vectors_kept_in_half_are_another_key_and_what_is_computed_is_what_is_stored(tmp_path: Path):
+    sentence_transformer(tmp_path, "mean").save(str(tmp_path / "model"))
+    whole, half = opened(tmp_path / "model", tmp_path), opened(tmp_path / "model", tmp_path, vectors="float16")
+    assert whole.spec.fingerprint != half.spec.fingerprint
+    assert half.spec.settings["vectors"] == "float16"
+    stored = half.encode(TEXTS, "document")[:]
+    np.testing.assert_array_equal(stored, whole.encode(TEXTS, "document")[:].astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(half.compute(TEXTS[:1], "document"), stored[:1])
+    with pytest.raises(HarnessError, match="vectors is one of: float32, float16, bfloat16"):
+        opened(tmp_path / "model", tmp_path, vectors="int8")

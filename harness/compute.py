@@ -25,6 +25,7 @@ from .types import Candidates, Measure, Qrels, Run
 if TYPE_CHECKING:
     from .data.clusters import Clusters
     from .data.collection import Collection
+    from .engine.options import Options
     from .engine.store import ScoreStore
     from .measures.rounds import Watch
     from .request import Job, Request
@@ -78,7 +79,7 @@ class Workbench:
     def _rerank(self, job: Job, candidates: Candidates, collection: Collection) -> Reranked:
         from .rerankers.rerank import rerank
 
-        options, missing_text = self._request.options, self._request.missing_text
+        options, missing_text = self._options(job), self._request.missing_text
         with stage(f"scoring {_title(job)}: {job.identity.reranker}"):
             bound = self._bound(job)
             known = bound.scores(job.task, job.subset) if bound.scores else None
@@ -215,11 +216,12 @@ class Workbench:
             measures=rows,
             diagnostics=found,
             performance=self._performance(job, collection, candidates, reranked),
-            environment=describe(self._request.options.device, self._request.options.dtype),
+            environment=describe(self._options(job).device, self._options(job).dtype),
             values=values,
             query_ids=query_ids,
             clusters=() if of is None else tuple(cluster_of(query_id, of) for query_id in query_ids),
             interval_method=INTERVAL_METHOD,
+            place=job.reranker.place if job.reranker else "",
         )
         keep_rankings(result, first, final, self._request.cache)
         return replace(result, diagnostics=found | {"cautions": [vars(each) for each in cautions_of(result)]})
@@ -236,10 +238,14 @@ class Workbench:
         before = self._stored(job)
         if reranked.pace.done == 0 and before is not None and before.performance.get("pairs_scored"):
             return dict(before.performance)
-        found = measured(reranked, self._bound(job), candidates, collection, self._request.options)
+        found = measured(reranked, self._bound(job), candidates, collection, self._options(job))
         if found.get("billed", {}).get("requests"):
             self._say(f"{job.task.name}, {job.identity.reranker}: {billed_words(found['billed'])}")
         return found
+
+    def _options(self, job: Job) -> Options:
+        """How the job's reranker is run."""
+        return self._request.options_of(job.reranker)
 
     def _bound(self, job: Job) -> Reranker:
         """The job's reranker as it is used on its task; the last one is kept, with its model."""

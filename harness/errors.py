@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["HarnessError", "MissingDependency", "did_you_mean"]
+__all__ = ["HarnessError", "MissingDependency", "UnknownSetting", "did_you_mean"]
 
 
 class HarnessError(Exception):
@@ -33,6 +33,14 @@ class MissingDependency(HarnessError):  # noqa: N818  (reads as what it is)
 
     def __init__(self, who: str, package: str, install: str) -> None:
         super().__init__(f"{who} needs the package {package}: {install}")
+
+
+class UnknownSetting(HarnessError):  # noqa: N818  (reads as what it is)
+    """A setting, `key`, that a family does not have."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

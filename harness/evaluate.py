@@ -9,7 +9,7 @@ prepared data, candidates, vectors and scores are each kept by content.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from .data.collection import prepared_fingerprint, without_instructions
 from .errors import HarnessError
 from .request import DEFAULT_DEPTH, Job, Request
+from .results.naming import Known, labels_of
 from .results.result import Identity, Result, find_previous, load_result
 from .retrievers.retrieve import FirstStage, given_stage, known_digest
 from .types import Measure, Subset, Task
@@ -48,16 +49,17 @@ def evaluate(request: Request, say: Callable[[str], None]) -> Iterator[Outcome]:
     from .measures.verdict import retested
 
     started = time.time()
+    labels = labels_of(each.known for each in request.rerankers)
     with Workbench(request, say) as bench:
         _require_measures(request, bench)
         for job in _watched(request):
             known = _known(job, request, say, started)
             if known is not None:
                 path = known.identity.path(request.results)
-                yield Outcome(retested(known, path), path, reused=True)
+                yield Outcome(_called(retested(known, path), job, labels), path, reused=True)
                 continue
             result = bench.compute(job)
-            yield Outcome(result, result.save(request.results), reused=False)
+            yield Outcome(_called(result, job, labels), result.save(request.results), reused=False)
             bench.settle()
 
 
@@ -84,16 +86,21 @@ def _measured(path: Path) -> set[str]:
         return set()
 
 
+def _called(result: Result, job: Job, labels: Mapping[Known, str]) -> Result:
+    return result if job.reranker is None else replace(result, label=labels[job.reranker.known])
+
+
 def jobs_of(request: Request) -> Iterator[Job]:
     """The results asked for: tasks, then subsets, first stages, rerankers."""
     for task in request.tasks:
         stages: Sequence[FirstStage]
+        depths: Sequence[int | None]
         if task.given_lists and not request.replace_given:
-            stages, top_k = [given_stage()], None
+            stages, depths = [given_stage()], [None]
         else:
-            stages, top_k = request.first_stages(), request.top_k or DEFAULT_DEPTH
+            stages, depths = request.first_stages(), _deepest_first(request.top_k)
         rerankers: Sequence[Reranker | None] = request.rerankers or [None]
-        for subset, first_stage, reranker in product(task.subsets, stages, rerankers):
+        for subset, first_stage, reranker, top_k in product(task.subsets, stages, rerankers, depths):
             stage = first_stage.for_subset(subset)
             identity = _identity(request, task, subset, stage, top_k, reranker)
             yield Job(task, subset, stage, top_k, reranker, identity, _measures(request, task))
@@ -106,6 +113,12 @@ def _measures(request: Request, task: Task) -> tuple[Measure, ...]:
         return usual
     twins = (twin for measure in usual for twin in (measure, measure.condensed_twin()))
     return tuple(dict.fromkeys(twin for twin in twins if twin is not None))
+
+
+def _deepest_first(top_k: int | Sequence[int] | None) -> list[int]:
+    """The depths, the deepest first: its pairs are those of all others, which then read their scores."""
+    asked = [top_k] if isinstance(top_k, int) else top_k or [DEFAULT_DEPTH]
+    return sorted(set(asked), reverse=True)
 
 
 def _known(job: Job, request: Request, say: Callable[[str], None], started: float) -> Result | None:
@@ -132,6 +145,7 @@ def _identity(
     request: Request, task: Task, subset: Subset, stage: FirstStage, top_k: int | None, reranker: Reranker | None
 ) -> Identity:
     spec = reranker.spec if reranker else None
+    options = request.options_of(reranker)
     return Identity(
         task=task.name,
         subset=subset.name,
@@ -152,7 +166,7 @@ def _identity(
         card_relevance_level=task.relevance_level,
         missing_text=request.missing_text,
         instructions=request.instructions,
-        batch_tokens=None if request.options.dtype == "float32" else request.options.batch_tokens,
+        batch_tokens=None if options.dtype == "float32" else options.batch_tokens,
         task_prompt=task.prompt if stage.wants_task_prompt or (reranker and reranker.bind) else "",
     )
 

@@ -44,8 +44,8 @@ class Request:
     cache: Path
     replace_given: bool = False
     """Whether a first stage was asked for, so that it replaces given lists."""
-    top_k: int | None = None
-    """The depth of what a first stage retrieves; given lists, which have no order, are always whole."""
+    top_k: int | Sequence[int] | None = None
+    """The depth of what a first stage retrieves, or several; given lists, which have no order, are always whole."""
     limit: int | None = None
     measures: tuple[Measure, ...] = ()
     """Instead of the cards' measures; empty for these."""
@@ -59,6 +59,10 @@ class Request:
     save_runs: Path | None = None
     until: Watches | None = None
     """What may stop each job before all its queries are scored."""
+
+    def options_of(self, reranker: Reranker | None) -> Options:
+        """How a reranker is run: as all are, or in its own way."""
+        return (reranker.options if reranker else None) or self.options
 
 
 @dataclass(frozen=True)

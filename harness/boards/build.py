@@ -111,7 +111,9 @@ def _row(board: Board, system: System) -> Row:
     if system.kind == "oracle":
         return Row(system, Facts(), None, None)
     own = board.models.get(system.model)
-    facts = system.declared or facts_of(system.model, board.models)
+    # What is known of a name of the hub says nothing of a folder that is called so too.
+    of_folder = any(result.place for result in system.results.values())
+    facts = system.declared or (own or Facts() if of_folder else facts_of(system.model, board.models))
     said = system.declared is not None or (own is not None and own.trained_on is not None)
     return Row(system, facts, trained_on(facts, board.tasks, said), speed_of(system, board))
 

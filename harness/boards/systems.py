@@ -14,7 +14,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import HarnessError
+from ..results.naming import known_of, names_of, tails
 from ..results.result import Identity, Result, load_result, result_files
+from ..verdicts.meant import content_at
 from .board import Board
 from .facts import Facts
 
@@ -85,13 +87,14 @@ def systems_in(board: Board, drawn: Collection[tuple[str, str, str]]) -> list[Sy
     there are none, for a damaged result, and for results that contradict each other.
     """
     found: dict[Key, System] = {}
+    contents = {content_at(word) for word in board.rerankers} - {""}
     seen: dict[tuple[str, str], tuple[Result, Path]] = {}
     for folder in board.results:
         for path in result_files(folder):
             if not _named_like(path, board):
                 continue
             result = load_result(path, with_values=True)
-            if _belongs(result.identity, board) and _asked_for(result.identity, board):
+            if _belongs(result.identity, board) and _asked_for(result, board, contents):
                 _one_question(result, path, seen)
                 result = _slim(result, seen, drawn)
                 for kind in ("first stage", "oracle", "reranker"):
@@ -101,6 +104,7 @@ def systems_in(board: Board, drawn: Collection[tuple[str, str, str]]) -> list[Sy
     systems = [system for system in _with_given_lists(found.values()) if system.figures]
     if not (systems or board.published or board.imported):
         raise HarnessError(f"no result of {board.name}'s tasks in {', '.join(map(str, board.results))}: run them first")
+    _name_by_path(systems)
     _tell_apart(systems)
     return [system for system in systems if is_wanted(system, board)]
 
@@ -118,10 +122,19 @@ def _belongs(one: Identity, board: Board) -> bool:
     return whole and (one.task, one.dataset_revision, one.subset, one.split) in known
 
 
-def _asked_for(one: Identity, board: Board) -> bool:
-    """Whether the board's filters let the result in; a task's own lists belong to rows of any first stage."""
+def _asked_for(result: Result, board: Board, contents: Collection[str]) -> bool:
+    """Whether the board's filters let the result in; a task's own lists belong to rows of any first stage.
+
+    `contents` are the revisions of what lies at the paths among the board's rerankers.
+    """
+    one = result.identity
     stage = stage_label(one)
-    return (stage == GIVEN or _at(stage, board)) and (one.reranker is None or _named(one.reranker, board))
+    if not (stage == GIVEN or _at(stage, board)):
+        return False
+    if one.reranker is None or not board.rerankers or one.reranker_revision in contents:
+        return True
+    names = tails(result.place) if one.reranker in tails(result.place) else [one.reranker]
+    return any(_named(name, board) or _named(f"{name}@{(one.reranker_revision or '')[:8]}", board) for name in names)
 
 
 def _one_question(result: Result, path: Path, seen: dict[tuple[str, str], tuple[Result, Path]]) -> None:
@@ -219,6 +232,14 @@ def _same_reranker(one: System, other: System) -> bool:
     return (one.kind, one.name, own(one)) == (other.kind, other.name, own(other))
 
 
+def _name_by_path(systems: list[System]) -> None:
+    """Rows of folders of one name, by as many parents as make them unique on the board."""
+    known = {place: known_of(next(iter(s.results.values()))) for place, s in enumerate(systems) if s.kind == "reranker"}
+    names = names_of(known.values())
+    for place, one in known.items():
+        systems[place] = replace(systems[place], name=names[one])
+
+
 def _tell_apart(systems: list[System]) -> None:
     """Where rows would look the same, name the settings in which they differ."""
     for place, system in enumerate(systems):
@@ -234,7 +255,8 @@ def _tell_apart(systems: list[System]) -> None:
 def is_wanted(system: System, board: Board) -> bool:
     """Whether the board's `first_stages`, `rerankers` and `oracle` let the system in."""
     at_stage = system.kind == "imported" or _at(system.stage, board)
-    return at_stage and (not system.name or _named(system.name, board)) and (board.oracle or system.kind != "oracle")
+    named = bool(system.results) or not system.name or _named(system.name, board)
+    return at_stage and named and (board.oracle or system.kind != "oracle")
 
 
 def _at(stage: str, board: Board) -> bool:

@@ -61,7 +61,7 @@ class Answering:
         title = title_of(outcome.result)
         if self.full or not self.text:
             self._block(outcome)
-            who = outcome.result.identity.reranker or outcome.result.identity.retriever
+            who = outcome.result.reranker or outcome.result.identity.retriever
             for caution in found:
                 self.say(f"{title}, {who}: {caution.code} {caution.what} (explain {caution.code})")
         else:

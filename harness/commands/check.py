@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..python.asking import open_one_reranker
+from ..python.wanted import open_one_reranker
 from .run import MODEL, add_model_options, running_of
 from .shared import Say, show
 

@@ -45,9 +45,9 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Compare each of the others with the first."""
     from ..files.cache import cache_folder
     from ..verdicts.aggregates import complete_aggregates
-    from ..verdicts.compare import compare_all, open_system
+    from ..verdicts.compare import compare_all, open_systems
 
-    first, *others = (open_system(word, given.results) for word in (given.first, *given.others))
+    first, *others = open_systems([given.first, *given.others], given.results)
     entries = [entry for system in (first, *others) for entry in system.entries]
     aggregates = complete_aggregates(given.cards, entries)
     found = compare_all(first, others, aggregates, measure=given.measure, allow_different=given.allow_different)

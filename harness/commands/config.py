@@ -5,7 +5,12 @@
     top-k = 100
 
     [set]
-    max_length = 512
+    max_length = 512           # of every reranker that has it; a list tries each: [256, 512]
+
+    [[reranker]]               # instead of reranker = [...]: one with what is its own
+    name = "remote:tei/my-model"
+    label = "ours"
+    set = { url = "http://localhost:8080" }
 
     [warnings]
     ignore = ["RH006"]         # codes, or their beginnings; select takes the same, and empty means all
@@ -25,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError, did_you_mean
+from ..python.wanted import settings_of, wanted_of
 from ..results.cautions import check_codes
 
 __all__ = ["FILE_NAME", "read_config", "read_warnings"]
@@ -55,7 +61,8 @@ def read_config(path: Path, options: Mapping[str, Mapping[str, Any]]) -> dict[st
         if key not in known:
             raise HarnessError(f'{where}: unknown key "{key}"; a key is a flag of run.{did_you_mean(key, known)}')
         name = known[key].get("dest", key.replace("-", "_"))
-        found[name] = _value(value, known[key], f'{where}: "{key}"')
+        read = _rerankers if key == "reranker" else _value
+        found[name] = read(value, known[key], f'{where}: "{key}"')
     return found
 
 
@@ -90,7 +97,7 @@ def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _line_of(key: str, text: str) -> int:
-    pattern = re.compile(rf"""^\s*(\[\s*)?["']?{re.escape(key)}["']?\s*[=\].]""")
+    pattern = re.compile(rf"""^\s*(\[\[?\s*)?["']?{re.escape(key)}["']?\s*[=\].]""")
     return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)
 
 
@@ -99,10 +106,10 @@ def _value(value: Any, how: Mapping[str, Any], where: str) -> Any:
         if not isinstance(value, bool):
             raise HarnessError(f"{where} is true or false")
         return value
-    if how.get("metavar") == "KEY=VALUE":
+    if str(how.get("metavar")).endswith("KEY=VALUE"):
         if not isinstance(value, dict):
             raise HarnessError(f"{where} is a table of settings, as in [set]")
-        return [(str(name), _word(setting, f"{where}: {name}")) for name, setting in value.items()]
+        return list(settings_of(value, where))
     values = value if isinstance(value, list) else [value]
     if how.get("action") == "append" or how.get("nargs") == "*":
         return [_one(entry, how, where) for entry in values]
@@ -110,6 +117,15 @@ def _value(value: Any, how: Mapping[str, Any], where: str) -> Any:
         # A flag takes such a list with commas.
         return _one(",".join(_word(entry, where) for entry in values), how, where)
     return _one(value, how, where)
+
+
+def _rerankers(value: Any, how: Mapping[str, Any], where: str) -> Any:
+    """Rerankers by name, or each a table with what is its own, as in [[reranker]]."""
+    entries = value if isinstance(value, list) else [value]
+    return [
+        wanted_of(entry, f"{where}, number {number}") if isinstance(entry, dict) else _one(entry, how, where)
+        for number, entry in enumerate(entries, 1)
+    ]
 
 
 def _one(value: Any, how: Mapping[str, Any], where: str) -> Any:

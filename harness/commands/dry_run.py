@@ -101,7 +101,8 @@ def plan_jobs(request: Request, say: Callable[[str], None]) -> list[Planned]:
     from ..compute import Workbench
     from ..evaluate import jobs_of, reusable
 
-    _check_device(request.options)
+    for options in dict.fromkeys([request.options, *map(request.options_of, request.rerankers)]):
+        _check_device(options)
     _check_disk(request.cache, say)
     started = time.time()
     with Workbench(request, say) as bench:
@@ -187,7 +188,7 @@ def _counted(job: Job, request: Request, candidates: Candidates, bench: Workbenc
     if not _by_pairs(reranker):
         return _entry(job, "to compute", pairs=len(pairs.pairs))
     prepared = reranker.load().prepare(pairs.queries, pairs.documents, pairs.pairs)
-    plan = plan_of(prepared, request.options.batch_tokens)
+    plan = plan_of(prepared, request.options_of(job.reranker).batch_tokens)
     key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
     queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)
     missing = np.isnan(bench.store().known(key, list(queries), list(documents), pairs.pairs))
@@ -247,7 +248,8 @@ def _estimated(job: Job, request: Request, collection: Collection) -> Planned:
     pairs = gather(_random_pairs(collection), collection, "skip")
     prepared = reranker.load().prepare(pairs.queries, pairs.documents, pairs.pairs)
     tokens = round(float(prepared.lengths.mean()) * most)
-    cost = _cost(prepared, plan_of(prepared, request.options.batch_tokens), tokens)
+    plan = plan_of(prepared, request.options_of(job.reranker).batch_tokens)
+    cost = _cost(prepared, plan, tokens)
     return _entry(job, _CANDIDATES_FIRST, pairs=most, **cost)
 
 

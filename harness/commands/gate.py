@@ -42,15 +42,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Hold the current results against the baseline; returns 0, 1 or 3."""
     from ..verdicts.aggregates import complete_aggregates
-    from ..verdicts.gate import MAX_DROP, Scope, judge_against, update
+    from ..verdicts.gate import MAX_DROP, judge_against, scope_of, update
     from ..verdicts.gate_text import gate_github, gate_junit, gate_text
     from ..verdicts.pairing import entries_in
     from ..verdicts.rows import ALPHA
 
     if given.any_reranker and given.reranker:
         raise HarnessError("--reranker looks at one reranker and --any-reranker at all of them: give one of the two")
-    entries = entries_in(given.baseline)
-    scope = Scope(given.reranker, _task_names(given.tasks, given.cards, [*entries, *entries_in(given.current)]))
+    entries, current = entries_in(given.baseline), entries_in(given.current)
+    tasks = _task_names(given.tasks, given.cards, [*entries, *current])
+    scope = scope_of(given.reranker, tasks, entries, current)
     if given.update:
         written = update(given.baseline, given.current, any_reranker=given.any_reranker, scope=scope)
         answer("\n".join(map(str, written)))

@@ -69,7 +69,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """List the figures that can be checked, then check them; 1 where one differs, 3 where none can be."""
     from ..data.task import Cards
     from ..files.cache import cache_folder
-    from ..python.asking import model_options
+    from ..python.running import model_options
     from .run import running_of
 
     checks = checkable(Cards(), given.words, given.max_documents, cache_folder(), say)

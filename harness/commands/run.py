@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.progress import stage
 from ..errors import HarnessError
-from ..python.asking import Asking, Running, build_request, decisions_of
+from ..python.asking import Asking, build_request, decisions_of
+from ..python.running import Running
 from .shared import RESULTS_WRITTEN, VERBOSE, Say, add_options_of, level, tolerance
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ def numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f'"{text}" is not a list of numbers, as 0.7,0.3') from None
 
 
+def depths(text: str) -> tuple[int, ...]:
+    """The whole numbers above 0 between commas, for argparse."""
+    return tuple(above_zero(word) for word in words(text))
+
+
 def setting(text: str) -> tuple[str, str]:
     """KEY=VALUE as a pair, for argparse."""
     key, equals, value = text.partition("=")
@@ -77,7 +83,7 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--fuse": {"action": "store_true", "help": "join the first stages into one by reciprocal rank"},
     "--fuse-by": {"choices": ("rrf", "sum"), "default": None, "help": "join them by reciprocal rank, or by the sum of scores that each list's least and greatest made 0 and 1"},
     "--fuse-weights": {"type": numbers, "default": (), "metavar": "LIST", "help": "what each first stage counts, in their order (--retriever, then --candidates), as 0.7,0.3"},
-    "--top-k": {"type": above_zero, "metavar": "K", "help": "candidates a query (100) that a first stage retrieves; given lists are always whole"},
+    "--top-k": {"type": depths, "default": (), "metavar": "K", "help": "candidates a query (100) that a first stage retrieves, several as 20,50,100; given lists are always whole"},
     "--limit": {"type": above_zero, "metavar": "N", "help": "only the first N queries of each task"},
     "--languages": {"type": words, "default": (), "metavar": "CODES", "help": "only these of multilingual tasks, as zh,sw"},
     "--language": {"metavar": "CODE", "help": "the language of a folder or a hub data set without a card, as zho"},
@@ -103,7 +109,7 @@ _WHAT: dict[str, dict[str, Any]] = {
 
 _HOW: dict[str, dict[str, Any]] = {
     "--family": {"metavar": "NAME", "help": "the scoring family, or a template of one, where the model's class does not decide it"},
-    "--set": {**_SEVERAL, "type": setting, "dest": "settings", "metavar": "KEY=VALUE", "help": "a setting of the family, as max_length=256"},
+    "--set": {**_SEVERAL, "type": setting, "dest": "settings", "metavar": "[NAME:]KEY=VALUE", "help": "a setting of every reranker that has it, as max_length=256, or of one, as NAME:max_length=256; given twice, both are run"},
     "--device": {"default": "auto", "help": "auto, cpu, cuda, cuda:1, mps (auto)"},
     "--dtype": {"default": "auto", "help": "auto, float32, bfloat16, float16 (float32 on CPU, bfloat16 on GPU)"},
     "--batch-tokens": {"type": above_zero, "metavar": "N", "help": "token budget of a batch (4096; 32768 on a GPU)"},
@@ -176,7 +182,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         from ..files.cache import cache_folder
 
         use_offline(given.offline, cache_folder())
-    with stage(f"loading {', '.join(given.reranker) or 'the first stage'}"):
+    with stage(f"loading {', '.join(map(str, given.reranker)) or 'the first stage'}"):
         request = build_request(asking_of(given), say)
     if given.dry_run:
         from .dry_run import dry_run

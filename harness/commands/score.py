@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..python.asking import model_options, open_one_reranker
+from ..python.running import model_options
+from ..python.wanted import open_one_reranker
 from .run import MODEL, add_model_options, running_of
 from .shared import Say
 

@@ -18,7 +18,7 @@ from ..files.cache import write_atomically
 from ..measures.verdict import retested
 from ..results import result as results
 from ..results.result import Result, values_path
-from ..verdicts.pairing import Entry, entries_in
+from ..verdicts.pairing import Entry, entries_in, labelled_entries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,7 @@ __all__ = ["COLUMNS", "frame_of", "load_result", "load_results", "write_frame"]
 _TEXT, _WHOLE, _NUMBER = "string", "Int64", "Float64"
 COLUMNS = {
     "task": _TEXT, "subset": _TEXT, "split": _TEXT, "retriever": _TEXT, "top_k": _WHOLE, "reranker": _TEXT,
+    "label": _TEXT,
     "measure": _TEXT, "headline": "boolean", "first_stage": _NUMBER, "reranked": _NUMBER, "oracle": _NUMBER,
     "difference": _NUMBER, "low": _NUMBER, "high": _NUMBER, "p": _NUMBER, "n": _WHOLE, "queries": _WHOLE,
     "limit": _WHOLE, "until": _TEXT, "relevance_level": _WHOLE, "missing_text": _TEXT, "instructions": _TEXT, "dataset": _TEXT,
@@ -44,7 +45,7 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     """Every result below `folder` as one tidy DataFrame: a row for each result and measure.
 
     Columns: task, subset, split, retriever (the first stage), top_k, reranker (NA for a first stage
-    alone), measure, headline; the means first_stage, reranked and oracle in [0, 1] (p-MRR in [-1, 1]);
+    alone), label (what tells it from the others of the table), measure, headline; the means first_stage, reranked and oracle in [0, 1] (p-MRR in [-1, 1]);
     difference with its 95 % interval low and high, and p; n (queries with a value) and queries
     (judged); then the settings, revisions, fingerprints and digests that the figures stand on, and
     path. docs/results.md has all of them with their dtypes. Rows are in the order of the results'
@@ -76,7 +77,7 @@ def frame_of(entries: Iterable[Entry]) -> pd.DataFrame:
     import pandas as pd
 
     missing: list[str] = []
-    rows = [row for entry in entries for row in _rows(entry, missing)]
+    rows = [row for entry in labelled_entries(list(entries)) for row in _rows(entry, missing)]
     columns = {name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()}
     frame = pd.DataFrame(columns)
     frame.attrs["missing"] = missing
@@ -117,6 +118,7 @@ def _rows(entry: Entry, missing: list[str]) -> Iterable[dict[str, Any]]:
         "pairs_per_second": result.performance.get("pairs_per_second"),
         "harness": result.environment.get("harness"),
         "path": str(entry.path),
+        "label": result.reranker,
     }
     without: dict[str, list[str]] = {}
     for measure, figures in result.measures.items():

@@ -25,7 +25,7 @@ from typing import Any
 from ..errors import HarnessError
 from ..files.cache import write_atomically
 from ..results.result import Identity, Result
-from ..verdicts.pairing import Entry
+from ..verdicts.pairing import Entry, labelled_entries
 from .mteb_files import MAIN
 from .mteb_meta import MtebTask, task_of_mteb
 from .names import mteb_key
@@ -68,7 +68,7 @@ def export_mteb(entries: Sequence[Entry], output: Path) -> Exported:
     done = Exported()
     files: dict[tuple[str, str, str], dict[tuple[str, str], tuple[Entry, dict[str, Any]]]] = {}
     known: dict[str, MtebTask | None] = {}
-    for entry in entries:
+    for entry in labelled_entries(entries):
         identity = entry.result.identity
         if identity.task not in known:
             known[identity.task] = task_of_mteb(identity.task)
@@ -78,7 +78,7 @@ def export_mteb(entries: Sequence[Entry], output: Path) -> Exported:
             done.left_out.append(f"{entry.path}: {reason}")
             continue
         done.left_out += [f"{entry.path}: {name} has no key in mteb" for name in _without_key(entry.result)]
-        parts = files.setdefault((*_model(identity), identity.task), {})
+        parts = files.setdefault((*_model(entry.result), identity.task), {})
         _claim(parts, (identity.split, str(scores["hf_subset"])), entry, scores)
     if not files:
         raise HarnessError(f"no result can be written as mteb's: {'; '.join(done.left_out[:3])}")
@@ -177,13 +177,18 @@ def _without_key(result: Result) -> list[str]:
     return [name for name in figures_of(result) if mteb_key(name) is None and not name.startswith("Judged@")]
 
 
-def _model(identity: Identity) -> tuple[str, str]:
+def _model(result: Result) -> tuple[str, str]:
     """The name and the revision that mteb's files have for a reranker over a first stage, or a first stage alone."""
+    identity = result.identity
     if identity.reranker is None:
         revision = str(identity.retriever_settings.get("revision") or _NO_REVISION)
         depth = "given lists" if identity.top_k is None else f"top {identity.top_k}"
         return f"{_of_organisation(identity.retriever)} (first stage, {depth})", revision
-    name = f"{_of_organisation(identity.reranker)} ({stage_of(identity)})"
+    # A folder's parent is no organisation; the settings of a sweep tell its files apart.
+    own = identity.reranker.replace("/", "-") if result.place else identity.reranker
+    note = result.label.removeprefix(identity.reranker) if result.label.startswith(identity.reranker) else ""
+    settings = note.partition(" (")[2].removesuffix(")")
+    name = f"{_of_organisation(own)} ({stage_of(identity)}{f', {settings}' if settings else ''})"
     return name, identity.reranker_revision or _NO_REVISION
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError, UnknownSetting, did_you_mean
 
 __all__ = ["Reader", "at_least", "one_of", "read_settings", "whole_number", "yes_or_no"]
 
@@ -50,13 +50,13 @@ def one_of(*choices: str) -> Reader:
 
 
 def read_settings(family: str, given: Sequence[tuple[str, str]], readers: Mapping[str, Reader]) -> dict[str, object]:
-    """The settings by name, read. Raises HarnessError for an unknown key or a value that cannot be read."""
+    """The settings by name, read. Raises UnknownSetting for an unknown key, HarnessError for a value that cannot be read."""
     found: dict[str, object] = {}
     for key, text in given:
         if key not in readers:
             known = ", ".join(sorted(readers)) or "none"
-            raise HarnessError(
-                f'the family {family} has no setting "{key}"; it has: {known}.{did_you_mean(key, readers)}'
+            raise UnknownSetting(
+                key, f'the family {family} has no setting "{key}"; it has: {known}.{did_you_mean(key, readers)}'
             )
         try:
             found[key] = readers[key](text)

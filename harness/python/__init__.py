@@ -3,6 +3,7 @@
 - `run`         `harness.run` and `score`
 - `verdicts`    `compare`, `gate` and `check`; `boards` `leaderboard`
 - `asking`      what is asked for, in plain words → a Request
+- `wanted`      the rerankers of a run, each with what is its own; `running` how models are run
 - `tasks`       a collection in memory as a task
 - `rerankers`   a function, an object or a model in memory as a reranker
 - `training`    an evaluator for the trainers of sentence-transformers and transformers

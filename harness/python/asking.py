@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HarnessError
+from .running import Running, model_options
+from .wanted import Wanted, open_wanted
 
 if TYPE_CHECKING:
     from ..engine.options import Options
@@ -21,22 +23,9 @@ if TYPE_CHECKING:
     from ..types import Measure, Task
     from ..verdicts.until import Decision, UntilDecided
 
-__all__ = ["Asking", "Running", "build_request", "decisions_of", "model_options", "open_one_reranker"]
+__all__ = ["Asking", "build_request", "decisions_of"]
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Running:
-    """How models are run, as asked for: `auto` is resolved by `model_options`."""
-
-    family: str | None = None
-    settings: Sequence[tuple[str, str]] = ()
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_tokens: int | None = None
-    trust_remote_code: bool = False
-    rehash: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,8 +33,8 @@ class Asking(Running):
     """A whole run, as asked for; docs/reference.md says what each option means."""
 
     tasks: Sequence[str | Task] = ()
-    reranker: Sequence[str | Reranker] = ()
-    """By name, or opened already."""
+    reranker: Sequence[str | Wanted] = ()
+    """By name, or with what is its own."""
     name: str | None = None
     """What tables, boards and the results' folder call it; for one reranker."""
     stages: Sequence[FirstStage] = ()
@@ -56,7 +45,8 @@ class Asking(Running):
     fuse: bool = False
     fuse_by: str | None = None
     fuse_weights: Sequence[float] = ()
-    top_k: int | None = None
+    top_k: int | Sequence[int] | None = None
+    """Several depths give a result for each."""
     limit: int | None = None
     languages: Sequence[str] = ()
     language: str | None = None
@@ -77,35 +67,6 @@ class Asking(Running):
     alpha: float | None = None
 
 
-def model_options(asked: Running) -> Options:
-    """The model options, resolved: never `auto` further on."""
-    from ..engine.options import Options, resolve_batch_tokens, resolve_device, resolve_dtype
-
-    device = resolve_device(asked.device)
-    return Options(
-        device=device,
-        dtype=resolve_dtype(asked.dtype, device),
-        batch_tokens=resolve_batch_tokens(asked.batch_tokens, device),
-        trust_remote_code=asked.trust_remote_code,
-        rehash=asked.rehash,
-        settings=tuple(asked.settings),
-    )
-
-
-def open_one_reranker(name: str, asked: Running, say: Say) -> Reranker:
-    """The reranker that `name` means. Raises HarnessError where it stands for several."""
-    from ..files.cache import cache_folder
-    from ..rerankers.resolve import open_rerankers
-
-    opened = open_rerankers(name, model_options(asked), cache_folder(), asked.family)
-    if len(opened) > 1:
-        names = ", ".join(reranker.spec.name for reranker in opened)
-        raise HarnessError(f"{name} stands for several rerankers ({names}): ask for one")
-    if opened[0].note:
-        say(f"{opened[0].spec.name}: {opened[0].note}")
-    return opened[0]
-
-
 def build_request(asked: Asking, say: Say) -> Request:
     """Everything resolved: cards, first stages, rerankers, device. Raises HarnessError for what cannot be."""
     from ..data.task import select_languages
@@ -124,7 +85,7 @@ def build_request(asked: Asking, say: Say) -> Request:
     if asked.languages:
         tasks = select_languages(tasks, asked.languages)
     _lists_are_whole(asked, tasks, say)
-    rerankers = _rerankers(asked, options, cache)
+    rerankers = _rerankers(asked, options, cache, say)
     searched = _with_own_candidates(asked, rerankers)
     for reranker in rerankers:
         if reranker.note:
@@ -137,7 +98,7 @@ def build_request(asked: Asking, say: Say) -> Request:
         results=asked.results,
         cache=cache,
         replace_given=bool(asked.retriever or asked.candidates or asked.stages),
-        top_k=asked.top_k,
+        top_k=tuple(_depths(asked.top_k)) or None,
         limit=asked.limit,
         measures=_measures(asked.measures),
         condensed=asked.condensed,
@@ -193,23 +154,37 @@ def _tasks(asked: Asking, cache: Path, say: Say) -> list[Task]:
     return tasks + made
 
 
-def _rerankers(asked: Asking, options: Options, cache: Path) -> list[Reranker]:
-    from ..rerankers.resolve import open_rerankers
+def _rerankers(asked: Asking, options: Options, cache: Path, say: Say) -> list[Reranker]:
+    """Every reranker that is asked for, by the name that its results will have."""
+    wanted = [each if isinstance(each, Wanted) else Wanted(each) for each in asked.reranker]
+    if asked.name is not None:
+        if len(wanted) != 1:
+            names = ", ".join(map(str, wanted)) or "none"
+            raise HarnessError(f"--name {asked.name} is for one reranker, and here are {len(wanted)}: {names}")
+        wanted = [replace(wanted[0], label=asked.name)]
+    return _named(open_wanted(wanted, asked, options, cache, say), asked.results)
 
-    found: list[Reranker] = []
-    seen = set()
-    for word in asked.reranker:
-        if not isinstance(word, str):
-            found.append(word)
-        elif word not in seen:
-            seen.add(word)
-            found += open_rerankers(word, options, cache, asked.family)
-    if asked.name is None:
-        return found
-    if len(found) != 1:
-        names = ", ".join(reranker.spec.name for reranker in found) or "none"
-        raise HarnessError(f"--name {asked.name} is for one reranker, and here are {len(found)}: {names}")
-    return [replace(found[0], spec=replace(found[0].spec, name=asked.name))]
+
+def _named(rerankers: Sequence[Reranker], results: Path) -> list[Reranker]:
+    """The rerankers, those of folders and files by as many parents as make them unique among the results."""
+    from ..rerankers.known import known_models
+    from ..results.naming import name_among, tails
+
+    known = [each.known for each in rerankers]
+    return [
+        replace(each, spec=replace(each.spec, name=name_among(one, known, results, known_models().__contains__)))
+        if each.spec.name in tails(each.place)
+        else each
+        for each, one in zip(rerankers, known, strict=True)
+    ]
+
+
+def _depths(top_k: int | Sequence[int] | None) -> list[int]:
+    """The depths asked for, each once, in their order; empty for the usual one. Raises HarnessError for what is no depth."""
+    found = list(dict.fromkeys([top_k] if isinstance(top_k, int) else top_k or []))
+    if bad := [each for each in found if not isinstance(each, int) or isinstance(each, bool) or each < 1]:
+        raise HarnessError(f"top-k is a whole number above 0, or several of them, not {bad[0]!r}")
+    return found
 
 
 def _with_own_candidates(asked: Asking, rerankers: Sequence[Reranker]) -> Asking:
@@ -234,16 +209,18 @@ def _lists_are_whole(asked: Asking, tasks: Sequence[Task], say: Say) -> None:
     Raises HarnessError where nothing is retrieved, so that it would change nothing; says it where something is.
     """
     lists = [task.name for task in tasks if task.given_lists]
-    if asked.top_k is None or not lists or asked.retriever or asked.candidates or asked.stages:
+    depths = _depths(asked.top_k)
+    if not depths or not lists or asked.retriever or asked.candidates or asked.stages:
         return
     names = ", ".join(lists[:3]) + (f" and {len(lists) - 3} more" if len(lists) > 3 else "")
+    shown = ",".join(map(str, depths))
     if len(lists) == len(tasks):
         raise HarnessError(
-            f"--top-k {asked.top_k}: the candidate lists that {names} brings have no scores, so there is no best "
-            f"{asked.top_k} of them. Leave it out and they are taken whole, or name the first stage that ranks: "
+            f"--top-k {shown}: the candidate lists that {names} brings have no scores, so there is no best "
+            f"{shown} of them. Leave it out and they are taken whole, or name the first stage that ranks: "
             "--retriever bm25, --candidates run.trec"
         )
-    say(f"--top-k {asked.top_k} cuts what is retrieved; the candidate lists of {names} have no scores and stay whole")
+    say(f"--top-k {shown} cuts what is retrieved; the candidate lists of {names} have no scores and stay whole")
 
 
 def _with_workers(asked: Asking, options: Options, say: Say) -> Options:

@@ -13,15 +13,18 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache as once
 from pathlib import Path
 from typing import Any
 
+from ..errors import HarnessError
 from ..files.digest import Digest
 from ..rerankers.base import Reranker
-from ..rerankers.plugin import wrap
-from .asking import Running, open_one_reranker
+from ..rerankers.plugin import FAMILY, wrap
+from .running import Running, model_options
+from .wanted import Wanted, open_one_reranker
 
-__all__ = ["as_reranker", "name_of", "weights_digest"]
+__all__ = ["as_reranker", "in_memory", "name_of", "weights_digest"]
 
 
 def as_reranker(given: Any, name: str | None = None, asked: Running | None = None) -> Reranker:
@@ -33,9 +36,12 @@ def as_reranker(given: Any, name: str | None = None, asked: Running | None = Non
     if isinstance(given, Reranker):
         return given if name is None else _named(given, name)
     called = name or name_of(given)
+    asked = asked or Running()
     if _can_be_saved(given):
-        return _named(_from_its_folder(given, asked or Running()), called)
-    wrapped = wrap(given, called)
+        return _named(_from_its_folder(given, asked), called)
+    if asked.family not in (None, FAMILY):
+        raise HarnessError(f"{called} is code of your own, which has no other family than {FAMILY}, not {asked.family}")
+    wrapped = wrap(given, called, options=model_options(asked))
     digest = weights_digest(given)
     if digest is None or wrapped.spec.declared:
         return _named(wrapped, called)
@@ -43,6 +49,14 @@ def as_reranker(given: Any, name: str | None = None, asked: Running | None = Non
     settings |= {"declared": True, "weights": digest}
     spec = replace(wrapped.spec, revision=digest, settings=tuple(sorted(settings.items())), declared=True)
     return _named(replace(wrapped, spec=spec), called)
+
+
+def in_memory(given: Any) -> Wanted:
+    """What `given` is as one of several rerankers of a run; a name stays a name."""
+    if isinstance(given, str | Path):
+        return Wanted(str(given))
+    # Once for each way to run it: a run in parts takes the same reranker for all of them.
+    return Wanted(name_of(given), opened=once(lambda asked: as_reranker(given, None, asked)))
 
 
 def _named(reranker: Reranker, name: str) -> Reranker:
@@ -74,7 +88,7 @@ def _from_its_folder(given: Any, asked: Running) -> Reranker:
     weakref.finalize(opened, shutil.rmtree, folder, ignore_errors=True)
     loader = opened.loader
     # `replace` makes another reranker: its loader holds on to the first, and so to the folder.
-    return replace(opened, loader=lambda: (opened, loader())[1])
+    return replace(opened, loader=lambda: (opened, loader())[1], place="")
 
 
 def _forget_use(tokenizer: Any) -> None:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ..engine.progress import shown_by
 from ..errors import HarnessError, did_you_mean
-from .asking import Asking, Running, build_request, decisions_of, model_options, open_one_reranker
-from .rerankers import as_reranker
+from .asking import Asking, build_request, decisions_of
+from .rerankers import in_memory
+from .running import Running, model_options
 from .tasks import Task, made
 from .views import Evaluation, Evaluations
+from .wanted import Wanted, open_one_reranker, settings_of, wanted_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +84,7 @@ def run(
     tasks: Any,
     reranker: Any = None,
     retriever: str | Sequence[str] | None = None,
-    top_k: int | None = None,
+    top_k: int | Sequence[int] | None = None,
     *,
     name: str | None = None,
     settings: Mapping[str, object] | None = None,
@@ -94,9 +96,10 @@ def run(
     `tasks`: a name of a task or suite, a folder, a hub data set, a `harness.Task`, or a list of these.
     `reranker`: a name as on the command line, a function `(query, documents) → scores`, an object with
     `predict`, `compute_score` or `rank` (sentence-transformers' CrossEncoder, FlagEmbedding's, the
-    rerankers library's), or a list of these; None runs the first stage alone. `name` is what the
-    tables call it, where one reranker is given. `settings` are those of --set. `progress`: True, or a
-    class like tqdm. `more`: see `Options`.
+    rerankers library's), a mapping with a `name` of these kinds and what is its own (`set`, `family`,
+    `instruction`, `device`, `dtype`, `label`), or a list of these; None runs the first stage alone. `name`
+    is what the tables call it, where one reranker is given. `settings` are those of --set; a list as a
+    value, or as `top_k`, gives a result for each. `progress`: True, or a class like tqdm. `more`: see `Options`.
     """
     from ..evaluate import evaluate
 
@@ -104,11 +107,10 @@ def run(
         name=name,
         retriever=_words(retriever),
         top_k=top_k,
-        settings=_settings(settings),
+        settings=settings_of(settings or {}),
+        reranker=[_wanted(one) for one in _several(reranker)],
         **_asked(more),
     )
-    rerankers = [one if isinstance(one, str) else as_reranker(one, None, asked) for one in _several(reranker)]
-    asked = replace(asked, reranker=rerankers)
     found: list[Evaluation] = []
     decisions: list[Decision] = []
     notes = _Notes()
@@ -145,12 +147,12 @@ def score(
 def running_of(more: Model, settings: Mapping[str, object] | None = None) -> Running:
     """How a model is run. Raises HarnessError for an option that there is none of."""
     _known(more, Model.__annotations__)
-    return Running(**more, settings=_settings(settings))
+    return Running(**more, settings=settings_of(settings or {}))
 
 
 def opened_of(given: Any, asked: Running) -> Reranker:
-    """The one reranker that is given by name, or as what is in memory."""
-    return open_one_reranker(given, asked, _Notes()) if isinstance(given, str) else as_reranker(given, None, asked)
+    """The one reranker that is given by name, as what is in memory, or as a table."""
+    return open_one_reranker(_wanted(given), asked, _Notes())
 
 
 class _Notes(list[str]):
@@ -207,7 +209,7 @@ def _asked(more: Options) -> dict[str, Any]:
         if found.get(folder) is not None:
             found[folder] = Path(found[folder])
     if "retriever_settings" in found:
-        found["retriever_set"] = _settings(found.pop("retriever_settings"))
+        found["retriever_set"] = settings_of(found.pop("retriever_settings"), "retriever_settings")
     found["candidates"] = [Path(one) for one in _several(found.get("candidates"))]
     found["measures"] = _words(found.get("measures"))
     return found
@@ -219,5 +221,6 @@ def _known(given: Mapping[str, Any], names: Collection[str]) -> None:
             raise HarnessError(f'there is no option "{word}".{did_you_mean(word, names)}')
 
 
-def _settings(given: Mapping[str, object] | None) -> tuple[tuple[str, str], ...]:
-    return tuple((key, str(value)) for key, value in (given or {}).items())
+def _wanted(given: Any) -> Wanted:
+    """A reranker as `harness.run` takes it: a name, an object, or a table with a name and what is its own."""
+    return wanted_of(given, "the reranker", in_memory) if isinstance(given, Mapping) else in_memory(given)

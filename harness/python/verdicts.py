@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from ..errors import HarnessError
 from ..results.figures import interval, number, p_value, signed
 from ..verdicts.aggregates import complete_aggregates
-from ..verdicts.compare import Comparison, System, compare_all, open_system
-from ..verdicts.gate import MAX_DROP, Gate, Scope, judge_against
+from ..verdicts.compare import Comparison, System, compare_all, open_systems
+from ..verdicts.gate import MAX_DROP, Gate, judge_against, scope_of
 from ..verdicts.rows import ALPHA, Row
 from .pictures import Picture, differences
 from .run import Model, opened_of, running_of
@@ -147,14 +147,14 @@ def compare(
     """
     if not others:
         raise HarnessError("compare takes two or more: a result of run, a file, a folder, or a reranker's name")
-    systems = [_system(each, Path(results)) for each in (first, *others)]
+    systems = _systems([first, *others], Path(results))
     aggregates = complete_aggregates(cards, [entry for system in systems for entry in system.entries])
     found = compare_all(systems[0], systems[1:], aggregates, measure=measure, allow_different=allow_different)
     return Comparisons(list(found))
 
 
 def gate(
-    baseline: str | Path, current: str | Path, *, reranker: str | None = None, tasks: Iterable[str] | None = None,
+    baseline: str | Path, current: str | Path, *, reranker: str | Path | None = None, tasks: Iterable[str] | None = None,
     max_drop: float = MAX_DROP, alpha: float = ALPHA, measure: str | None = None, any_reranker: bool = False,
 ) -> Judgement:  # fmt: skip
     """Hold the results in the folder `current` against those in `baseline`, as the verb `gate` does.
@@ -165,8 +165,11 @@ def gate(
 
     if not 0 < alpha < 0.5:
         raise HarnessError(f"alpha={alpha} is no significance level: between 0 and 0.5, as 0.05")
-    scope = Scope(reranker, None if tasks is None else frozenset(tasks))
-    aggregates = complete_aggregates(None, [each for each in entries_in(Path(baseline)) if scope.holds(each.result)])
+    before, now = entries_in(Path(baseline)), entries_in(Path(current))
+    scope = scope_of(
+        None if reranker is None else str(reranker), None if tasks is None else frozenset(tasks), before, now
+    )
+    aggregates = complete_aggregates(None, [each for each in before if scope.holds(each.result)])
     return Judgement(
         judge_against(
             Path(baseline), Path(current), aggregates, max_drop=max_drop, alpha=alpha, any_reranker=any_reranker,
@@ -193,10 +196,14 @@ def _difference(row: Row) -> dict[str, str]:
     }
 
 
-def _system(given: Any, results: Path) -> System:
+def _systems(given: Sequence[Any], results: Path) -> list[System]:
+    """Results in memory as they are; words as the verb reads them, all of them at once."""
+    words = iter(open_systems([str(each) for each in given if not isinstance(each, Evaluation | Evaluations)], results))
+    return [_system(each) if isinstance(each, Evaluation | Evaluations) else next(words) for each in given]
+
+
+def _system(given: Evaluation | Evaluations) -> System:
     if isinstance(given, Evaluation):
         return System(given.reranker or given.retriever, [given.entry()])
-    if isinstance(given, Evaluations):
-        names = {each.reranker or each.retriever for each in given}
-        return System(names.pop() if len(names) == 1 else "results", [each.entry() for each in given])
-    return open_system(str(given), results)
+    names = {each.reranker or each.retriever for each in given}
+    return System(names.pop() if len(names) == 1 else "results", [each.entry() for each in given])

@@ -53,7 +53,7 @@ class Evaluation:
     @property
     def reranker(self) -> str | None:
         """The reranker's name; None for a first stage alone."""
-        return self.result.identity.reranker
+        return self.result.reranker
 
     @property
     def retriever(self) -> str:

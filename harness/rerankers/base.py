@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from ..engine.progress import stage
 from ..files.digest import digest_of_settings
+from ..results.naming import Known, settings_as_text
 from ..types import DocumentText, QueryText, Run, Subset, Task
 
 if TYPE_CHECKING:
+    from ..engine.options import Options
     from ..models.source import ModelSource
     from .origin import Origin
     from .services.cost import Estimate
@@ -133,6 +135,10 @@ class Reranker:
     they are billed, and the money; with a fourth argument, numbers of queries and of documents of each, the pairs are a sample of these."""
     source: ModelSource | None = None
     """The model's files, where it has any of its own."""
+    place: str = ""
+    """The folder or file that it was opened from; empty where its name says it all."""
+    options: Options | None = None
+    """How it is run, where that is its own and not the request's."""
     basis: Basis = Basis()
     one_load: bool = False
     """Whether there is but one load to be had: of a plug-in, a service, an engine, or an encoder, which compares its own."""
@@ -147,6 +153,12 @@ class Reranker:
     origin: Origin | None = field(default=None, repr=False)
     """What a worker opens to have the same; None where the scores are computed in this process alone."""
     _model: Any = field(default=None, repr=False)
+
+    @property
+    def known(self) -> Known:
+        """What tells it from other rerankers."""
+        spec = self.spec
+        return Known(spec.name, self.place, spec.revision, spec.fingerprint, settings_as_text(dict(spec.settings)))
 
     def load(self) -> Any:
         """The PairModel or ListModel. Raises HarnessError where its files do not fit the family."""

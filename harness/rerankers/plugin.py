@@ -22,6 +22,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ from ..errors import HarnessError, did_you_mean
 from ..models.noticing import noticing
 from ..models.settings import read_settings
 from ..models.source import PACKAGE
+from ..results.naming import place_of
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import LARGEST_FLOAT32, DocumentText, QueryText
 from .base import Reranker, RerankerSpec
@@ -63,12 +65,14 @@ def open_plugin(name: str, options: Options) -> Reranker:
     Raises HarnessError where the file, module or attribute does not exist, its code fails, or the
     object cannot score.
     """
+    read_settings(FAMILY, options.settings, {})
     weights: list[str] = []
     with noticing(weights):
         target, source = _import(name)
         opened = wrap(target, name, source, options)
     opened.newly_initialised.extend(weights)
-    return opened
+    file, _, attribute = name.rpartition(":")
+    return replace(opened, place=f"{place_of(Path(file))}:{attribute}") if file.endswith(".py") else opened
 
 
 def wrap(target: Any, name: str, source: Path | None = None, options: Options | None = None) -> Reranker:

@@ -20,7 +20,8 @@ from ..files.cache import cache_folder
 from ..models.copies import copy_of
 from ..models.cross_encoder import is_cross_encoder, read_layout
 from ..models.recipes import is_late_interaction
-from ..models.source import ModelSource, found_here, open_model
+from ..models.source import PACKAGE, ModelSource, found_here, open_model
+from ..results.naming import place_of
 from .base import Reranker
 from .instruction import instructed, without_instruction
 from .known import known_models, refuse_unscored
@@ -82,11 +83,19 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
 
     def as_opened(reranker: Reranker) -> Reranker:
         basis = replace(reranker.basis, decided_by=decided)
-        return replace(reranker, source=source, note=joined(reranker.note, told), basis=basis)
+        note, layer = joined(reranker.note, told), reranker.spec.name.removeprefix(source.name)
+        return replace(reranker, source=source, note=note, basis=basis, place=_place(source, layer))
 
     opened = [as_opened(reranker) for reranker in _open_family(chosen, source, options, cache)]
     # A bi-encoder's dot products stay here, beside its store of vectors: its encoder has the workers.
     return opened if chosen == "bi-encoder" else _with_origin(opened, chosen, source, options)
+
+
+def _place(source: ModelSource, layer: str) -> str:
+    """Where a model's folder is, with the layer that its name has; empty for one of the hub or of a package."""
+    own = source.adapter or source
+    named = own.folder is None or own.name.startswith(PACKAGE)
+    return "" if named or own.folder is None else place_of(own.folder) + layer
 
 
 def _open_family(family: str, source: ModelSource, options: Options, cache: Path) -> list[Reranker]:

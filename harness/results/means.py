@@ -92,7 +92,7 @@ def means_of(results: Sequence[Result], tasks: Sequence[Task], aggregates: Seque
 def _system(result: Result) -> _System:
     identity = result.identity
     version = (identity.reranker_revision, identity.reranker_fingerprint)
-    return _System(identity.retriever, identity.top_k, identity.reranker, version)
+    return _System(identity.retriever, identity.top_k, result.reranker, version)
 
 
 def _with_own_lists(system: _System, figures: Mapping[_System, Known]) -> Known:

@@ -27,13 +27,26 @@ from ..errors import HarnessError
 from ..files.cache import write_atomically
 from ..types import DEFAULT_BATCH_TOKENS
 
-__all__ = ["SCHEMA", "SCORING_VERSION", "Identity", "Result", "find_previous", "load_result", "result_files", "slug"]
+__all__ = [
+    "ORACLE",
+    "SCHEMA",
+    "SCORING_VERSION",
+    "Identity",
+    "Result",
+    "find_previous",
+    "load_result",
+    "result_files",
+    "slug",
+]
 
 SCHEMA = 1
 """Raised when the JSON changes its shape; `load_result` reads every earlier one."""
 
 SCORING_VERSION = 1
 """Raised when the same inputs would give other numbers."""
+
+ORACLE = "oracle"
+"""The best order of the candidates: a stage of every result."""
 
 
 def slug(name: str) -> str:
@@ -178,12 +191,30 @@ class Result:
     """The cluster of each query of `query_ids`, within which queries share something; empty where each stands alone."""
     interval_method: str = "percentile bootstrap"
     """How `low` and `high` were found; files that do not say are of the time of the bootstrap."""
+    place: str = ""
+    """The folder or file that the reranker came from, as a path; empty where its name says it all."""
+    label: str = field(default="", compare=False)
+    """What the reranker is called among others that are shown with it (see `naming`); no part of the file."""
+    view: str = field(default="", compare=False)
+    """`first_stage` or `oracle` where it is taken for that alone, as a comparison does; no part of the file."""
+
+    @property
+    def reranker(self) -> str | None:
+        """What tables call the reranker; None for a first stage alone."""
+        if self.view:
+            return ORACLE if self.view == ORACLE else None
+        return self.label or self.identity.reranker
+
+    @property
+    def stage(self) -> str:
+        """Which of its stages the result is about: `reranked`, or the first stage where nothing was reranked."""
+        return self.view or ("reranked" if self.identity.reranker else "first_stage")
 
     def save(self, results: Path) -> Path:
         """Write the result and its per-query values under `results`; the JSON last. Returns its path."""
         path = self.identity.path(results)
         record: dict[str, Any] = {"schema": SCHEMA}
-        record |= {k: v for k, v in vars(self).items() if k not in _BESIDE}
+        record |= {k: v for k, v in vars(self).items() if k not in _BESIDE and (k != "place" or v)}
         record["identity"] = {
             k: v for k, v in asdict(self.identity).items() if k not in _WHERE_IT_APPLIES or v != _WHERE_IT_APPLIES[k]
         }
@@ -207,7 +238,7 @@ class Result:
             "task": self.identity.task,
             "subset": self.identity.subset,
             "retriever": self.identity.retriever,
-            "reranker": self.identity.reranker,
+            "reranker": self.reranker,
             "top_k": self.identity.top_k,
             "queries": self.queries,
             "measures": self.measures,
@@ -221,8 +252,8 @@ class Result:
 _WHERE_IT_APPLIES = {"until": "", "card_relevance_level": 1}
 """Fields of an identity that are written only where they are not this."""
 
-_BESIDE = ("values", "query_ids", "clusters", "identity")
-"""What the JSON does not hold as it is: the values of queries lie in a file beside it."""
+_BESIDE = ("values", "query_ids", "clusters", "identity", "label", "view")
+"""What the JSON does not hold as it is: the values of queries lie in a file beside it, and a label is of a table."""
 
 
 def values_path(path: Path) -> Path:

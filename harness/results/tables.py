@@ -32,7 +32,7 @@ def result_block(
     subset = "" if identity.subset == "default" else f" {identity.subset}"
     depth = "lists" if identity.top_k is None else f"top {identity.top_k}"
     partial = f" ({identity.partial})" if identity.partial else ""
-    arrow = f" → {identity.reranker}" if identity.reranker else ""
+    arrow = f" → {result.reranker}" if result.reranker else ""
     title = f"{identity.task}{subset} ({identity.split}), {result.queries} queries{partial}: {identity.retriever} {depth}{arrow}"
     where = f"{'unchanged, read from' if reused else 'written to'} {path}"
     older = identity.reranker and _differs(result) and result.interval_method == "percentile bootstrap"

@@ -1,6 +1,7 @@
 """What several results say together: comparisons, gates, reports.
 
 - `pairing`          which results can be held against each other
+- `meant`            which results a word means
 - `aggregates`       which means some results fill
 - `samples`          the paired values behind a comparison
 - `rows`             a sample's figures and its test, beside the others'

@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError
 from ..measures.significance import INTERVAL_METHOD
-from ..results.result import Result, load_result, slug
+from ..results.naming import labelled
+from ..results.result import Result, load_result
 from ..types import Aggregate
+from .meant import Shelf, is_model, unknown
 from .pairing import Entry, entries_in, first_stage_label, match, remarks_on, title_of
 from .rows import ALPHA, Row, rows_of
 from .samples import Sample, means_of_samples, samples_of
 
-__all__ = ["ALPHA", "Comparison", "Row", "System", "compare", "compare_all", "open_system", "rows_of"]
+__all__ = ["ALPHA", "Comparison", "Row", "System", "compare", "compare_all", "open_system", "open_systems", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -55,32 +57,46 @@ class Comparison:
 def open_system(word: str, results: Path) -> System:
     """The results that `word` names: a result file, a folder, or a reranker or first stage under `results`.
 
-    Raises HarnessError, exit code 3, where there is none.
+    Raises HarnessError, exit code 3, where there is none, or where several rerankers could be meant.
     """
+    return _opened(word, Shelf(results), derived=False)
+
+
+def open_systems(words: Sequence[str], results: Path) -> list[System]:
+    """Each as `open_system` has it, to be compared.
+
+    A first stage is also found in the results of rerankers over it, and `oracle` is the best order of candidates.
+    """
+    shelf = Shelf(results)
+    return [_opened(word, shelf, derived=True) for word in words]
+
+
+def _opened(word: str, shelf: Shelf, *, derived: bool) -> System:
     path = Path(word)
-    if path.is_file():
+    if path.is_file() and path.name.endswith(".json"):
         entries = [Entry(path, load_result(path))]
-    elif not (path.is_dir() and (entries := entries_in(path))):
-        # A model's folder, or path/to/file.py:attribute, as `run` takes it: results bear the last part.
-        own = path.is_dir() or ".py:" in word
-        entries = _entries_named(path.name if own else word, results)
-    names = {entry.result.identity.reranker or entry.result.identity.retriever for entry in entries}
+    elif path.is_dir() and not is_model(path) and (entries := entries_in(path)):
+        pass
+    else:
+        entries = shelf.rerankers(word) or shelf.first_stages(word, derived=derived)
+    if not entries and path.is_dir():
+        entries = entries_in(path)
+    if not entries:
+        raise unknown(word, shelf)
+    names = {entry.result.reranker or entry.result.identity.retriever for entry in entries}
     return System(names.pop() if len(names) == 1 else word, entries)
 
 
-def _entries_named(name: str, results: Path) -> list[Entry]:
-    found = [entry for entry in entries_in(results / slug(name)) if entry.result.identity.reranker == name]
-    if not found:
-        alone = entries_in(results / "first-stage")
-        found = [entry for entry in alone if entry.result.identity.retriever == name]
-    if not found:
-        known = {entry.result.identity.reranker or entry.result.identity.retriever for entry in entries_in(results)}
-        there = f"it has {', '.join(sorted(known))}" if known else "it has no result at all"
-        raise HarnessError(
-            f'"{name}" is no result file, no folder with results, and no reranker with results in {results}: '
-            f"{there}.{did_you_mean(name, known)}",
-            exit_code=3,
-        )
+def _labelled(systems: Sequence[System]) -> list[System]:
+    """The systems, each reranker called as among all of them."""
+    results = iter(labelled([entry.result for system in systems for entry in system.entries]))
+    found = []
+    for system in systems:
+        entries = [replace(entry, result=next(results)) for entry in system.entries]
+        own = {entry.result.identity.reranker for entry in system.entries}
+        names = {entry.result.reranker for entry in entries}
+        renamed = len(names) == 1 and own == {system.label}
+        found.append(System(str(names.pop()) if renamed else system.label, entries))
     return found
 
 
@@ -93,6 +109,7 @@ def compare_all(
     allow_different: bool = False,
 ) -> list[Comparison]:
     """Each of the others against the first; p is corrected over the rows of all of them. Raises as `compare` does."""
+    first, *others = _labelled([first, *others])
     found = [_compared(first, other, aggregates, measure=measure, allow_different=allow_different) for other in others]
     rows = rows_of([sample for each in found for sample in each.samples])
     family = len(rows)
@@ -123,7 +140,7 @@ def _compared(
 ) -> Comparison:
     """The comparison without its rows."""
     # Folders with several rerankers each: a reranker is held against itself, not against all others.
-    several = any(len({e.result.identity.reranker for e in side.entries}) > 1 for side in (first, second))
+    several = any(len({_own_name(e.result) for e in side.entries}) > 1 for side in (first, second))
     matched = match(first.entries, second.entries, lambda result: _key(result, by_reranker=several))
     told = [f"{title_of(a.result)}: {', '.join(differences)}" for a, _, differences in matched.differing]
     if told and not allow_different:
@@ -150,4 +167,9 @@ def _compared(
 
 def _key(result: Result, *, by_reranker: bool) -> tuple[str | None, ...]:
     identity = result.identity
-    return (identity.task, identity.subset, identity.reranker if by_reranker else None)
+    return (identity.task, identity.subset, _own_name(result) if by_reranker else None)
+
+
+def _own_name(result: Result) -> str | None:
+    """What a reranker is called in its own file; a view's as the view says."""
+    return result.reranker if result.view else result.identity.reranker

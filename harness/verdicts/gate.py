@@ -8,8 +8,8 @@ reviewed commit (`update`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +17,16 @@ from ..errors import HarnessError
 from ..files.cache import write_atomically
 from ..measures.significance import INTERVAL_METHOD
 from ..results.figures import number
+from ..results.naming import Known, aligned, known_of, settings_apart
 from ..results.result import Result, values_path
 from ..types import Aggregate
 from .answers import answered
+from .meant import rerankers_meant
 from .pairing import Entry, Matched, entries_in, first_stage_label, match, remarks_on, title_of
 from .rows import ALPHA, Row
 from .samples import means_of_samples, samples_of
 
-__all__ = ["MAX_DROP", "Gate", "Scope", "judge_against", "update"]
+__all__ = ["MAX_DROP", "Gate", "Scope", "judge_against", "scope_of", "update"]
 
 MAX_DROP = 0.01
 """In the measure's own unit: a hundredth of nDCG, a point of p-MRR as papers print it."""
@@ -34,12 +36,15 @@ class Scope(NamedTuple):
     """Which results a gate looks at; None takes all."""
 
     reranker: str | None = None
+    """As the user names it."""
     tasks: frozenset[str] | None = None
+    meant: frozenset[Known] | None = None
+    """Which rerankers that is; None takes every one."""
 
     def holds(self, result: Result) -> bool:
         """Whether the result is one of them."""
-        identity = result.identity
-        return self.reranker in (None, identity.reranker) and (self.tasks is None or identity.task in self.tasks)
+        of_reranker = self.meant is None or (result.identity.reranker is not None and known_of(result) in self.meant)
+        return of_reranker and (self.tasks is None or result.identity.task in self.tasks)
 
     def __str__(self) -> str:
         of = f" of {self.reranker}" if self.reranker else ""
@@ -47,6 +52,53 @@ class Scope(NamedTuple):
 
 
 _EVERYTHING = Scope()
+
+
+def scope_of(
+    reranker: str | None, tasks: frozenset[str] | None, baseline: Sequence[Entry], current: Sequence[Entry]
+) -> Scope:
+    """The results of a reranker, as `run` names it: what that means now, and what bears its name in the baseline.
+
+    Raises HarnessError, exit code 3, where several could be meant.
+    """
+    if reranker is None:
+        return Scope(None, tasks)
+    now = [known_of(entry.result) for entry in rerankers_meant(reranker, current)]
+    old, new = aligned(_rerankers(baseline), _rerankers(current))
+    names = {new[one] for one in now}
+    before = [one for one, name in old.items() if name in names]
+    if not now:
+        before = [known_of(entry.result) for entry in rerankers_meant(reranker, baseline)]
+    return Scope(reranker, tasks, frozenset([*now, *before]))
+
+
+def _rerankers(entries: Sequence[Entry]) -> list[Known]:
+    return [known_of(entry.result) for entry in entries if entry.result.identity.reranker]
+
+
+def _aligned(baseline: Sequence[Entry], current: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """The entries of both sides, a reranker called alike in both."""
+    old, new = aligned(_rerankers(baseline), _rerankers(current))
+    return [_called(entry, old) for entry in baseline], [_called(entry, new) for entry in current]
+
+
+def _settings_apart(pairs: Sequence[tuple[Entry, Entry]]) -> list[tuple[Entry, Entry]]:
+    """The pairs, with the settings in the names of a reranker that has several: their rows are no parts of one mean."""
+    of_old = {known_of(old.result): old.result.reranker or "" for old, _ in pairs if old.result.identity.reranker}
+    names = settings_apart(of_old)
+    notes = {one: name.removeprefix(of_old[one]) for one, name in names.items()}
+
+    def named(entry: Entry, like: Entry) -> Entry:
+        note = notes[known_of(like.result)] if like.result.identity.reranker else ""
+        return replace(entry, result=replace(entry.result, label=f"{entry.result.reranker}{note}")) if note else entry
+
+    return [(named(old, old), named(now, old)) for old, now in pairs]
+
+
+def _called(entry: Entry, names: Mapping[Known, str]) -> Entry:
+    if entry.result.identity.reranker is None:
+        return entry
+    return replace(entry, result=replace(entry.result, label=names[known_of(entry.result)]))
 
 
 @dataclass(frozen=True)
@@ -175,10 +227,11 @@ def judge_against(
         raise HarnessError(f"alpha is {alpha:g}: it must lie between 0 and 0.5, both excluded, as in 0.05")
     if not max_drop >= 0:
         raise HarnessError(f"the tolerated drop is {max_drop:g}: it must be 0 or more, as in 0.01")
-    old_ones, new_ones = _entries(baseline, scope), _entries(current, scope)
+    old_ones, new_ones = _aligned(_entries(baseline, scope), _entries(current, scope))
     matched = match(old_ones, new_ones, lambda result: _key(result, any_reranker=any_reranker))
     known = {_key(entry.result, any_reranker=any_reranker)[0] for entry in old_ones}
     new = [entry for entry in matched.only_second if _key(entry.result, any_reranker=any_reranker)[0] not in known]
+    matched.pairs[:] = _settings_apart(matched.pairs)
     samples = samples_of([(old.whole(), now.whole()) for old, now in matched.pairs], measure)
     samples += means_of_samples(samples, aggregates)
     return Gate(
@@ -208,13 +261,12 @@ def _place(entry: Entry) -> tuple[str, ...]:
 
 def _key(result: Result, *, any_reranker: bool) -> tuple[str, str, str]:
     identity = result.identity
-    reranker = identity.reranker or ""
+    reranker = result.reranker or ""
     return ("any" if any_reranker and reranker else reranker, identity.task, identity.subset)
 
 
 def _named(entry: Entry) -> str:
-    identity = entry.result.identity
-    return f"{title_of(entry.result)} over {first_stage_label(entry.result)}, {identity.reranker or 'the first stage alone'}"
+    return f"{title_of(entry.result)} over {first_stage_label(entry.result)}, {entry.result.reranker or 'the first stage alone'}"
 
 
 def _mismatches(matched: Matched, new: Sequence[Entry]) -> list[str]:
@@ -245,19 +297,14 @@ def update(
     """
     if baseline.resolve() == current.resolve():
         raise HarnessError(f"--baseline and --current are the same folder, {baseline}: nothing to update")
-    entries = _entries(current, scope)
+    known, entries = _aligned(entries_in(baseline), _entries(current, scope))
     for entry in entries:
         if entry.result.identity.until:
             raise HarnessError(f"{_named(entry)} is of a part of the queries, which is no baseline: run it to the end")
     match(entries, entries, lambda result: _key(result, any_reranker=any_reranker))  # refuses two that could be meant
     for entry in entries:
         entry.whole()
-    replaced = {(*_key(e.result, any_reranker=any_reranker), e.result.identity.retriever) for e in entries}
-    olds = [
-        old.path
-        for old in entries_in(baseline)
-        if (*_key(old.result, any_reranker=any_reranker), old.result.identity.retriever) in replaced
-    ]
+    olds = [old.path for old in known if _is_replaced(old, known, entries, any_reranker=any_reranker)]
     written = {entry.result.identity.path(baseline): entry.path for entry in entries}
     try:
         for target, source in written.items():
@@ -272,6 +319,20 @@ def update(
             f"same command again"
         ) from None
     return list(written)
+
+
+def _is_replaced(old: Entry, known: Sequence[Entry], entries: Sequence[Entry], *, any_reranker: bool) -> bool:
+    """Whether one of `entries` stands for `old`: of a baseline with several settings of a reranker, that of its own."""
+
+    def place(entry: Entry) -> tuple[str, ...]:
+        return (*_key(entry.result, any_reranker=any_reranker), entry.result.identity.retriever)
+
+    def settings(entry: Entry) -> tuple[tuple[str, str], ...]:
+        return known_of(entry.result).settings
+
+    new = [entry for entry in entries if place(entry) == place(old)]
+    several = len({settings(each) for each in known if place(each) == place(old)}) > 1 and not any_reranker
+    return bool(new) and (not several or any(settings(each) == settings(old) for each in new))
 
 
 def _remove(path: Path, baseline: Path) -> None:

@@ -56,7 +56,7 @@ class Side:
     @classmethod
     def of(cls, result: Result) -> Side:
         """What a result is about: its reranked ranking, or its first stage where nothing was reranked."""
-        return cls(result, "reranked" if result.identity.reranker else "first_stage")
+        return cls(result, result.stage)
 
 
 def moved_queries(

@@ -7,10 +7,11 @@ same candidates at the same depth. Only the reranker may differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import HarnessError
+from ..results.naming import labelled
 from ..results.result import Result, load_result, result_files
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "differences_between",
     "entries_in",
     "first_stage_label",
+    "labelled_entries",
     "match",
     "remarks_on",
     "title_of",
@@ -34,7 +36,8 @@ class Entry:
 
     def whole(self) -> Result:
         """The result with the values of every query. Raises HarnessError where their file is missing."""
-        return load_result(self.path, with_values=True)
+        found = load_result(self.path, with_values=True)
+        return replace(found, label=self.result.label, view=self.result.view)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,12 @@ class Matched:
 def entries_in(folder: Path) -> list[Entry]:
     """Every result below `folder`, in the order of their paths. Raises HarnessError for a damaged one."""
     return [Entry(path, load_result(path)) for path in result_files(folder)]
+
+
+def labelled_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """The same entries, each reranker called as among all of them."""
+    results = labelled([entry.result for entry in entries])
+    return [replace(entry, result=result) for entry, result in zip(entries, results, strict=True)]
 
 
 def title_of(result: Result) -> str:
@@ -117,7 +126,7 @@ _UNLIKE = 0.05
 
 def _judged(result: Result) -> float | None:
     row = result.measures.get("Judged@10") or result.measures.get("Judged@10 og") or {}
-    return row.get("reranked" if result.identity.reranker else "first_stage")
+    return row.get(result.stage)
 
 
 def _same_documents(first: Result, second: Result) -> bool:
@@ -142,19 +151,32 @@ def match(first: Sequence[Entry], second: Sequence[Entry], key: Callable[[Result
 
 def _match_one(left: list[Entry], right: list[Entry], matched: Matched) -> None:
     pairs = [(a, b) for a in left for b in right if not differences_between(a.result, b.result)]
+    alike = [(a, b) for a, b in pairs if _settings(a) == _settings(b)]
+    if not _each_once(pairs) and _each_once(alike):
+        pairs = alike  # a sweep: each setting is held against itself
     for side in (0, 1):
         _refuse_ambiguous([pair[side] for pair in pairs], [pair[1 - side] for pair in pairs])
     matched.pairs.extend(pairs)
     left = [entry for entry in left if all(entry is not a for a, _ in pairs)]
     right = [entry for entry in right if all(entry is not b for _, b in pairs)]
     for a in left:
-        if not right:
+        others = [b for b in right if differences_between(a.result, b.result)]
+        if not others:
             matched.only_first.append(a)
             continue
-        nearest = min(right, key=lambda b, a=a: len(differences_between(a.result, b.result)))  # type: ignore[misc]
+        nearest = min(others, key=lambda b, a=a: len(differences_between(a.result, b.result)))  # type: ignore[misc]
         right.remove(nearest)
         matched.differing.append((a, nearest, differences_between(a.result, nearest.result)))
     matched.only_second.extend(right)
+
+
+def _settings(entry: Entry) -> tuple[object, ...]:
+    identity = entry.result.identity
+    return identity.reranker_settings, identity.batch_tokens
+
+
+def _each_once(pairs: Sequence[tuple[Entry, Entry]]) -> bool:
+    return bool(pairs) and all(len({id(pair[side]) for pair in pairs}) == len(pairs) for side in (0, 1))
 
 
 def _refuse_ambiguous(ones: Sequence[Entry], others: Sequence[Entry]) -> None:

@@ -15,6 +15,7 @@ from ..measures.verdict import retested
 from ..results.cautions import cautions_of, recall_of, text_of_code, title_of_code
 from ..results.environment import harness_version
 from ..results.figures import MISSING, interval, number, p_value, scale_of, signed
+from ..results.naming import labelled
 from ..results.result import Result
 from ..results.run_lines import billed_words
 from .charts import CSS, Bar, Line, curves, forest, scatter, sorted_changes
@@ -38,7 +39,7 @@ Row = dict[str, Any]
 
 def page(results: Sequence[Result], cache: Path, most: int = 5) -> str:
     """The HTML of a page about `results`, which come with their values; `most` wins and losses for each."""
-    results = sorted(map(retested, results), key=lambda result: (title_of(result), first_stage_label(result)))
+    results = sorted(map(retested, labelled(results)), key=lambda result: (title_of(result), first_stage_label(result)))
     tasks = list(dict.fromkeys(result.identity.task for result in results))
     body = [
         _header(results, tasks),
@@ -93,7 +94,7 @@ def _verdict(row: Row) -> str:
 
 def _header(results: Sequence[Result], tasks: Sequence[str]) -> str:
     shown = ", ".join(tasks[:4]) + (f" and {len(tasks) - 4} more" if len(tasks) > 4 else "")
-    rerankers = list(dict.fromkeys(result.identity.reranker for result in results if result.identity.reranker))
+    rerankers = list(dict.fromkeys(result.reranker for result in results if result.reranker))
     names = ", ".join(rerankers[:3]) + (f" and {len(rerankers) - 3} more" if len(rerankers) > 3 else "")
     count = f"{len(results)} results" if len(results) > 1 else "1 result"
     queries = sum({title_of(result): result.queries for result in results}.values())
@@ -120,7 +121,7 @@ def _summary(results: Sequence[Result]) -> str:
         recall = recall_of(result)
         codes = " ".join(_code(caution.code) for caution in cautions_of(result)) or MISSING
         task = f'<a href="#r{place}">{escape(title_of(result))}</a>'
-        system = escape(result.identity.reranker or f"{result.identity.retriever} alone")
+        system = escape(result.reranker or f"{result.identity.retriever} alone")
         about = (f"{name}, {result.queries:,} queries", f"over {first_stage_label(result)}")
         cells = [f"<td>{what}{_tag('small', more)}</td>" for what, more in zip((task, system), about, strict=True)]
         cells += [*_stages(name, row), _figure(number(recall[1] if recall else None))]
@@ -134,7 +135,7 @@ def _code(code: str) -> str:
 
 def _intervals(results: Sequence[Result]) -> str:
     bars = []
-    several = len({result.identity.reranker for result in results}) > 1
+    several = len({result.reranker for result in results}) > 1
     for result in results:
         name, row = _headline(result)
         if row.get("difference") is not None and result.identity.reranker:
@@ -149,7 +150,7 @@ def _intervals(results: Sequence[Result]) -> str:
 
 
 def _section(place: int, result: Result, cache: Path, most: int) -> str:
-    arrow = f" → {result.identity.reranker}" if result.identity.reranker else ""
+    arrow = f" → {result.reranker}" if result.reranker else ""
     name, row = _headline(result)
     rows = [[_tag("td", measure), *_stages(measure, dict(line))] for measure, line in result.measures.items()]
     parts = [
@@ -169,7 +170,7 @@ def _section(place: int, result: Result, cache: Path, most: int) -> str:
 
 def _finding(result: Result, name: str, row: Row) -> str:
     """What the figures say, in a sentence."""
-    if not result.identity.reranker:
+    if not result.reranker:
         return f"The first stage alone: {name} {number(row.get('first_stage'), name)}."
     if row.get("difference") is None:
         return f"{name} {number(row.get('reranked'), name)}. There is no first-stage figure to hold it against."
@@ -283,7 +284,7 @@ def _facts(result: Result) -> str:
         ("first stage", _settings(identity.retriever, identity.retriever_settings)),
     ]
     if identity.reranker:
-        facts.append(("reranker", _settings(identity.reranker, identity.reranker_settings)))
+        facts.append(("reranker", _settings(result.reranker or "", identity.reranker_settings)))
         facts.append(("revision", f"{identity.reranker_revision}, fingerprint {identity.reranker_fingerprint}"))
     if bill := speed.get("billed"):
         speed = {

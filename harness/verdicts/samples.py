@@ -73,10 +73,10 @@ def values_of(result: Result, measure: str, stage: str | None = None) -> dict[st
 
     Raises HarnessError, exit code 3, where it was not measured.
     """
-    stage = stage or ("reranked" if result.identity.reranker else "first_stage")
+    stage = stage or result.stage
     column = result.values.get(measure, {}).get(stage)
     if column is None:
-        who = result.identity.reranker or result.identity.retriever
+        who = result.reranker or result.identity.retriever
         there = ", ".join(result.measures)
         raise HarnessError(f"{title_of(result)}: {measure} was not measured for {who}; it has {there}", exit_code=3)
     return {query_id: value for query_id, value in zip(result.query_ids, column, strict=True) if value is not None}
@@ -126,7 +126,7 @@ def _reference(result: Result, measure: str, query_ids: Sequence[str], clusters:
 
 
 def _both(first: Result, second: Result) -> str:
-    names = [result.identity.reranker or f"{result.identity.retriever} alone" for result in (first, second)]
+    names = [result.reranker or f"{result.identity.retriever} alone" for result in (first, second)]
     return " → ".join(dict.fromkeys(names))
 
 

@@ -52,7 +52,7 @@ def _lines(results: Sequence[Result], means: Means) -> list[Line]:
         name, row = next(iter(result.measures.items()))
         folded = result.identity.task in covered and result.identity.subset != "default"
         own = {**row, "recall": (recall_of(result) or ("", None))[1]}
-        lines.append(Line(_named(result), name, _stage(result), result.identity.reranker, own, folded=folded))
+        lines.append(Line(_named(result), name, _stage(result), result.reranker, own, folded=folded))
     for mean, published in means:
         some = f"{mean.parts}" if mean.parts == mean.of else f"{mean.parts} of {mean.of}"
         stage = "lists" if mean.top_k is None else f"{mean.retriever} top {mean.top_k}"
@@ -88,12 +88,18 @@ def _title(results: Sequence[Result], lines: Sequence[Line]) -> str:
 def sentences(results: Sequence[Result]) -> list[str]:
     """One for each first stage and reranker."""
     systems: dict[tuple[str, str], list[Result]] = {}
-    own = {result.identity.reranker: stage_name(result) for result in results if result.identity.top_k is not None}
+    depths = {result.identity.top_k for result in results} - {None}
+
+    def at(result: Result) -> str:
+        """The first stage; with its depth where there are several, which are no parts of one finding."""
+        return stage_name(result) + (f" top {result.identity.top_k}" if len(depths) > 1 else "")
+
+    own = {result.reranker: at(result) for result in results if result.identity.top_k is not None}
     for result in results:
         identity = result.identity
-        if identity.reranker:
-            stage = stage_name(result) if identity.top_k is not None else own.get(identity.reranker, "")
-            systems.setdefault((stage, identity.reranker), []).append(result)
+        if result.reranker:
+            stage = at(result) if identity.top_k is not None else own.get(result.reranker, "")
+            systems.setdefault((stage, result.reranker), []).append(result)
     several = len({stage for stage, _ in systems}) > 1
     return [
         _sentence(found, reranker + (f" over {stage}" if several and stage else ""))

@@ -20,6 +20,7 @@ from ..files.digest import digest_of
 from ..measures.betting import Population, verdict_so_far
 from ..request import Job
 from ..results.figures import signed
+from ..results.naming import akin, known_of
 from ..results.result import Result, load_result
 from .answers import answered
 from .gate import MAX_DROP
@@ -181,7 +182,7 @@ class Watcher:
         pairs = int(result.diagnostics.get("candidates") or 0)
         return Decision(
             name=f"{title_of(self.baseline)} over {first_stage_label(result)}",
-            reranker=result.identity.reranker or "",
+            reranker=result.reranker or "",
             verdict=early or self._by_the_gate(result),
             early=early is not None,
             queries=result.queries,
@@ -252,7 +253,7 @@ class UntilDecided:
         identity = job.identity
         near = [e for e in self._entries if _place(e.result) == (identity.task, identity.subset, identity.retriever)]
         matching = [e for e in near if not differences_between(e.result, replace(e.result, identity=identity))]
-        own = [e for e in matching if e.result.identity.reranker == identity.reranker]
+        own = [e for e in matching if akin(known_of(e.result), job.reranker.known)]
         found = own or matching
         subset = "" if identity.subset == "default" else f" {identity.subset}"
         asked = f"{identity.task}{subset} over {identity.retriever}, {identity.reranker}"

@@ -131,7 +131,7 @@ def test_what_mteb_cannot_say_is_left_out_and_told(tmp_path: Path):
 
 
 def test_results_that_mteb_cannot_tell_apart_are_an_error(tmp_path: Path):
-    folder = saved(tmp_path, made([0.5], **SCIFACT), made([0.5], **SCIFACT, reranker_fingerprint="9" * 32))
+    folder = saved(tmp_path, made([0.5], **SCIFACT), made([0.5], **SCIFACT, retriever_fingerprint="9" * 32))
     with pytest.raises(HarnessError, match="cannot tell apart"):
         export_mteb(entries_in(folder), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -114,7 +114,7 @@ def test_names_folders_and_files_mean_the_same(cli: Cli, runs: dict[str, Path]):
     by_file = compared(cli, runs["whole"], runs["end"])["rows"]
     by_name = compared(cli, "whole.py:rank", "end.py:rank")["rows"]
     by_folder = compared(cli, runs["whole"].parents[2], runs["end"].parents[2])["rows"]
-    by_path = compared(cli, "elsewhere/whole.py:rank", "end.py:rank")["rows"]
+    by_path = compared(cli, f"{Path('whole.py').resolve()}:rank", "end.py:rank")["rows"]
     assert by_file == by_name == by_folder == by_path
 
 

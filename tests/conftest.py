@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -170,10 +168,3 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Answer(code, captured.out, captured.err)
 
     return call
-
-
-def python(*words: object, **more: object) -> subprocess.CompletedProcess[str]:
-    """A fresh Python process in the checkout."""
-    return subprocess.run(
-        [sys.executable, *map(str, words)], cwd=ROOT, text=True, capture_output=True, check=False, **more
-    )

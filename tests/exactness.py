@@ -9,7 +9,8 @@ rounding at random, which is the same on every chip, and the largest error of al
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +89,10 @@ class Yardstick(NamedTuple):
     rounded: Sequence[np.ndarray] = ()
     """The same in float64 with float32's rounding at random."""
 
+    def through(self, activate: Callable[[np.ndarray], np.ndarray]) -> Yardstick:
+        """The yardstick of published scores, by that of the margins that they are made from."""
+        return Yardstick(activate(self.plain), activate(self.exact), [activate(each) for each in self.rounded])
+
     @property
     def error(self) -> float:
         """The plain way's largest error."""
@@ -131,11 +136,36 @@ def both(compute: Callable[[Any], Any], model: torch.nn.Module, draws: int = DRA
 
 def alone(pairs: list, folder: Path, cache: Path, family: str | None = None, **settings: Any) -> Yardstick:
     """The yardstick of a reranker's margins of pairs, each computed by itself."""
-    plain, wide = (opened(folder, cache, family, dtype=dtype, **settings)[0] for dtype in ("float32", "float64"))
+    (plain,) = opened(folder, cache, family, **settings)
+    return _margins(score(plain, pairs, batch=1).margins, pairs, folder, cache, family, 1, settings)
+
+
+def beside(
+    theirs: Any, pairs: list, folder: Path, cache: Path, family: str | None = None, **settings: Any
+) -> Yardstick:
+    """The yardstick of a reranker's margins of pairs, which somebody else's code gave as `theirs`, checked by it too.
+
+    `of_queries` is the queries' own instruction; other settings are those after --set. Here luck could only make the yardstick longer: theirs is held to what float32's rounding at random does.
+    """
+    theirs = np.asarray(theirs, np.float32)
+    yard = _margins(theirs, pairs, folder, cache, family, None, settings)
+    Yardstick(yard.rounded[0], yard.exact, yard.rounded).check(theirs)
+    return yard
+
+
+def _margins(
+    plain: np.ndarray, pairs: list, folder: Path, cache: Path, family: str | None, batch: int | None, settings: dict
+) -> Yardstick:
+    instruction = settings.pop("of_queries", "")
+    (wide,) = opened(folder, cache, family, dtype="float64", **settings)
+    with kept_wide():
+        score(wide, [("weights are", "read at the first score")], instruction)
+    return yardstick(plain, lambda: score(wide, pairs, instruction, batch=batch, kind=np.floating).margins)
+
+
+@contextmanager
+def kept_wide() -> Iterator[None]:
+    """While weights are loaded here, none goes into oneDNN's layout, which is float32 for good."""
     with pytest.MonkeyPatch.context() as patch:
-        # Weights in oneDNN's layout are float32 for good.
         patch.setattr(linear, "_agree", lambda *_: False)
-        score(wide, [("weights are", "read at the first score")])
-    return yardstick(
-        score(plain, pairs, batch=1).margins, lambda: score(wide, pairs, batch=1, kind=np.floating).margins
-    )
+        yield

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tiny_models import TEXT, write_json
 
 ROLES = (
@@ -162,7 +161,3 @@ def edited(folder: Path, file: str, **more: Any) -> Path:
     stated = json.loads(path.read_text(encoding="utf-8")) | more
     write_json(path, {key: value for key, value in stated.items() if value is not None})
     return folder
-
-
-def close(found: np.ndarray, expected: Any) -> None:
-    np.testing.assert_allclose(found, np.asarray(expected, np.float32), atol=1e-5, rtol=0)

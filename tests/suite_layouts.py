@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import processes
 import yaml
 from conftest import ROOT, WORDS
 
@@ -376,10 +376,7 @@ class Runs:
         self.env.pop("HF_HUB_OFFLINE", None)
 
     def command(self, *words: object) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, ROOT / "run_eval.py", *words]
-        return subprocess.run(
-            list(map(str, line)), env=self.env, text=True, capture_output=True, check=False, cwd=self.home
-        )
+        return processes.run([ROOT / "run_eval.py", *words], self.env, self.home)
 
     def json(self, *words: object, cards: bool = True) -> dict[str, Any]:
         mine = ["--tasks", self.cards] if cards else []

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from conftest import ROOT, write_collection, write_lines
@@ -37,8 +38,7 @@ class Bench:
         own = {"RERANK_HARNESS_CACHE": str(self.home / f"cache-{name}"), **environment}
         command = [str(word) for word in ("run", *words, "--results", folder, "--format", "json")]
         if environment:
-            program = [sys.executable, str(ROOT / "run_eval.py"), *command]
-            done = subprocess.run(program, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+            done = processes.run([ROOT / "run_eval.py", *command], {**os.environ, **own})
             assert done.returncode == 0, done.stderr
             return folder
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import processes
 import pytest
 from conftest import DATA, ROOT, make_counter, write_collection
 
@@ -20,16 +20,16 @@ from harness.results.result import load_result
 MODEL = str(DATA / "models" / "cross-encoder")
 
 
-def start(folder: Path, reranker: str, home: Path, *, runs: bool = True) -> subprocess.Popen[bytes]:
+def start(folder: Path, reranker: str, home: Path, *, runs: bool = True) -> Any:
     environment = {**os.environ, "RERANK_HARNESS_CACHE": str(home / "cache")}
     command = [
-        sys.executable, ROOT / "run_eval.py", "run", folder, "--reranker", reranker, "--batch-tokens", "64",
+        ROOT / "run_eval.py", "run", folder, "--reranker", reranker, "--batch-tokens", "64",
         "--results", home / "results", *(["--save-runs", home / "runs"] if runs else []),
     ]  # fmt: skip
-    return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return processes.start(command, environment, text=False)
 
 
-def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+def kill_when(process: Any, ready: Callable[[], bool]) -> None:
     """SIGKILL as soon as `ready`; fails the test if the process ends before."""
     deadline = time.monotonic() + 120
     while not ready():
@@ -40,7 +40,7 @@ def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> No
     process.communicate()
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
+def finish(process: Any) -> None:
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
     assert b"written to" in out

@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import processes
 import pytest
 from conftest import ROOT
 
@@ -20,20 +23,27 @@ class Hub:
     """Commands with the local hub in front, or without any hub; one cache and results folder."""
 
     def __init__(self, shared: Path, home: Path) -> None:
-        self.home = home
-        self._front = [sys.executable, shared / "tools" / "local_hub.py", "run", shared / "hub", "--"]
+        self.home, self._shared = home, shared
         self._env = {**os.environ, "RERANK_HARNESS_CACHE": str(home / "cache"), "HF_HOME": str(home / "hf")}
         self._env.pop("HF_ENDPOINT", None)
 
     def run(self, *words: object, hub: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [*(self._front if hub else []), sys.executable, ROOT / "run_eval.py", "run", *words]
-        command += ["--results", self.home / "results"]
-        environment = {**self._env, **more}
-        if not hub:
-            environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
-        return subprocess.run(
-            list(map(str, command)), env=environment, text=True, capture_output=True, check=False, cwd=self.home
-        )
+        command = [ROOT / "run_eval.py", "run", *words, "--results", self.home / "results"]
+        with self._serving(more) if hub else nullcontext("http://127.0.0.1:9") as endpoint:
+            return processes.run(command, {**self._env, "HF_ENDPOINT": endpoint}, self.home)
+
+    @contextmanager
+    def _serving(self, faults: dict[str, str]) -> Iterator[str]:
+        """The endpoint of the local hub, with faults of a test's choice."""
+        line = [sys.executable, self._shared / "tools" / "local_hub.py", "serve", self._shared / "hub", "--port", "0"]
+        with subprocess.Popen(
+            [*map(str, line)], env={**os.environ, **faults}, stdout=subprocess.PIPE, text=True
+        ) as hub:
+            assert hub.stdout is not None
+            try:
+                yield hub.stdout.readline().strip().partition("=")[2]
+            finally:
+                hub.terminate()
 
     def results(self, *words: object, **more: str) -> list[dict]:
         done = self.run(*words, "--format", "json", **more)

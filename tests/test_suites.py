@@ -7,12 +7,11 @@ has real data of a shape, that is run too.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 import yaml
 from conftest import ROOT
@@ -215,10 +214,8 @@ def test_a_task_of_mteb_in_the_plain_layout_needs_no_card(runs: Runs):
 def test_the_second_run_of_a_task_without_a_card_does_not_import_mteb(runs: Runs):
     runs.json("SyntecRetrieval")
     program = "import sys; from harness.commands.cli import main; code = main(sys.argv[1:]); print('mteb' in sys.modules, code)"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "run", "SyntecRetrieval", "--results", str(runs.home / "results")],
-        env={**runs.env, "PYTHONPATH": str(ROOT)}, cwd=runs.home, text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    words = ["-c", program, "run", "SyntecRetrieval", "--results", runs.home / "results"]
+    done = processes.run(words, runs.env | {"PYTHONPATH": str(ROOT)}, runs.home)
     assert done.stdout.splitlines()[-1] == "False 0", done.stderr
 
 

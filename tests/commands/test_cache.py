@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from commands.test_bad_input import one_line
-from conftest import ROOT, Cli, Counter, python
+from conftest import ROOT, Cli, Counter
 
 from harness.files.units import PARTS, TAG, is_marked, mark
 from harness.retrievers.sparse import build_postings
@@ -232,6 +233,6 @@ def test_the_cache_of_a_bundle_is_tagged_and_its_tag_goes_into_no_other_folder(t
         "bundle, home = map(Path, sys.argv[1:]); fill(bundle); (bundle / MANIFEST).write_text('{}')\n"
         "use_offline(bundle, home)"
     )
-    assert python("-c", code, bundle, home).returncode == 0
+    assert processes.run(["-c", code, bundle, home]).returncode == 0
     assert is_marked(bundle / "cache")
     assert not is_marked(home)

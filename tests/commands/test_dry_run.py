@@ -7,8 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
+import processes
 import pytest
-from conftest import DATA, Cli, python
+from conftest import DATA, Cli
 from small_hub import serving
 
 from harness.results.result import Result, load_result
@@ -68,7 +69,7 @@ def test_a_model_that_is_not_here_is_counted_and_left_where_it_is(cli: Cli, coll
     words = ["run", collection_folder, "--reranker", "tiny/cross-encoder", "--dry-run", "--format", "json"]
     with serving(tmp_path / "hub") as endpoint:
         more = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "no_proxy": "127.0.0.1"}
-        done = python("run_eval.py", *words, env=os.environ | more)
+        done = processes.run(["run_eval.py", *words], os.environ | more)
     (entry,) = json.loads(done.stdout)["plan"]
     assert "of the model to be fetched" in entry["state"]
     assert entry["tokens"] is None

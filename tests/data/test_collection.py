@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 
 from harness.data.collection import Collection, find_prepared, prepare, prepared_fingerprint
@@ -345,9 +346,7 @@ def test_two_processes_at_once_are_harmless(folder, cache):
         f"subset = Subset('default', 'test', ('eng-Latn',)); task = Task('Small', {task.path!r}, {task.revision!r}, (subset,), (), folder=True)\n"
         f"collection = prepare(task, subset, Path({str(cache)!r})); print(collection.fingerprint, collection.size, len(collection.documents(['d1'])))"
     )
-    running = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)
-    ]
+    running = [processes.start(["-c", code]) for _ in range(4)]
     said = {process.communicate()[0].strip() for process in running}
     assert said == {f"{prepare(task, subset, cache).fingerprint} 4 1"}
     assert [path.name for path in (cache / "collections" / "data").iterdir() if path.name.startswith(".")] == []

@@ -19,9 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "1234abcd" + 32 * "0"
 SCIFACT = "d56462d0e63a25450459c4f213e49ffdb866f7f9"
 
@@ -141,10 +141,7 @@ class Client:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             **environment,
         }
-        done = subprocess.run(
-            [sys.executable, "-W", "error::UserWarning", "-c", script, str(self.home / "cache")],
-            cwd=ROOT, env=clean, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        done = processes.run(["-W", "error::UserWarning", "-c", script, self.home / "cache"], clean)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.strip()
 

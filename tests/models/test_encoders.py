@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import processes
 import pytest
 from conftest import DATA, ROOT
 from tiny_models import bert, sentence_transformer, wordpiece_tokenizer, write_json
@@ -232,16 +232,14 @@ for cache in sys.argv[2:]:
 """
 
 
-def encode_in_a_process(model: Path, *caches: Path) -> subprocess.Popen[str]:
+def encode_in_a_process(model: Path, *caches: Path) -> Any:
     program = ENCODE.format(tests=str(ROOT / "tests"), root=str(ROOT))
-    words = [sys.executable, "-c", program, model, *caches]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return processes.start(["-c", program, model, *caches], {**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def test_an_encoding_killed_in_the_middle_goes_on_where_it_was_and_ends_the_same(tmp_path: Path):
     bert(tmp_path / "model")
     process = encode_in_a_process(tmp_path / "model", tmp_path / "killed")
-    process.stdout.readline()
     while not list((tmp_path / "killed").glob("embeddings/*.vectors")):
         assert process.poll() is None
         time.sleep(0.01)

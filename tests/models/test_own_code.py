@@ -7,8 +7,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import processes
 import pytest
-from conftest import python
 from own_code import SCALES, USES_SCALES, expected, own_classifier
 from small_hub import commit_of, serving
 from tiny_models import sentence_transformer, write_json
@@ -328,7 +328,7 @@ def scored_with_hub(model: str | Path, home: Path, endpoint: str) -> list[float]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home / "hf"), "RERANK_HARNESS_CACHE": str(home / "cache")}
     words = ("run_eval.py", "score", model, home / "pairs.jsonl", "--trust-remote-code", "--set", "normalize=false")
-    done = python(*words, env=clean | environment)
+    done = processes.run(words, clean | environment)
     assert done.returncode == 0, done.stderr
     return [json.loads(line)["score"] for line in done.stdout.splitlines()]
 

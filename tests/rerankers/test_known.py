@@ -9,8 +9,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import processes
 import pytest
-from conftest import DATA, ROOT, python
+from conftest import DATA, ROOT
 from golden_cases import opened
 from saved_rerankers import edited
 from small_hub import serving
@@ -111,8 +112,8 @@ def test_a_known_model_that_no_family_scores_is_refused_by_name(tmp_path: Path):
     shutil.copytree(DATA / "models" / "cross-encoder", tmp_path / "hub" / "models" / name)
     with serving(tmp_path / "hub") as endpoint:
         more = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "no_proxy": "127.0.0.1"}
-        refused = python("run_eval.py", "check", name, env=os.environ | more)
-        chosen = python("run_eval.py", "check", name, "--family", "sequence-classification", env=os.environ | more)
+        refused = processes.run(["run_eval.py", "check", name], os.environ | more)
+        chosen = processes.run(["run_eval.py", "check", name, "--family", "sequence-classification"], os.environ | more)
     assert refused.returncode == 2
     assert re.search(f"{name} sees the passages .* --family NAME", refused.stderr)
     assert "sequence-classification" in chosen.stdout

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import processes
 import pytest
 from conftest import ROOT, Cli
 from small_hub import serving
@@ -227,10 +226,7 @@ def test_a_figure_that_differs_fails_the_command(real: Runs, tmp_path: Path):
     moved = [line.replace("0.6789\tbm25", "0.6989\tbm25") if line.startswith("SciFact\t") else line for line in lines]
     assert moved != lines
     path.write_text("".join(moved))
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "run_eval.py"), "reproduce", "SciFact", "bm25"],
-        env=real.env, cwd=tmp_path, text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    done = processes.run([tmp_path / "run_eval.py", "reproduce", "SciFact", "bm25"], real.env, tmp_path)
     assert done.returncode == 1, done.stderr
     assert "[differs]" in done.stdout
     assert "2 OK, 0 near, 1 differs" in done.stdout

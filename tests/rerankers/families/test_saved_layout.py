@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exactness import beside
 from golden_cases import opened, score
 from saved_rerankers import (
     CONTEXTUAL,
@@ -18,7 +19,6 @@ from saved_rerankers import (
     TEMPLATES,
     ZERANK,
     chains,
-    close,
     decoder,
     edited,
     ids_of,
@@ -32,14 +32,22 @@ from harness.errors import HarnessError
 
 
 def check(folder: Path, cache: Path, pairs: list = PAIRS, instruction: str = "", prompt: str | None = None, **settings):
-    """Ours beside the oracle's, ids exactly and scores to 1e-5; returns our reranker."""
+    """Ours beside the oracle's, ids exactly and scores to the rounding of float32; returns our reranker."""
+    import torch
+
     (reranker,) = opened(folder, cache, **settings)
     encoder = oracle(folder)
     if "max_length" in settings:
         encoder.max_seq_length = settings["max_length"]
     found = score(reranker, pairs, instruction)
     assert found.ids == ids_of(encoder, pairs, prompt)
-    close(found.published, encoder.predict(pairs, prompt=prompt, batch_size=2))
+    raw = encoder.predict(pairs, prompt=prompt, batch_size=2, activation_fn=torch.nn.Identity())
+    yard = beside(raw, pairs, folder, cache, of_queries=instruction, **settings)
+    yard.check(found.margins)
+    np.testing.assert_allclose(found.margins, raw, atol=1e-5, rtol=1e-5)
+    published = yard.through(found.model.activate)
+    published.check(found.published)
+    published.check(encoder.predict(pairs, prompt=prompt, batch_size=2))
     return reranker
 
 
@@ -258,6 +266,8 @@ def test_several_chat_templates_by_name_are_rendered_as_the_library_does_or_refu
 
 @pytest.mark.parametrize("task", ["text-generation", "sequence-classification"])
 def test_prompts_of_a_saved_chat_template_are_shared_and_packed(tmp_path: Path, task: str):
+    import torch
+
     from harness.engine.fast.decoder import PackedLastToken
     from harness.types import DocumentText, QueryText
 
@@ -273,7 +283,9 @@ def test_prompts_of_a_saved_chat_template_are_shared_and_packed(tmp_path: Path, 
     found = prepared.score(np.arange(len(rows)))
     encoder = oracle(plain)
     asked = [(("how warm is water", "where")[query], texts[document].text) for query, document in rows]
-    close(model.activate(found), encoder.predict(asked))
+    raw = encoder.predict(asked, activation_fn=torch.nn.Identity())
+    beside(raw, asked, plain, tmp_path, **({"template": "saved"} if causal else {})).check(found)
+    np.testing.assert_allclose(model.activate(found), encoder.predict(asked), atol=1e-5, rtol=1e-5)
 
 
 def test_a_generic_chat_template_without_places_leaves_the_pair_to_the_tokenizer(tmp_path: Path):

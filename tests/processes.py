@@ -31,11 +31,21 @@ _READ_AT_IMPORT = ("OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUC
 """What the large packages have read when the server forks: a program with other values gets a process of its own."""
 
 
-def start(words: Sequence[object], env: Mapping[str, str] | None = None, cwd: Path = ROOT, *, text: bool = True) -> Any:
-    """Start `[-W FILTER] PROGRAM WORD…` or `[-W FILTER] -c CODE WORD…`; gives what subprocess.Popen with pipes gives."""
+def start(
+    words: Sequence[object],
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    *,
+    text: bool = True,
+    anew: bool = False,
+) -> Any:
+    """Start `[-W FILTER] PROGRAM WORD…` or `[-W FILTER] -c CODE WORD…`; gives what subprocess.Popen with pipes gives.
+
+    `anew` is for programs that look at what they have imported.
+    """
     line, environment = [str(word) for word in words], dict(os.environ if env is None else env)
     served = all(environment.get(name) == os.environ.get(name) for name in _READ_AT_IMPORT)
-    if sys.platform == "linux" and served:
+    if sys.platform == "linux" and served and not anew:
         return _Forked(line, environment, str(cwd), text=text)
     command = [sys.executable, *line]
     return subprocess.Popen(
@@ -44,10 +54,15 @@ def start(words: Sequence[object], env: Mapping[str, str] | None = None, cwd: Pa
 
 
 def run(
-    words: Sequence[object], env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 300
+    words: Sequence[object],
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    *,
+    timeout: float = 300,
+    anew: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """As subprocess.run with captured text."""
-    process = start(words, env, cwd)
+    process = start(words, env, cwd, anew=anew)
     out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(list(words), process.returncode, out, err)
 

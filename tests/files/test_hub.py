@@ -125,8 +125,11 @@ class Client:
     home: Path
     url: str
 
-    def run(self, code: str, **environment: str) -> str:
-        """What the code printed, or the one line of the HarnessError it ended in; it must be quiet otherwise."""
+    def run(self, code: str, *, anew: bool = False, **environment: str) -> str:
+        """What the code printed, or the one line of the HarnessError it ended in; it must be quiet otherwise.
+
+        `anew`: in a process that has imported nothing yet.
+        """
         script = (
             "import sys\nfrom pathlib import Path\nfrom harness.data.collection import *\nfrom harness.errors import HarnessError\n"
             "from harness.files import hub\nfrom harness.files.hub import *\nfrom harness.types import *\n"
@@ -141,7 +144,8 @@ class Client:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             **environment,
         }
-        done = processes.run(["-W", "error::UserWarning", "-c", script, self.home / "cache"], clean)
+        words = ["-W", "error::UserWarning", "-c", script, self.home / "cache"]
+        done = processes.run(words, clean, anew=anew)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.strip()
 
@@ -268,7 +272,7 @@ def test_a_name_that_cannot_be_one_is_refused_without_asking(hub, client, name):
 def test_resolving_loads_nothing_heavy(client):
     heavy = "('numpy', 'pyarrow', 'pandas', 'torch', 'transformers', 'datasets')"
     code = f"resolve_revision('dataset', 'org/data', None, cache)\nprint([name for name in {heavy} if name in sys.modules])"
-    assert client.run(code) == "[]"
+    assert client.run(code, anew=True) == "[]"
 
 
 # -- files

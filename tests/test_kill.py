@@ -12,18 +12,26 @@ from typing import Any
 
 import processes
 import pytest
-from conftest import DATA, ROOT, make_counter, write_collection
+from conftest import DATA, make_counter, write_collection
 
 from harness.data.trec import read_run
 from harness.results.result import load_result
 
 MODEL = str(DATA / "models" / "cross-encoder")
+PROGRAM = """
+import sys
+from harness.commands.cli import main
+from harness.measures import performance
+performance.latency_alone = lambda *_: []
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command line, without the queries that are scored once more for their latency: these tests count pairs."""
 
 
 def start(folder: Path, reranker: str, home: Path, *, runs: bool = True) -> Any:
     environment = {**os.environ, "RERANK_HARNESS_CACHE": str(home / "cache")}
     command = [
-        ROOT / "run_eval.py", "run", folder, "--reranker", reranker, "--batch-tokens", "64",
+        "-c", PROGRAM, "run", folder, "--reranker", reranker, "--batch-tokens", "64",
         "--results", home / "results", *(["--save-runs", home / "runs"] if runs else []),
     ]  # fmt: skip
     return processes.start(command, environment, text=False)

@@ -10,8 +10,8 @@ One pair of texts, (query, document), flows through five stages, a folder each:
 
 `evaluate` runs them in order and is the first file to read; `compute` makes one result, `request` says
 what is asked for. Below them: `models` what first stages and rerankers share, `files` what lies on disk,
-`types`, `text` and `errors` the nouns. Above: `verdicts` what several results say together, `boards`
-boards, `interchange` results that travel, `python` what notebooks and the command line call alike, `commands`
+`types`, `text` and `errors` the nouns. Above: `verdicts` what several results say together, `judging`
+judgements that are not there, `boards` boards, `interchange` results that travel, `python` what notebooks and the command line call alike, `commands`
 the command line, whose `cli` alone prints.
 
 In Python, `run` evaluates (tasks by name, or a `Task` in memory; rerankers by name, or an object) and gives

@@ -44,6 +44,7 @@ class Workbench:
         self._candidates: dict[object, Candidates] = {}
         self._store: ScoreStore | None = None
         self._spent: list[str] = []
+        self._layer: dict[str, Any] = {}
         self._reranker: tuple[tuple[Reranker, str], Reranker] | None = None
 
     def __enter__(self) -> Self:
@@ -136,8 +137,15 @@ class Workbench:
             self._candidates.clear()
             with stage(f"preparing {_title(job)}"):
                 prepared = prepare(job.task, job.subset, self._request.cache)
-            self._collection = key, prepared.bare() if self._request.instructions == "none" else prepared
+            self._collection = key, self._as_asked(prepared, job)
         return self._collection[1]
+
+    def _as_asked(self, prepared: Collection, job: Job) -> Collection:
+        """Without instructions, or with the judgements of a layer, where these are asked for."""
+        found = prepared.bare() if self._request.instructions == "none" else prepared
+        if self._request.qrels_layer is not None:
+            found, self._layer = self._request.qrels_layer.over(found, job.task.name, job.subset.name)
+        return found
 
     def candidates(self, job: Job, collection: Collection) -> Candidates:
         """The candidates, computed once for all rerankers; with a limit, those of the first N queries."""
@@ -202,6 +210,7 @@ class Workbench:
         query_ids, values = _values(stages)
         found = diagnose(job.stage, candidates, qrels, collection, job.subset, job.identity.relevance_level)
         found |= {"clusters": groups.record()} if groups else {}
+        found |= {"qrels_layer": self._layer} if self._layer else {}
         found |= {"until_decided": job.watch.record()} if job.watch else {}
         if reranked is not None and job.reranker is not None:
             found |= diagnose_reranked(reranked, self._bound(job), candidates, qrels, collection, job.subset)

@@ -164,6 +164,7 @@ def _identity(
         limit=request.limit,
         relevance_level=request.relevance_level or task.relevance_level,
         card_relevance_level=task.relevance_level,
+        qrels_layer=request.qrels_layer.identity if request.qrels_layer else "",
         missing_text=request.missing_text,
         instructions=request.instructions,
         batch_tokens=None if options.dtype == "float32" else options.batch_tokens,

@@ -16,6 +16,7 @@ from .retrievers.retrieve import FirstStage
 from .types import Measure, Subset, Task
 
 if TYPE_CHECKING:
+    from .data.layers import Layer
     from .measures.rounds import Watch
     from .rerankers.base import Reranker
 
@@ -53,6 +54,8 @@ class Request:
     """Whether each measure is also taken of the rankings without unjudged documents."""
     relevance_level: int | None = None
     """Instead of the cards' levels; None for these."""
+    qrels_layer: Layer | None = None
+    """Judgements to be added where the data set has none."""
     missing_text: str = "error"
     instructions: str = "given"
     """`none` takes the queries' instructions away, to show what they are worth."""

@@ -16,7 +16,7 @@ HARNESS = ROOT / "harness"
 MODULES = sorted(path for path in HARNESS.rglob("*.py") if "_tasks" not in path.parts)
 
 FLOORS = [
-    "commands", "python", "interchange", "boards", "verdicts", "evaluate", "compute", "request", "measures", "rerankers",
+    "commands", "python", "interchange", "boards", "judging", "verdicts", "evaluate", "compute", "request", "measures", "rerankers",
     "retrievers", "models", "engine", "results", "data", "files", "text", "types", "errors",
 ]  # fmt: skip
 """From the top down: what stands in a floor's folder or file imports from it and from those behind it here."""

@@ -8,6 +8,7 @@ A verb's file has `add_options(parser)` and `command(given, say, answer)`, which
 - `run`, `dry_run`, `config`             `run`, its plan, and rerank-harness.toml
 - `demo`, `check`, `score`               a first look, the contract test of a reranker, scores of a file
 - `compare`, `gate`, `report`, `explain` what results say
+- `pool`, `judge`                        judgements that are not there
 - `leaderboard`, `export`, `import_results`   boards, and results that travel
 - `list_tasks`, `fetch`, `reproduce`     what can be run, offline, and checked against published figures
 - `doctor`, `cache`                      the installation and its cache

@@ -28,8 +28,10 @@ from . import (
     fetch,
     gate,
     import_results,
+    judge,
     leaderboard,
     list_tasks,
+    pool,
     report,
     reproduce,
     run,
@@ -86,6 +88,16 @@ VERBS: dict[str, tuple[Verb, str, str]] = {
         report,
         "one page about some results",
         "Write one HTML page that needs nothing else: tables, intervals, curves, the queries that moved most.",
+    ),
+    "pool": (
+        pool,
+        "unjudged pairs among the top of results",
+        "Write the pairs among the top of some results that nobody judged as JSON lines, with their texts.",
+    ),
+    "judge": (
+        judge,
+        "grades of people or a model as a layer of judgements",
+        "Turn a pool that people or a model graded into a layer, and say how far it agrees with people.",
     ),
     "explain": (
         explain,

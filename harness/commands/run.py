@@ -91,6 +91,7 @@ _WHAT: dict[str, dict[str, Any]] = {
     "--measures": {"type": words, "default": (), "metavar": "LIST", "help": "instead of the card's, as nDCG@10,MAP@100"},
     "--condensed": {"action": "store_true", "help": "each measure also of condensed lists, without the documents that have no judgement"},
     "--relevance-level": {"type": above_zero, "default": None, "metavar": "N", "help": "judged N or more is relevant for binary measures (the card's, else 1)"},
+    "--qrels-layer": {"type": Path, "metavar": "FILE", "help": "add the judgements of a layer that judge wrote, where the data set has none"},
     "--missing-text": {"choices": ("error", "skip"), "default": "error", "help": "candidates without text: an error, or kept below every scored one"},
     "--instructions": {"choices": ("given", "none"), "default": "given", "help": "none takes the queries' instructions away, to show what they are worth"},
     "--results": RESULTS_WRITTEN,

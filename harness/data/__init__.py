@@ -11,6 +11,7 @@
 - `formats`, `judgements`           strict readers of texts and lists, of judgements
 - `trec`, `rankings`                TREC runs, and every other form of a ranking
 - `dataset`                         files → the folder of a prepared collection
+- `layers`                          judgements beside a data set's own
 - `clusters`                        which queries share something
 - `corpus`, `collection`            that folder, mapped into memory and checked
 """

@@ -76,7 +76,7 @@ def _left_out(result: Result) -> str:
     if identity.until:
         return "a part of the queries alone"
     if not identity.by_the_card:
-        return "made by rules of its own (--relevance-level, --missing-text or --instructions)"
+        return "made by rules of its own (--relevance-level, --qrels-layer, --missing-text or --instructions)"
     return "" if _metrics(result) else "no value to write"
 
 

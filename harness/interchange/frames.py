@@ -31,7 +31,7 @@ COLUMNS = {
     "label": _TEXT,
     "measure": _TEXT, "headline": "boolean", "first_stage": _NUMBER, "reranked": _NUMBER, "oracle": _NUMBER,
     "difference": _NUMBER, "low": _NUMBER, "high": _NUMBER, "p": _NUMBER, "n": _WHOLE, "queries": _WHOLE,
-    "limit": _WHOLE, "until": _TEXT, "relevance_level": _WHOLE, "missing_text": _TEXT, "instructions": _TEXT, "dataset": _TEXT,
+    "limit": _WHOLE, "until": _TEXT, "relevance_level": _WHOLE, "qrels_layer": _TEXT, "missing_text": _TEXT, "instructions": _TEXT, "dataset": _TEXT,
     "dataset_revision": _TEXT, "reranker_revision": _TEXT, "reranker_fingerprint": _TEXT,
     "retriever_fingerprint": _TEXT, "collection": _TEXT, "candidates": _TEXT, "dtype": _TEXT, "device": _TEXT,
     "pairs_per_second": _NUMBER, "harness": _TEXT, "path": _TEXT,
@@ -126,6 +126,7 @@ def _rows(entry: Entry, missing: list[str]) -> Iterable[dict[str, Any]]:
         row |= known | {name: figures.get(name) for name in _FIGURES}
         row |= {
             "until": identity.until or None,
+            "qrels_layer": identity.qrels_layer or None,
             "measure": measure,
             "headline": measure == headline_of(result),
             "n": _covered(result, measure),

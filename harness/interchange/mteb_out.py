@@ -134,6 +134,7 @@ def _scores(result: Result, task: MtebTask | None) -> dict[str, Any]:
         ("--limit", identity.limit, None),
         ("--until-decided", identity.until, ""),
         ("--relevance-level", identity.relevance_level, 1),
+        ("--qrels-layer", identity.qrels_layer, ""),
         ("--missing-text", identity.missing_text, "error"),
         ("--instructions", identity.instructions, "given"),
     ):

@@ -16,6 +16,7 @@ from .running import Running, model_options
 from .wanted import Wanted, open_wanted
 
 if TYPE_CHECKING:
+    from ..data.layers import Layer
     from ..engine.options import Options
     from ..request import Request
     from ..rerankers.base import Reranker
@@ -54,6 +55,7 @@ class Asking(Running):
     measures: Sequence[str] = ()
     condensed: bool = False
     relevance_level: int | None = None
+    qrels_layer: Path | None = None
     missing_text: str = "error"
     instructions: str = "given"
     results: Path = Path("results")
@@ -103,6 +105,7 @@ def build_request(asked: Asking, say: Say) -> Request:
         measures=_measures(asked.measures),
         condensed=asked.condensed,
         relevance_level=asked.relevance_level,
+        qrels_layer=_layer(asked.qrels_layer),
         missing_text=asked.missing_text,
         instructions=asked.instructions,
         save_runs=asked.save_runs,
@@ -152,6 +155,12 @@ def _tasks(asked: Asking, cache: Path, say: Say) -> list[Task]:
         if aggregate.note:
             say(f"{aggregate.name}: {aggregate.note}")
     return tasks + made
+
+
+def _layer(path: Path | None) -> Layer | None:
+    from ..data.layers import read_layer
+
+    return read_layer(path) if path else None
 
 
 def _rerankers(asked: Asking, options: Options, cache: Path, say: Say) -> list[Reranker]:

@@ -61,6 +61,8 @@ class Options(Model, total=False):
     condensed: bool
     """Each measure also of condensed lists, without the documents that have no judgement."""
     relevance_level: int
+    qrels_layer: str | Path
+    """A layer of judgements that `judge` wrote, added where the data set has none."""
     missing_text: str
     instructions: str
     cards: str | Path

@@ -128,7 +128,7 @@ def beside(result: Result) -> list[Compared]:
     """The published figures of what a result measured: none for a part of the queries, or rules of one's own."""
     identity = result.identity
     usual = not identity.partial and identity.relevance_level == identity.card_relevance_level
-    usual = usual and identity.instructions == "given"
+    usual = usual and identity.instructions == "given" and not identity.qrels_layer
     if not usual or identity.card not in ("packed", "split"):
         return []
     subset = "" if identity.subset == "default" else identity.subset

@@ -84,14 +84,16 @@ class Identity:
     scoring_version: int = SCORING_VERSION
     card_relevance_level: int = 1
     """The level that the card says: figures at another are by a rule of the user's own."""
+    qrels_layer: str = ""
+    """Name and digest of a layer of judgements that was added to the data set's own; empty for these alone."""
     until: str = ""
     """Of a run that stopped when a verdict was certain: a digest of the baseline and the rule; empty for all others."""
 
     @property
     def by_the_card(self) -> bool:
-        """Whether it was measured as its card says: at its level, with its instructions, nothing skipped."""
+        """Whether it was measured as its card says: at its level, with its instructions, nothing skipped, no judgement added."""
         rules = (self.relevance_level, self.missing_text, self.instructions)
-        return rules == (self.card_relevance_level, "error", "given")
+        return rules == (self.card_relevance_level, "error", "given") and not self.qrels_layer
 
     @property
     def partial(self) -> str:
@@ -121,6 +123,8 @@ class Identity:
         elif self.card not in ("packed", "mteb", "folder", "hub"):
             name += f".card-{self.card[:8]}"
         name += f".first{self.limit}" if self.limit is not None else ""
+        layer, _, digest = self.qrels_layer.rpartition(" ")
+        name += f".layer-{slug(layer)}-{digest[:8]}" if layer else ""
         name += f".until-{self.until[:8]}" if self.until else ""
         name += f".rel{self.relevance_level}" if self.relevance_level != self.card_relevance_level else ""
         name += f".batch{self.batch_tokens}" if self.batch_tokens not in (None, DEFAULT_BATCH_TOKENS) else ""
@@ -133,7 +137,7 @@ class Identity:
             "top_k": "depth", "dataset_revision": "dataset revision", "retriever": "first stage",
             "retriever_fingerprint": "first stage's fingerprint", "reranker_revision": "model files",
             "reranker_fingerprint": "reranker's fingerprint", "limit": "--limit",
-            "until": "--until-decided", "card_relevance_level": "the card's relevance level",
+            "until": "--until-decided", "qrels_layer": "--qrels-layer", "card_relevance_level": "the card's relevance level",
             "relevance_level": "--relevance-level", "missing_text": "--missing-text", "batch_tokens": "--batch-tokens",
             "instructions": "--instructions",
             "scoring_version": "scoring version", "card": "card", "task_prompt": "task sentence",
@@ -249,7 +253,7 @@ class Result:
         }
 
 
-_WHERE_IT_APPLIES = {"until": "", "card_relevance_level": 1}
+_WHERE_IT_APPLIES = {"until": "", "card_relevance_level": 1, "qrels_layer": ""}
 """Fields of an identity that are written only where they are not this."""
 
 _BESIDE = ("values", "query_ids", "clusters", "identity", "label", "view")

@@ -90,6 +90,7 @@ def differences_between(first: Result, second: Result) -> list[str]:
         ("--limit", a.limit or "none", b.limit or "none"),
         ("--until-decided", a.until[:8] or "none", b.until[:8] or "none"),
         ("--relevance-level", a.relevance_level, b.relevance_level),
+        ("--qrels-layer", a.qrels_layer or "none", b.qrels_layer or "none"),
         ("--missing-text", a.missing_text, b.missing_text),
         ("--instructions", a.instructions, b.instructions),
         ("scoring version", a.scoring_version, b.scoring_version),

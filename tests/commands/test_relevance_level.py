@@ -10,8 +10,8 @@ import ir_measures
 import pytest
 from conftest import Cli
 
-from harness.data.formats import read_run
 from harness.data.task import Cards
+from harness.data.trec import read_run
 
 MEASURES = {"nDCG@10": "nDCG@10", "MAP@100": "AP(rel=2)@100", "RR@10": "RR(rel=2)@10", "R@100": "R(rel=2)@100"}
 CARD = "folder: {}\nrelevance_level: {}\nlanguages: [eng-Latn]\nmeasures: [nDCG@10, MAP@100, RR@10, R@100]\n"

@@ -13,7 +13,7 @@ __all__ = ["add_options", "command"]
 _OPTIONS: Options = {
     "words": {"nargs": "+", "metavar": "RESULT", "help": RESULT},
     "--results": RESULTS,
-    "--output": {"type": Path, "default": Path("report.html"), "metavar": "FILE", "help": "the page to write (report.html)"},
+    "--output": {"type": Path, "default": Path("report.html"), "metavar": "FILE", "help": "the page to write (report.html); a name in .svg writes the picture of quality against cost alone"},
     "--queries": {**QUERIES, "default": 5, "help": "show so many wins and losses of each result (5)"},
 }  # fmt: skip
 
@@ -28,11 +28,13 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..files.cache import cache_folder, write_atomically
     from ..verdicts.compare import open_system
     from ..verdicts.report import page
+    from ..verdicts.trade_off import picture_of
 
     entries = [entry for word in given.words for entry in open_system(word, given.results).entries]
     found = list({entry.path.resolve(): entry.whole() for entry in entries}.values())
+    as_picture = given.output.suffix == ".svg"
     try:
-        write_atomically(given.output, page(found, cache_folder(), given.queries))
+        write_atomically(given.output, picture_of(found) if as_picture else page(found, cache_folder(), given.queries))
     except OSError as error:
         raise HarnessError(f"cannot write {given.output}: {error.strerror or error}") from None
     answer(str(given.output))

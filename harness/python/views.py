@@ -13,6 +13,8 @@ from ..files.cache import cache_folder
 from ..results.figures import interval, number, p_value, signed
 from ..results.result import Result, load_result
 from ..verdicts.pairing import Entry, title_of
+from ..verdicts.trade_off import picture_of
+from .pictures import Picture
 from .tables import html_of, text_of
 
 if TYPE_CHECKING:
@@ -230,6 +232,13 @@ class Evaluations(Sequence[Evaluation]):
         from ..interchange.frames import frame_of
 
         return frame_of([each.entry() for each in self._found])
+
+    def picture(self) -> Picture:
+        """Quality against cost over the results of one task, as of a sweep.
+
+        Raises HarnessError for several tasks, and where there is nothing to draw.
+        """
+        return Picture(picture_of([each.result for each in self._found]))
 
     def _table(self) -> list[dict[str, str]]:
         if len(self._found) == 1:

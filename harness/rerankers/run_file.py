@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from ..data.rankings import digest_of_ranking, name_of_ranking, names_of, read_ranking
 from ..errors import HarnessError
 from ..files.digest import Digest
+from ..results.naming import RANKING, place_of
 from ..types import DocumentText, QueryText, Run, Subset, Task
 from .base import Reranker, RerankerSpec
 
 __all__ = ["FAMILY", "PREFIX", "is_run_file", "known_scores", "open_run_file"]
 
-PREFIX = "run:"
+PREFIX = RANKING
 FAMILY = "run file"
 VERSION = 1
 
@@ -47,7 +48,8 @@ def open_run_file(name: str, cache: Path) -> Reranker:
         found = read_ranking(path, names_of(task, subset), subset.split)
         return found.first if found.second is None else found.second
 
-    return Reranker(spec, lambda: _NoModel(name), one_load=True, scores=scores, ranking=path)
+    place = f"{PREFIX}{place_of(path.parent)}/{name_of_ranking(path)}"
+    return Reranker(spec, lambda: _NoModel(name), one_load=True, scores=scores, ranking=path, place=place)
 
 
 def known_scores(

@@ -16,10 +16,12 @@ from ..errors import HarnessError
 from .result import Result, load_result, slug
 
 __all__ = [
-    "Known", "akin", "aligned", "known_of", "labelled", "labels_of", "name_among", "names_of", "place_of", "settings_apart",
+    "RANKING", "Known", "akin", "aligned", "known_of", "labelled", "labels_of", "name_among", "names_of", "place_of", "settings_apart",
     "settings_as_text", "tails",
 ]  # fmt: skip
 
+RANKING = "run:"
+"""What the name and the place of a ranking that is there already begin with."""
 _SETTINGS_SHOWN = 4
 """More that differ are told by the fingerprint alone."""
 _VALUE_SHOWN = 40
@@ -66,8 +68,9 @@ def place_of(path: Path) -> str:
 
 def tails(place: str) -> list[str]:
     """The names that a path can have, the shortest first: `checkpoint-1000`, `exp2/checkpoint-1000`, …"""
-    parts = [part for part in place.split("/") if part]
-    return ["/".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
+    kind = RANKING if place.startswith(RANKING) else ""
+    parts = [part for part in place.removeprefix(kind).split("/") if part]
+    return [kind + "/".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
 
 
 def akin(one: Known, other: Known) -> bool:

@@ -13,5 +13,5 @@
 - `moved`            the queries that moved most
 - `text`             comparisons as text
 - `gate_text`        gates as text, for people and for CI
-- `report`, `charts` one page about some results
+- `report`, `charts` one page about some results; `trade_off` quality against cost
 """

@@ -9,12 +9,14 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 
-__all__ = ["CSS", "Bar", "Line", "curves", "forest", "scatter", "sorted_changes", "standing_alone"]
+__all__ = ["CSS", "Bar", "Line", "Spot", "costs", "curves", "forest", "scatter", "sorted_changes", "standing_alone"]
 
 CSS = Path(__file__).with_name("charts.css").read_text(encoding="utf-8")
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
 _WIDTH, _HEIGHT = 380, 360
 """Of the charts that stand side by side; what is between the margins is a square."""
+_WIDE = 760
+"""Of a chart that stands alone in its row."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,18 @@ class Line:
     name: str
     style: str
     points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A point of quality over cost: the line that it is on, its name there, and whether none is better and as cheap."""
+
+    series: str
+    name: str
+    cost: float
+    value: float
+    best: bool
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -152,6 +166,78 @@ def curves(
     parts += [_text(right + 6, y + 4, name, "start") for y, name in _apart(names, 14)]
     parts += [_text((left + right) / 2, _HEIGHT - 6, x_name, style="axis"), _turned(14, (top + bottom) / 2, y_name)]
     return _svg(_WIDTH, _HEIGHT, f"{y_name} over {x_name}", parts)
+
+
+_COLOURS = 6
+"""Lines of so many colours are told apart; more begin again."""
+
+
+def costs(spots: Sequence[Spot], x_name: str, y_name: str, title: str, level: float | None = None) -> str:
+    """Quality over a logarithmic cost: a line for each series, its points named, the best of all filled."""
+    low, high = min(spot.value for spot in spots), max(spot.value for spot in spots)
+    if level is not None:
+        low, high = min(low, level), max(high, level)
+    margin = max((high - low) * 0.12, 0.01)
+    low, high = (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
+    xs = [spot.cost for spot in spots]
+    start, span = math.log(min(xs)), math.log(max(xs) / min(xs)) or 1.0
+    series = list(dict.fromkeys(spot.series for spot in spots))
+    top = _TOP + 16 * len(series)
+    left, right, bottom = _LEFT, _WIDE - 150, top + 300
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (math.log(x) - start) / span if len(set(xs)) > 1 else 0.5
+        return left + 14 + across * (right - left - 14), bottom - (y - low) / (high - low) * (bottom - top)
+
+    parts = []
+    for value in _steps(low, high):
+        y = place(xs[0], value)[1]
+        parts += [_rule(left, y, right, y), _text(left - 6, y + 4, f"{value:.3g}", "end")]
+    parts += [_text(place(x, low)[0], bottom + 15, f"{x:.3g}") for x in _spread(sorted(set(xs)), place, low)]
+    if level is not None:
+        y = place(xs[0], level)[1]
+        parts += [_rule(left, y, right, y, "level"), _text(right + 6, y + 4, "first stage", "start")]
+    words = _Words()
+    for number, name in enumerate(series):
+        style = f"series-{number % _COLOURS}"
+        line = sorted((spot for spot in spots if spot.series == name), key=lambda spot: (spot.cost, spot.value))
+        parts += [
+            _dot(left + 8, _TOP + 16 * number, 4, style, name),
+            _text(left + 18, _TOP + 16 * number + 4, name, "start"),
+        ]
+        places = [place(spot.cost, spot.value) for spot in line]
+        parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" class="{style}"/>')
+        for (x, y), spot in zip(places, line, strict=True):
+            parts.append(_dot(x, y, 4.5, style if spot.best else f"{style} beaten", spot.hint))
+            parts.append(words.beside(x, y, spot.name))
+    parts += [_text((left + right) / 2, bottom + 34, x_name, style="axis"), _turned(14, (top + bottom) / 2, y_name)]
+    return _svg(_WIDE, bottom + 42, title, parts)
+
+
+class _Words:
+    """Names beside points, each where no other name is: above, below, or not at all."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[float, float, float]] = []
+
+    def beside(self, x: float, y: float, name: str) -> str:
+        width = 6.5 * len(name)
+        for left, base, anchor in ((x + 8, y - 6, "start"), (x + 8, y + 15, "start"), (x - 8 - width, y - 6, "end")):
+            if all(
+                base - 12 > b or b - 12 > base or left > end or begin > left + width for begin, end, b in self._taken
+            ):
+                self._taken.append((left, left + width, base))
+                return _text(left if anchor == "start" else left + width, base, name, anchor)
+        return ""
+
+
+def _spread(xs: Sequence[float], place: Callable[[float, float], tuple[float, float]], low: float) -> list[float]:
+    """Those that have room for their number, the first always."""
+    shown = [xs[0]]
+    for x in xs[1:]:
+        if place(x, low)[0] - place(shown[-1], low)[0] > 40:
+            shown.append(x)
+    return shown
 
 
 def _apart(names: Sequence[tuple[float, str]], least: float) -> list[tuple[float, str]]:

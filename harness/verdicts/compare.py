@@ -78,7 +78,7 @@ def _opened(word: str, shelf: Shelf, *, derived: bool) -> System:
     elif path.is_dir() and not is_model(path) and (entries := entries_in(path)):
         pass
     else:
-        entries = shelf.rerankers(word) or shelf.first_stages(word, derived=derived)
+        entries = shelf.rerankers(word, together=not derived) or shelf.first_stages(word, derived=derived)
     if not entries and path.is_dir():
         entries = entries_in(path)
     if not entries:

@@ -17,8 +17,10 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
+from ..data.rankings import digest_of_ranking, name_of_ranking
 from ..errors import HarnessError, did_you_mean
-from ..results.naming import Known, known_of, labels_of, place_of, tails
+from ..files.digest import Digest
+from ..results.naming import RANKING, Known, known_of, labels_of, place_of, tails
 from ..results.result import ORACLE, load_result, result_files, slug
 from .pairing import Entry, differences_between, first_stage_label
 
@@ -44,10 +46,10 @@ class Shelf:
                 damaged[path] = error
         return entries, damaged
 
-    def rerankers(self, word: str) -> list[Entry]:
+    def rerankers(self, word: str, *, together: bool) -> list[Entry]:
         """The results of the reranker that `word` means; empty where there is none. Raises HarnessError as `rerankers_meant` does."""
         entries, damaged = self._read
-        found = rerankers_meant(word, entries)
+        found = rerankers_meant(word, entries, together=together)
         folders = {slug(word), *(slug(entry.result.identity.reranker or "") for entry in found)}
         for path, error in damaged.items():
             if path.relative_to(self.results).parts[0] in folders:
@@ -96,13 +98,11 @@ def _once(entries: Sequence[Entry]) -> list[Entry]:
 def _is_stage(entry: Entry, word: str) -> bool:
     identity = entry.result.identity
     path = Path(word)
-    if path.is_file():
-        from ..files.cache import cache_folder, file_digest
-
-        return identity.retriever_settings.get("file") == file_digest(path, cache_folder())
     content = _content(word) if path.is_dir() else None
     if content is not None and content.revision:
         return identity.retriever_settings.get("revision") == content.revision
+    if "file" in identity.retriever_settings and path.exists() and ("." in path.name or path.is_dir()):
+        return identity.retriever_settings["file"] == _ranking_digest(path)
     return word in (identity.retriever, first_stage_label(entry.result))
 
 
@@ -124,6 +124,10 @@ def _content(word: str) -> _Content | None:
     path = Path(word).expanduser()
     if path.is_dir() and is_model(path):
         return _Content(place_of(path), _revision(str(path)))
+    ranking = Path(word.removeprefix(RANKING))
+    if word.startswith(RANKING) and ranking.exists():
+        place = f"{RANKING}{place_of(ranking.parent)}/{name_of_ranking(ranking)}"
+        return _Content(place, Digest(size=20).add(_ranking_digest(ranking)).hex())
     file, _, attribute = word.rpartition(":")
     if file.endswith(".py") and Path(file).is_file():
         return _Content(f"{place_of(Path(file))}:{attribute}", _digest(Path(file)))
@@ -146,12 +150,18 @@ def _revision(name: str) -> str:
         return ""
 
 
+def _ranking_digest(path: Path) -> str:
+    from ..files.cache import cache_folder
+
+    return digest_of_ranking(path, cache_folder())
+
+
 def _digest(file: Path) -> str:
     return hashlib.blake2b(file.read_bytes(), digest_size=20).hexdigest()
 
 
-def rerankers_meant(word: str, entries: Sequence[Entry]) -> list[Entry]:
-    """The results of the reranker that `word` means; empty where there is none.
+def rerankers_meant(word: str, entries: Sequence[Entry], *, together: bool = False) -> list[Entry]:
+    """The results of the reranker that `word` means; empty where there is none. `together` takes all of its settings.
 
     Raises HarnessError, exit code 3, for a path whose content has changed since, and where several could be meant.
     """
@@ -160,7 +170,7 @@ def rerankers_meant(word: str, entries: Sequence[Entry]) -> list[Entry]:
     content = _content(word)
     hits = _of_name(word, labels) if content is None else _of_content(word, content, labels)
     found = [(known, entry) for known, entry in reranked if known in hits]
-    _refuse_several(word, found, labels)
+    _refuse_several(word, found, labels, together=together)
     return [entry for _, entry in found]
 
 
@@ -233,11 +243,13 @@ def _installed(word: str) -> str:
     return _digest(Path(spec.origin)) if spec and spec.origin and Path(spec.origin).is_file() else ""
 
 
-def _refuse_several(word: str, found: Sequence[tuple[Known, Entry]], labels: dict[Known, str]) -> None:
-    """Raise HarnessError for other weights, and for other settings where both answer one question."""
+def _refuse_several(
+    word: str, found: Sequence[tuple[Known, Entry]], labels: dict[Known, str], *, together: bool
+) -> None:
+    """Raise HarnessError for other weights, and unless `together` for other settings where both answer one question."""
     meant = list(dict.fromkeys(known for known, _ in found))
     versions = {(one.name, one.place, one.revision) for one in meant}
-    if len(versions) < 2 and not _both_answer(found):
+    if len(versions) < 2 and (together or not _both_answer(found)):
         return
     raise HarnessError(
         f'"{word}" could mean {len(meant)} rerankers with results: {", ".join(sorted(labels[one] for one in meant))}. '

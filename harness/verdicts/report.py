@@ -23,6 +23,7 @@ from .moved import MovedDocument, MovedQuery, Side, moved_queries
 from .pairing import first_stage_label, title_of
 from .rows import ALPHA
 from .samples import values_of
+from .trade_off import trade_offs
 
 __all__ = ["page"]
 
@@ -45,6 +46,7 @@ def page(results: Sequence[Result], cache: Path, most: int = 5) -> str:
         _header(results, tasks),
         _summary(results),
         _intervals(results),
+        _costs(results),
         *(_section(place, result, cache, most) for place, result in enumerate(results, 1)),
         _meanings(results),
         f"<footer>{_tag('p', _RULE)}{_tag('p', f'rerank-harness {harness_version()}')}</footer>",
@@ -136,10 +138,12 @@ def _code(code: str) -> str:
 def _intervals(results: Sequence[Result]) -> str:
     bars = []
     several = len({result.reranker for result in results}) > 1
+    depths = len({result.identity.top_k for result in results} - {None}) > 1
     for result in results:
         name, row = _headline(result)
         if row.get("difference") is not None and result.identity.reranker:
-            label = f"{title_of(result)}, {name}" + (f": {result.identity.reranker}" if several else "")
+            label = f"{title_of(result)}, {name}" + (f": {result.reranker}" if several else "")
+            label += f", top {result.identity.top_k}" if depths else ""
             between = interval(row["low"], row["high"], name, row["difference"])
             shown = f"{signed(row['difference'], name)} {between}"
             bars.append(Bar(label, row["difference"], row["low"], row["high"], _verdict(row) != "tie", shown))
@@ -147,6 +151,18 @@ def _intervals(results: Sequence[Result]) -> str:
         return ""
     drawn = forest(bars, "reranked − first stage, 95 % interval")
     return f'{_tag("h2", "Differences from the first stage")}<figure class="wide">{drawn}</figure>'
+
+
+_COSTS = (
+    "Each point is a setting or a depth. A filled one is the best that its cost buys; a hollow one is matched or beaten by "
+    "another that costs no more."
+)
+
+
+def _costs(results: Sequence[Result]) -> str:
+    found = trade_offs(results)
+    drawn = "".join(f"{_tag('h3', each.title)}<figure>{each.svg}</figure>" for each in found)
+    return f"{_tag('h2', 'Quality against cost')}{_tag('p', _COSTS, 'dim')}{drawn}" if found else ""
 
 
 def _section(place: int, result: Result, cache: Path, most: int) -> str:

@@ -114,7 +114,8 @@ def test_settings_of_one_reranker_are_named_in_brackets():
             made([value] * 3, reranker_settings={"max_length": length}, reranker_fingerprint=f"{length}" + "0" * 29),
         )
     with pytest.raises(HarnessError, match=r"org/model \(max_length 256\), org/model \(max_length 512\)"):
-        means("org/model")
+        open_systems(["org/model"], Path("results"))
+    assert len(open_system("org/model", Path("results")).entries) == 2, "a report takes both"
     assert means("org/model (max_length 256)") == pytest.approx(0.4)
     first, *others = open_systems(["org/model (max_length 256)", "org/model (max_length 512)"], Path("results"))
     (found,) = compare_all(first, others)
@@ -213,3 +214,21 @@ def test_a_gate_holds_each_setting_of_a_sweep_against_itself():
     found = judge_against(Path("baseline"), Path("results"))
     assert len(found.rows) == 2
     assert not found.mismatches
+
+
+def test_a_ranking_that_is_there_already_is_known_by_its_content(cli: Cli, collection_folder: Path):
+    for place, scores in (("a", (3, 2, 1)), ("b", (1, 2, 3))):
+        Path(place).mkdir()
+        lines = [f"q{q} Q0 d{q + i:02d} 1 {score} x" for q in range(6) for i, score in enumerate(scores)]
+        Path(place, "prod.trec").write_text("\n".join(lines) + "\n")
+    first = cli(
+        "run", collection_folder, "--reranker", "run:a/prod.trec", "--candidates", "a/prod.trec", "--format", "json"
+    )
+    second = cli(
+        "run", collection_folder, "--reranker", "run:b/prod.trec", "--candidates", "a/prod.trec", "--format", "json"
+    )
+    names = [first.results()[0]["reranker"], second.results()[0]["reranker"]]
+    assert names == ["run:prod", "run:b/prod"]
+    found = json.loads(cli("compare", "run:a/prod.trec", "run:b/prod.trec", "a/prod.trec", "--format", "json").out)
+    assert [each["second"] for each in found["comparisons"]] == ["run:b/prod", "prod"]
+    assert found["comparisons"][0]["first"] == "run:a/prod"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import saved_rerankers as saved
+import tiny_rankllama
 from golden_cases import model_folder, opened, score
 from saved_rerankers import chat_tokenizer
-from tiny_models import sentence_transformer, wordpiece_tokenizer
+from tiny_models import bert, colbert, sentence_transformer, wordpiece_tokenizer
+from tiny_t5 import write_t5
 
 from harness.engine.options import Options
 from harness.models.encoders import Encoder, encoder_spec
@@ -123,3 +127,55 @@ def test_the_head_is_a_part_of_the_key_where_it_moves_scores(tmp_path: Path, sys
     for dtype, told in (("float32", False), ("bfloat16", True)):
         (reranker,) = opened(model_folder(system), tmp_path, dtype=dtype)
         assert ("head" in dict(reranker.spec.settings)) is told
+
+
+def late(folder: Path) -> Path:
+    colbert(folder)
+    return folder
+
+
+def chained(folder: Path) -> Path:
+    bert(folder / "plain")
+    return saved.save(folder / "plain", folder / "model", "feature-extraction", saved.chains()["ettin"]())
+
+
+def vectors(folder: Path) -> Path:
+    sentence_transformer(folder, "mean")
+    return folder / "model"
+
+
+MADE: dict[str, tuple[Callable[[Path], Path], dict[str, str]]] = {
+    "late interaction": (late, {}),
+    "a chain of modules": (chained, {}),
+    "LogitScore": (lambda folder: saved.logit_scored(folder, saved.QWEN), {}),
+    "a classifier with a chat template": (
+        lambda folder: saved.decoder(folder, saved.QWEN, kind="ForSequenceClassification"),
+        {},
+    ),
+    "bi-encoder": (vectors, {}),
+    "monoT5": (write_t5, {"template": "monot5"}),
+    "RankLLaMA": (tiny_rankllama.write_model, {"template": "rankllama"}),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_family_keeps_documents_of_one_query_apart_in_half_precision(tmp_path: Path, name: str):
+    make, settings = MADE[name]
+    (reranker,) = opened(make(tmp_path / "made"), tmp_path / "cache", dtype="bfloat16", **settings)
+    assert len(np.unique(score(reranker, PAIRS).margins)) > 290
+
+
+@pytest.mark.parametrize(
+    ("system", "family", "distinct"),
+    [
+        ("bge-reranker", "bge", 290), ("bge-reranker-layerwise", None, 290), ("bge-reranker-lightweight", None, 290),
+        ("followir", "followir", 290), ("mxbai-rerank-v2", "mxbai-rerank-v2", 290), ("selfrag", "selfrag", 290),
+        # Its states themselves are but 270 in bfloat16.
+        ("bge-reranker-gemma", "bge-reranker-gemma", 260),
+    ],
+)  # fmt: skip
+def test_a_known_model_keeps_documents_of_one_query_apart_in_half_precision(
+    tmp_path: Path, system: str, family: str | None, distinct: int
+):
+    reranker = opened(model_folder(system), tmp_path, family, dtype="bfloat16")[-1]
+    assert len(np.unique(score(reranker, PAIRS).margins)) > distinct

@@ -9,7 +9,7 @@ A verb's file has `add_options(parser)` and `command(given, say, answer)`, which
 - `demo`, `check`, `score`               a first look, the contract test of a reranker, scores of a file
 - `compare`, `gate`, `report`, `explain` what results say
 - `pool`, `judge`                        judgements that are not there
-- `leaderboard`, `export`, `import_results`   boards, and results that travel
+- `leaderboard`, `export`, `import_results`, `schema`   boards, results that travel, and what JSON looks like
 - `list_tasks`, `fetch`, `reproduce`     what can be run, offline, and checked against published figures
 - `doctor`, `cache`                      the installation and its cache
 """

@@ -35,6 +35,7 @@ from . import (
     report,
     reproduce,
     run,
+    schema,
     score,
 )
 from .shared import QUIET, Say, add_options_of
@@ -108,6 +109,11 @@ VERBS: dict[str, tuple[Verb, str, str]] = {
         export,
         "results as mteb's files, model cards, TREC runs or tables",
         "Write results in a form that others read; what that form cannot hold is left out and told.",
+    ),
+    "schema": (
+        schema,
+        "what JSON of the harness looks like",
+        "Print the JSON Schema of results, of a result's file, of the values beside it, or of run --format json.",
     ),
     "import": (
         import_results,

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import HarnessError
 from .shared import RESULT, RESULTS, Options, Say, add_options_of
 
 if TYPE_CHECKING:
@@ -19,10 +20,20 @@ _SHOWN = 20
 _OPTIONS: Options = {
     "words": {"nargs": "+", "metavar": "RESULT", "help": RESULT},
     "--to": {
-        "required": True, "choices": ("mteb", "model-card", "trec", "csv", "parquet"),
-        "help": "files of mteb's results cache, a README.md's model-index, TREC runs, or one long table",
+        "required": True,
+        "choices": (
+            "mteb", "mteb-predictions", "model-card", "eval-results", "trec", "ir-metadata", "json", "csv", "parquet",
+        ),
+        "help": "files of mteb's results cache, mteb's predictions, a README.md's model-index, the hub's .eval_results, TREC runs, "
+        "the same with ir_metadata's header, JSON whose schema `schema` prints, or one long table",
     },
-    "--output": {"type": Path, "required": True, "metavar": "PATH", "help": "a folder (mteb, trec) or a file"},
+    "--output": {
+        "type": Path, "required": True, "metavar": "PATH",
+        "help": "a folder (mteb, mteb-predictions, eval-results, trec, ir-metadata) or a file",
+    },
+    "--two-stage": {"action": "store_true", "help": "eval-results: also figures over a first stage's candidates, with the first stage in the notes"},
+    "--source": {"default": "", "metavar": "URL", "help": "eval-results: the address that the figures link to"},
+    "--date": {"default": "", "metavar": "DAY", "help": "eval-results: when it was measured, as 2026-01-31; without it the day of a result's last change"},
     "--results": RESULTS,
 }  # fmt: skip
 
@@ -38,7 +49,17 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
 
     named = [entry for word in given.words for entry in open_system(word, given.results).entries]
     entries = list({entry.path.resolve(): entry for entry in named}.values())
-    paths, left_out = _exported(given.to, entries, given.output)
+    if given.to == "eval-results":
+        from ..interchange.eval_results import export_eval_results
+
+        files = export_eval_results(
+            entries, given.output, two_stage=given.two_stage, source=given.source, date=given.date
+        )
+        paths, left_out = files.paths, files.left_out
+    elif given.two_stage or given.source or given.date:
+        raise HarnessError("--two-stage, --source and --date are of --to eval-results")
+    else:
+        paths, left_out = _exported(given.to, entries, given.output)
     for path in paths:
         answer(str(path))
     for line in left_out[:_SHOWN]:
@@ -55,12 +76,23 @@ def _exported(kind: str, entries: list[Entry], output: Path) -> tuple[list[Path]
 
         files = export_mteb(entries, output)
         return files.paths, files.left_out
-    if kind == "trec":
+    if kind == "mteb-predictions":
+        from ..files.cache import cache_folder
+        from ..interchange.mteb_predictions import export_predictions
+
+        files = export_predictions(entries, output, cache_folder())
+        return files.paths, files.left_out
+    if kind in ("trec", "ir-metadata"):
         from ..files.cache import cache_folder
         from ..interchange.runs import export_runs
 
-        runs = export_runs(entries, output, cache_folder())
+        runs = export_runs(entries, output, cache_folder(), annotated=kind == "ir-metadata")
         return runs.paths, runs.left_out
+    if kind == "json":
+        from ..interchange.as_json import export_json
+
+        export_json(entries, output)
+        return [output], []
     if kind == "model-card":
         from ..interchange.card import export_card
 

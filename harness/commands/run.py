@@ -233,6 +233,7 @@ def _means(given: argparse.Namespace, request: Request, results: Sequence[Result
 def _as_json(outcomes: Sequence[Outcome], means: Means, decisions: Sequence[Decision]) -> str:
     """The one JSON object: `results`, `means` over them, and where they were asked for, `decisions`."""
     from ..results.published import beside
+    from ..results.result import SCHEMA
 
     results = [
         {
@@ -245,4 +246,5 @@ def _as_json(outcomes: Sequence[Outcome], means: Means, decisions: Sequence[Deci
     ]
     averages = [{**mean.entry(), "published": [compared.entry() for compared in found]} for mean, found in means]
     decided = {"decisions": [decision.record() for decision in decisions]} if decisions else {}
-    return json.dumps({"results": results, "means": averages, **decided}, ensure_ascii=False, allow_nan=False)
+    document = {"schema": SCHEMA, "results": results, "means": averages, **decided}
+    return json.dumps(document, ensure_ascii=False, allow_nan=False)

@@ -6,7 +6,7 @@ import gzip
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import HarnessError
@@ -56,15 +56,16 @@ def read_run(path: Path) -> Run:
     return run
 
 
-def write_run(path: Path, run: Run, tag: str) -> None:
-    """Writes a TREC run, whole or not at all; packed where the name ends in .gz.
+def write_run(path: Path, run: Run, tag: str, comments: Sequence[str] = ()) -> None:
+    """Writes a TREC run, whole or not at all; packed where the name ends in .gz; `comments` stand before it, each after a #.
 
     Queries in the run's order, documents by `types.ranked`, ranks from 1, scores as the shortest
     nine digits that give the same float32 back. White space in `tag` becomes _. Raises HarnessError
     for a score that is not finite in float32, and for an id that is empty or has white space, which
     the format cannot hold.
     """
-    text = "".join(_run_lines(run, "_".join(tag.split()) or "run")).encode("utf-8")
+    lines = [f"# {comment}\n" for comment in comments]
+    text = "".join([*lines, *_run_lines(run, "_".join(tag.split()) or "run")]).encode("utf-8")
     if path.name.lower().endswith(".gz"):
         packed = io.BytesIO()
         # No name and no time inside: the same run gives the same bytes.

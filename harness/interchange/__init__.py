@@ -8,5 +8,9 @@
 - `card`         results → the model-index block of a README.md, which is otherwise left as it is
 - `frames`       results → one long table, as a pandas DataFrame, CSV or Parquet; `load_results`
 - `runs`         the rankings behind results → TREC run files
+- `ir_metadata`  the header that says how a run came about
+- `mteb_predictions`  the rankings behind results → mteb's predictions
+- `eval_results` results → the hub's .eval_results
+- `as_json`      results → JSON, and the schemas of what is JSON here
 - `tables`       writing imported rows, the whole file or nothing
 """

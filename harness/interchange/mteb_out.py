@@ -30,7 +30,9 @@ from .mteb_files import MAIN
 from .mteb_meta import MtebTask, task_of_mteb
 from .names import mteb_key
 
-__all__ = ["Exported", "export_mteb", "figures_of", "stage_of"]
+__all__ = [
+    "Exported", "as_path", "export_mteb", "figures_of", "headline_key", "hf_subset", "model_of", "stage_of",
+]  # fmt: skip
 
 _ORGANISATION = "rerank-harness"
 _NO_REVISION = "no_revision_available"
@@ -78,16 +80,16 @@ def export_mteb(entries: Sequence[Entry], output: Path) -> Exported:
             done.left_out.append(f"{entry.path}: {reason}")
             continue
         done.left_out += [f"{entry.path}: {name} has no key in mteb" for name in _without_key(entry.result)]
-        parts = files.setdefault((*_model(entry.result), identity.task), {})
+        parts = files.setdefault((*model_of(entry.result), identity.task), {})
         _claim(parts, (identity.split, str(scores["hf_subset"])), entry, scores)
     if not files:
         raise HarnessError(f"no result can be written as mteb's: {'; '.join(done.left_out[:3])}")
     try:
         for (name, revision, task), parts in files.items():
-            folder = output / "results" / _as_path(name) / revision
+            folder = output / "results" / as_path(name) / revision
             one = next(iter(parts.values()))[0].result
             write_atomically(folder / "model_meta.json", _json(_meta(name, revision, one.identity)))
-            write_atomically(path := folder / f"{_as_path(task)}.json", _json(_record(task, parts.values())))
+            write_atomically(path := folder / f"{as_path(task)}.json", _json(_record(task, parts.values())))
             done.paths.append(path)
             absent = _absent(known[task], parts)
             if absent:
@@ -140,7 +142,7 @@ def _scores(result: Result, task: MtebTask | None) -> dict[str, Any]:
     ):
         if setting != usual:
             raise _Inexpressible(f"made with {flag} {setting}, of which mteb's files can say nothing")
-    subset = _hf_subset(identity)
+    subset = hf_subset(identity)
     if task is not None and identity.card not in (*_OURS, "split"):
         raise _Inexpressible(f"{identity.task} of a card of your own, under the name of one of mteb's tasks")
     if task is not None and subset not in task.languages:
@@ -151,7 +153,7 @@ def _scores(result: Result, task: MtebTask | None) -> dict[str, Any]:
         if found is not None:
             side, key = found
             (scores.setdefault(side, {}) if side else scores)[key] = value
-    main = task.main_score if task is not None else _headline(result)
+    main = task.main_score if task is not None else headline_key(result)
     if main == _HITS and "recall_at_1" in scores:
         scores[_HITS] = scores["recall_at_1"]  # mteb's own definition of it for retrieval
     if main not in scores:
@@ -160,14 +162,14 @@ def _scores(result: Result, task: MtebTask | None) -> dict[str, Any]:
     return {**scores, MAIN: scores[main], "hf_subset": subset, "languages": list(languages)}
 
 
-def _hf_subset(identity: Identity) -> str:
+def hf_subset(identity: Identity) -> str:
     """mteb's name of the subset; a task of several splits has the split in our name, and a file of mteb's apart."""
     if identity.card != "mteb":
         return identity.subset
     return "default" if identity.subset == identity.split else identity.subset.removesuffix(f"-{identity.split}")
 
 
-def _headline(result: Result) -> str:
+def headline_key(result: Result) -> str:
     """The key of the first measure that was asked for, on its own instruction where there are two."""
     found = mteb_key(result.asked[0])
     return found[1] if found else result.asked[0]
@@ -178,7 +180,7 @@ def _without_key(result: Result) -> list[str]:
     return [name for name in figures_of(result) if mteb_key(name) is None and not name.startswith("Judged@")]
 
 
-def _model(result: Result) -> tuple[str, str]:
+def model_of(result: Result) -> tuple[str, str]:
     """The name and the revision that mteb's files have for a reranker over a first stage, or a first stage alone."""
     identity = result.identity
     if identity.reranker is None:
@@ -200,7 +202,8 @@ def _of_organisation(name: str) -> str:
     return f"{_ORGANISATION}/{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('.-') or 'model'}"
 
 
-def _as_path(name: str) -> str:
+def as_path(name: str) -> str:
+    """A name as mteb has it in a path."""
     return name.replace("/", "__").replace(" ", "_")
 
 

@@ -14,6 +14,7 @@ from ..data.trec import write_run
 from ..errors import HarnessError
 from ..results.rankings import read_rankings
 from ..verdicts.pairing import Entry
+from .ir_metadata import header_of_run
 
 __all__ = ["ExportedRuns", "export_runs"]
 
@@ -26,8 +27,10 @@ class ExportedRuns:
     left_out: list[str] = field(default_factory=list)
 
 
-def export_runs(entries: Sequence[Entry], output: Path, cache: Path) -> ExportedRuns:
+def export_runs(entries: Sequence[Entry], output: Path, cache: Path, *, annotated: bool = False) -> ExportedRuns:
     """Write the first stage's and the reranked ranking of each result below `output`, where `--save-runs` puts them.
+
+    With `annotated` each begins with the header of ir_metadata.
 
     Raises HarnessError, exit code 3, where no ranking is in the cache, and for a file that cannot be
     written.
@@ -49,7 +52,8 @@ def export_runs(entries: Sequence[Entry], output: Path, cache: Path) -> Exported
             if stage not in rankings or path in done.paths:
                 continue
             try:
-                write_run(path, rankings[stage], tag or "")
+                header = header_of_run(entry.result, stage) if annotated else ()
+                write_run(path, rankings[stage], tag or "", header)
                 done.paths.append(path)
             except HarnessError as error:
                 done.left_out.append(f"{entry.path}: {error}")

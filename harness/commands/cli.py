@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol, TextIO
 
 from ..engine.progress import aside, shown_by, stage
 from ..errors import HarnessError, did_you_mean
+from ..results.terminal import paint, painted
 from . import (
     cache,
     check,
@@ -39,7 +40,6 @@ from . import (
     score,
 )
 from .shared import QUIET, Say, add_options_of
-from .terminal import paint, painted
 
 __all__ = ["main"]
 

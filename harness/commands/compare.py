@@ -73,8 +73,8 @@ def _most(given: argparse.Namespace, found: Sequence[Comparison]) -> int:
 
 
 def _show(found: Sequence[Comparison], moved: Sequence[Moved], answer: Say, *, verbose: bool) -> None:
+    from ..results.terminal import width
     from ..verdicts.text import answer_text, comparison_text, moved_text
-    from .terminal import width
 
     answer(answer_text(found, width()))
     if verbose:

@@ -42,8 +42,8 @@ def demo(results: Path, say: Say, answer: Say, *, verbose: bool = False) -> None
     from ..boards import Board, build_table, write_table
     from ..evaluate import evaluate
     from ..results.layout import wrapped
+    from ..results.terminal import width
     from .answering import Answering
-    from .terminal import width
 
     request = _request(results)
     shown = Answering(say, answer, verbose, width=width(), count=sum(len(task.subsets) for task in request.tasks))

@@ -173,8 +173,8 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Evaluate what the options ask for; `answer` gets the tables or the one JSON object."""
     from ..evaluate import evaluate, jobs_of
     from ..results.cautions import selected
+    from ..results.terminal import width
     from .answering import FEW, Answering
-    from .terminal import width
 
     select, ignore = _warnings_wanted(given.config)
     given = completed(given)

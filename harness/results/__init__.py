@@ -6,6 +6,6 @@
 - `means`                               over languages and tasks
 - `published`, `imported`               figures of others
 - `cautions`, `data_cautions`           warnings
-- `figures`, `layout`                   digits, and tables that fit a terminal
+- `figures`, `layout`, `terminal`       digits, and tables that fit a terminal
 - `tables`, `run_lines`                 one result in full
 """

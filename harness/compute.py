@@ -239,6 +239,7 @@ class Workbench:
         self, job: Job, collection: Collection, candidates: Candidates, reranked: Reranked | None
     ) -> dict[str, Any]:
         """Rates, latency and memory: of this run, or where it scored nothing, of the one that did."""
+        from .engine.rate import remember_rate
         from .measures.performance import measured, peak_memory
         from .results.run_lines import billed_words
 
@@ -248,6 +249,7 @@ class Workbench:
         if reranked.pace.done == 0 and before is not None and before.performance.get("pairs_scored"):
             return dict(before.performance)
         found = measured(reranked, self._bound(job), candidates, collection, self._options(job))
+        remember_rate(self._request.cache, self._bound(job).spec.name, found.get("pairs_per_second") or 0, 1)
         if found.get("billed", {}).get("requests"):
             self._say(f"{job.task.name}, {job.identity.reranker}: {billed_words(found['billed'])}")
         return found

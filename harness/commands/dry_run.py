@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.collection import judged_here, prepared_fingerprint, without_instructions
+from ..engine.rate import remember_rate
 from ..results.figures import MISSING
 from ..results.layout import align
 from ..retrievers.retrieve import digest_of_run, known_digest
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ..rerankers.rerank import RequestPairs
     from ..rerankers.services.cost import Estimate
 
-__all__ = ["Planned", "dry_run", "plan_jobs"]
+__all__ = ["Planned", "count", "dry_run", "duration", "plan_jobs"]
 
 _SAMPLE = 100
 _PROBE_BATCHES = 3
@@ -83,12 +84,12 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
             entry.retriever,
             entry.reranker or MISSING,
             entry.state,
-            _count(entry.pairs),
-            _count(entry.from_store),
-            _count(entry.tokens),
-            _duration(entry.seconds),
+            count(entry.pairs),
+            count(entry.from_store),
+            count(entry.tokens),
+            duration(entry.seconds),
             MISSING if entry.memory_gib is None else f"{entry.memory_gib:.1f} GiB",
-            *([_count(entry.requests)] if served else []),
+            *([count(entry.requests)] if served else []),
             *([_money(entry.cost), _money(entry.cost_per_1000_queries)] if priced else []),
         ]
         for entry in planned
@@ -193,13 +194,9 @@ def _counted(job: Job, request: Request, candidates: Candidates, bench: Workbenc
     queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)
     missing = np.isnan(bench.store().known(key, list(queries), list(documents), pairs.pairs))
     rest = [batch[missing[batch]] for batch in plan if missing[batch].any()]
-    return _entry(
-        job,
-        "to compute",
-        pairs=len(missing),
-        from_store=int((~missing).sum()),
-        **_cost(prepared, rest, int(prepared.lengths[missing].sum())),
-    )
+    cost = _cost(prepared, rest, int(prepared.lengths[missing].sum()))
+    remember_rate(request.cache, reranker.spec.name, int(missing.sum()), cost["seconds"])
+    return _entry(job, "to compute", pairs=len(missing), from_store=int((~missing).sum()), **cost)
 
 
 def _billed(job: Job, reranker: Reranker, pairs: RequestPairs, candidates: Candidates, bench: Workbench) -> Planned:
@@ -250,6 +247,7 @@ def _estimated(job: Job, request: Request, collection: Collection) -> Planned:
     tokens = round(float(prepared.lengths.mean()) * most)
     plan = plan_of(prepared, request.options_of(job.reranker).batch_tokens)
     cost = _cost(prepared, plan, tokens)
+    remember_rate(request.cache, reranker.spec.name, most, cost["seconds"])
     return _entry(job, _CANDIDATES_FIRST, pairs=most, **cost)
 
 
@@ -299,11 +297,13 @@ def _money(amount: float | None) -> str:
     return MISSING if amount is None else f"{amount:,.4f}" if amount < 10 else f"{amount:,.2f}"
 
 
-def _count(number: int | None) -> str:
+def count(number: int | None) -> str:
+    """A number with its thousands apart; a dash for one that is not known."""
     return MISSING if number is None else f"{number:,}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Seconds, minutes or hours; a dash for what is not known."""
     if seconds is None:
         return MISSING
     if seconds < 90:

@@ -4,6 +4,7 @@
 - `plan`                  the batches, and running them
 - `store`, `store_files`  scores by content, and the file below them
 - `scale_out`             workers of Ray
+- `rate`                  how fast pairs were scored last
 - `progress`              the bar
 - `fast/`                 forward passes without padding, with the chip's own kernels
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,12 +35,7 @@ def export_json(entries: Sequence[Entry], output: Path) -> None:
 
 def _record(entry: Entry) -> dict[str, Any]:
     result = entry.whole()
-    record: dict[str, Any] = {"schema": SCHEMA, "identity": asdict(result.identity), "path": str(entry.path)}
-    record |= {
-        name: value
-        for name, value in vars(result).items()
-        if name not in ("identity", "values", "query_ids", "clusters")
-    }
+    record = {**result.record(), "path": str(entry.path)}
     values: dict[str, Any] = {"query_ids": result.query_ids, "values": result.values}
     return record | {"queries_values": values | ({"clusters": result.clusters} if result.clusters else {})}
 

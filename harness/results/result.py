@@ -217,15 +217,10 @@ class Result:
     def save(self, results: Path) -> Path:
         """Write the result and its per-query values under `results`; the JSON last. Returns its path."""
         path = self.identity.path(results)
-        record: dict[str, Any] = {"schema": SCHEMA}
-        record |= {k: v for k, v in vars(self).items() if k not in _BESIDE and (k != "place" or v)}
-        record["identity"] = {
-            k: v for k, v in asdict(self.identity).items() if k not in _WHERE_IT_APPLIES or v != _WHERE_IT_APPLIES[k]
-        }
         beside = {"query_ids": self.query_ids, "values": self.values}
         beside |= {"clusters": self.clusters} if self.clusters else {}
         values = json.dumps(beside, allow_nan=False)
-        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(self.record(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         try:
             write_atomically(values_path(path), gzip.compress(values.encode(), mtime=0))
             write_atomically(path, text)
@@ -235,6 +230,14 @@ class Result:
                 f"with --results DIR puts results elsewhere"
             ) from None
         return path
+
+    def record(self) -> dict[str, Any]:
+        """What its file holds, but for the values of queries."""
+        record: dict[str, Any] = {"schema": SCHEMA}
+        record |= {k: v for k, v in vars(self).items() if k not in _BESIDE and (k != "place" or v)}
+        identity = asdict(self.identity).items()
+        record["identity"] = {k: v for k, v in identity if k not in _WHERE_IT_APPLIES or v != _WHERE_IT_APPLIES[k]}
+        return record
 
     def summary(self) -> dict[str, Any]:
         """The entry of `run --format json`."""

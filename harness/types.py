@@ -1,6 +1,6 @@
 """The nouns of the harness: Task, Measure, Run, Candidates, Measurement.
 
-This module imports nothing of ours and nothing heavy, so every other module may use it. Two nouns
+This module imports nothing of ours but errors, and nothing heavy, so every other module may use it. Two nouns
 live where their work is done: Collection in `collection.py`, Result in `result.py`.
 """
 
@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from .errors import did_you_mean
 
 __all__ = [
     "DEFAULT_BATCH_TOKENS",
@@ -89,13 +91,12 @@ def cut(run: Run, k: int) -> Run:
 
 _MEASURE = re.compile(r"(?P<name>[A-Za-z][A-Za-z-]*?)(\((?P<option>[^()@]*)\))?(@(?P<cutoff>[1-9][0-9]*))?\Z")
 _OTHER_NAMES = {
-    "ap": "MAP", "mrr": "RR", "recip_rank": "RR", "reciprocalrank": "RR", "recall": "R", "precision": "P",
-    "hit": "Success", "hits": "Success", "hitrate": "Success", "hit_rate": "Success", "ndcg_cut": "nDCG",
-    "map_cut": "MAP", "acc": "Success", "accuracy": "Success", "r-prec": "Rprec", "r_prec": "Rprec",
-    "holes": "Judged", "pmrr": "p-MRR", "p_mrr": "p-MRR", "hole": "Judged",
-    "paired_accuracy": "paired-accuracy", "alpha_ndcg": "alpha-nDCG", "α-ndcg": "alpha-nDCG", "α_ndcg": "alpha-nDCG",
+    "ap": "MAP", "mrr": "RR", "reciprank": "RR", "reciprocalrank": "RR", "recall": "R", "precision": "P", "prec": "P",
+    "hit": "Success", "hits": "Success", "hitrate": "Success", "hitratio": "Success", "hr": "Success", "acc": "Success",
+    "accuracy": "Success", "rprecision": "Rprec", "hole": "Judged", "holes": "Judged",
+    "ndcgexp": "nDCG(dcg='exp-log2')", "expndcg": "nDCG(dcg='exp-log2')", "ndcgburges": "nDCG(dcg='exp-log2')",
     **{
-        f"max_over_subqueries_{theirs}": f"max-over-subqueries({ours})"
+        f"maxoversubqueries{theirs}": f"max-over-subqueries({ours})"
         for theirs, ours in (("ndcg", "nDCG"), ("map", "MAP"), ("recall", "R"), ("mrr", "RR"), ("precision", "P"))
     },
 }  # fmt: skip
@@ -137,7 +138,7 @@ class Measure:
         if not found or name not in cls.NAMES:
             raise ValueError(
                 f'unknown measure "{text}": a measure is one of {", ".join(cls.NAMES)}, with @k for a cutoff.'
-                f"{_meant(text.strip(), cls.NAMES)}"
+                f"{_meant(text.strip())}"
             )
         cutoff = int(found["cutoff"]) if found["cutoff"] else None
         if name in cls.WITH_CUTOFF and cutoff is None:
@@ -200,6 +201,8 @@ def _option(text: str, name: str, given: str | None) -> str:
         raise ValueError(f'measure "{text}": say what is measured, as in max-over-subqueries(MAP)@1000')
     if not given:
         return ""
+    if key == "rel":
+        raise ValueError(f'measure "{text}": the grade from which a document is relevant is --relevance-level {value}')
     raise ValueError(
         f'measure "{text}": {name} has no option "{given}"; there are nDCG(dcg=\'exp-log2\')@10, RBP(p=0.8), '
         "nDCG(judged_only=True)@10 and alpha-nDCG(alpha=0.7)@10"
@@ -214,13 +217,20 @@ def _number(written: str) -> float:
         return -1.0
 
 
-def _meant(text: str, names: tuple[str, ...]) -> str:
-    """` Did you mean "RR@10"?` for a name that others give it, or in another case; else nothing."""
-    trec = re.fullmatch(r"([A-Za-z_-]+?)(?:_at)?_([0-9]+)", text)
-    word, cutoff = (trec[1], trec[2]) if trec else (text.partition("@")[0], text.partition("@")[2])
-    known = {name.casefold(): name for name in names} | _OTHER_NAMES
-    near = known.get(word.casefold())
-    return f' Did you mean "{near}{f"@{cutoff}" if cutoff else ""}"?' if near else ""
+def _meant(text: str) -> str:
+    """` Did you mean "RR@10"?` for what others call a measure, or for a slip of the pen; else nothing."""
+    parts = re.fullmatch(r"(.+?)(?:_at|_cut)?[@_ ]*([0-9]*)", re.sub(r"\([^)]*\)", "", text))
+    word, cutoff = parts.groups() if parts else (text, "")
+    key = re.sub(r"[\s_-]", "", word).casefold().replace("α", "alpha")
+    known = {name.replace("-", "").casefold(): name for name in Measure.NAMES} | _OTHER_NAMES
+    near = known.get(key)
+    if near is None:
+        return did_you_mean(word, Measure.NAMES)
+    if near in Measure.WITHOUT_CUTOFF:
+        cutoff = ""
+    elif near in Measure.WITH_CUTOFF:
+        cutoff = cutoff or "10"
+    return f' Did you mean "{near}{f"@{int(cutoff) or 10}" if cutoff else ""}"?'
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from .gains import ndcg, own, value
 
 __all__ = ["measure_run", "missing_queries", "oracle", "require_finite", "require_grade", "tie_rate"]
 
+_NOT_LOOKED_AT = -1
+"""trec_eval's grade of a pooled document that nobody judged; it writes outside its memory for any grade below."""
 _MOST_LEVELS = 10_000
 """trec_eval keeps a counter for each grade from 0 up: grades in the millions take seconds, beyond that it gives 0."""
 
@@ -204,7 +206,8 @@ def _judged_places(ranking: Sequence[str], judgements: Mapping[str, float], plac
     """The judgements of a query by place; a document that is not ranked has a name of its own."""
     place_of = dict(zip(ranking, places, strict=False))
     return {
-        place_of.get(doc_id, f"unranked {i}"): relevance for i, (doc_id, relevance) in enumerate(judgements.items())
+        place_of.get(doc_id, f"unranked {i}"): max(_NOT_LOOKED_AT, relevance)
+        for i, (doc_id, relevance) in enumerate(judgements.items())
     }
 
 

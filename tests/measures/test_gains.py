@@ -60,6 +60,16 @@ def test_infap_takes_a_grade_below_0_for_a_document_nobody_looked_at():
     assert found == pytest.approx({query: row["infAP"] for query, row in expected.items()}, abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_grades_far_below_0_are_those_of_documents_nobody_looked_at(seed: int):
+    """trec_eval writes outside its memory for -2, which ends the process now and then."""
+    run, qrels = data(seed, lowest=-4)
+    clipped = {query: {doc: max(-1, grade) for doc, grade in judged.items()} for query, judged in qrels.items()}
+    measures = [Measure.parse(name) for name in ("nDCG@10", "MAP", "infAP", "bpref", "Rprec")]
+    found, expected = (measure_run(run, each, measures) for each in (qrels, clipped))
+    assert {m: dict(v.values) for m, v in found.items()} == {m: dict(v.values) for m, v in expected.items()}
+
+
 @pytest.mark.parametrize("name", MEASURES)
 def test_no_order_of_the_candidates_beats_the_oracle(name: str):
     run, qrels = data(7)
@@ -93,6 +103,9 @@ def test_what_is_usual_is_not_printed_and_what_is_not_is():
         "MRR@10": "RR@10", "mrr": "RR", "Recall@100": "R@100", "AP": "MAP", "ndcg_cut_10": "nDCG@10",
         "recip_rank": "RR", "Hit@1": "Success@1", "HitRate@5": "Success@5", "map": "MAP", "recall_100": "R@100",
         "P_5": "P@5", "map_cut_1000": "MAP@1000", "ndcg@10": "nDCG@10", "NDCG@10": "nDCG@10", "Precision@5": "P@5",
+        "ndcg10": "nDCG@10", "Hit-Rate@1": "Success@1", "HR@5": "Success@5", "prec@5": "P@5", "nDCG@0": "nDCG@10",
+        "αnDCG@10": "alpha-nDCG@10", "alpha_nDCG@5": "alpha-nDCG@5", "recall": "R@10", "nDGC": "nDCG", "RR10": "RR@10",
+        "ndcg_exp@10": "nDCG(dcg='exp-log2')@10", "MAP @100": "MAP@100", "AP(rel=2)@10": "MAP@10",
         "err@20": "ERR@20", "Bpref": "bpref", "success_1": "Success@1", "p_mrr": "p-MRR",
     }.items(),
 )  # fmt: skip
@@ -107,7 +120,7 @@ def test_the_names_that_people_type_are_led_to_ours(typed: str, meant: str):
     ("text", "said"),
     [
         ("ERR", "needs a cutoff"), ("Rprec@5", "Rprec has no cutoff"), ("RBP(p=1)", "between 0 and 1"),
-        ("RBP(p=x)", "between 0 and 1"), ("nDCG(dcg='e')@10", "no option"), ("MAP(rel=2)", "no option"),
+        ("RBP(p=x)", "between 0 and 1"), ("nDCG(dcg='e')@10", "no option"), ("MAP(rel=2)", "is --relevance-level 2"), ("MAP(x=2)", "no option"),
     ],
 )  # fmt: skip
 def test_a_measure_that_is_none_is_one_line(text: str, said: str):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from harness.rerankers.services.providers import read_providers
+
 
 def worth(query: str, document: str) -> float:
     """What the server thinks of a pair."""
@@ -129,3 +131,32 @@ def serving() -> Iterator[Callable[[Callable[[Call], None]], Server]]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+def at(body: Any, path: str) -> Any:
+    for part in path.split("."):
+        body = body[part]
+    return body
+
+
+def texts_of(body: Any, name: str) -> list[str]:
+    provider = read_providers()[name]
+    found = at(body, provider.documents)
+    return found if provider.document is None else [entry[provider.document] for entry in found]
+
+
+def in_words_of(name: str, **billed: object) -> Callable[[Call], None]:
+    """An answer as the provider writes it: each document scored by its length, the last first."""
+    provider = read_providers()[name]
+
+    def behave(call: Call) -> None:
+        texts = texts_of(call.body, name)
+        entries = [{"index": place, provider.score: len(text) / 100} for place, text in enumerate(texts)]
+        answer: Any = entries[::-1]
+        for part in reversed(provider.results.split(".") if provider.results else []):
+            answer = {part: answer}
+        if billed:
+            answer = {**answer, **billed}
+        call.reply(200, answer)
+
+    return behave

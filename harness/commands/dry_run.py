@@ -136,7 +136,7 @@ def _look(job: Job, request: Request, bench: Workbench) -> Planned:
     _require_measures(job, request, bench, prepared=fingerprint is not None)
     if fingerprint is None:
         _open_what_is_here(job)
-        return _entry(job, "to compute: data to be fetched" + _AT_MOST, pairs=_most_pairs(job, request))
+        return _entry(job, "to compute: data to be fetched" + _AT_MOST, **_without_texts(job, request))
     if job.reranker is None:
         return _entry(job, "to compute")
     if job.reranker.source is not None and (size := bytes_to_fetch(job.reranker.source)):
@@ -172,6 +172,18 @@ def _most_pairs(job: Job, request: Request, queries: int | None = None) -> int |
     if not queries or not job.top_k or not job.reranker:
         return None
     return min(queries, request.limit or queries) * job.top_k
+
+
+def _without_texts(job: Job, request: Request) -> dict[str, Any]:
+    """What is known, at most, before any text is here: the pairs, and what a service takes for so many."""
+    import numpy as np
+
+    most = _most_pairs(job, request)
+    if most is None or job.reranker is None or job.reranker.estimate is None or not job.top_k:
+        return {"pairs": most}
+    queries = most // job.top_k
+    found = job.reranker.estimate([], [], np.empty((0, 2), np.int64), (queries, job.top_k))
+    return {"pairs": most, **_price(found, queries)}
 
 
 def _counted(job: Job, request: Request, candidates: Candidates, bench: Workbench) -> Planned:

@@ -23,7 +23,7 @@ __all__ = ["latency_alone", "measured", "peak_memory"]
 _SAMPLE = 30
 _AT_LEAST = 10
 """A 95th percentile of fewer queries than this says nothing."""
-_SECONDS, _SHARE = 3.0, 0.05
+_SECONDS, _SHARE = 3.0, 0.1
 """Queries are measured alone for so many seconds, or this share of those that the run scored for, whichever is more."""
 
 

@@ -84,7 +84,8 @@ def _latency(speed: Mapping[str, Any]) -> str:
     ):
         if found := speed.get(key):
             most = f", {found['p95']:.3g} s (p95)" if found.get("p95") is not None else ""
-            return f"a query takes {found['p50']:.3g} s (p50){most}, {how}"
+            sample = f", {found['queries']:,} of them" if key == "latency_seconds" and "queries" in found else ""
+            return f"a query takes {found['p50']:.3g} s (p50){most}, {how}{sample}"
     return ""
 
 

@@ -103,10 +103,10 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 class Estimate(NamedTuple):
-    """What scoring is about to take: requests, about how many tokens, and the money, None without a price."""
+    """What scoring is about to take: requests, about how many tokens (None without texts), the money (None without a price)."""
 
     requests: int
-    tokens: int
+    tokens: int | None
     cost: float | None
 
 
@@ -120,8 +120,14 @@ def estimate(
 ) -> Estimate:
     """What scoring `pairs` (as `PairModel.prepare` takes them) takes and is billed.
 
-    With `whole`, so many queries of so many documents, the pairs are a sample of them.
+    With `whole`, so many queries of so many documents, the pairs are a sample of them; where there are none, only
+    what is billed by documents is known.
     """
+    if whole is not None and not len(pairs):
+        parts = list(portions(0, [0] * whole[1], provider.at_most, None))
+        units = whole[0] * sum(_units(provider, part.stop - part.start) for part in parts)
+        known = prices.per_million_tokens is None
+        return Estimate(whole[0] * len(parts), None, prices.cost(0, units) if known else None)
     first = np.array([tokens_of(text) for text in queries], np.int64)
     second = np.array([tokens_of(text) for text in documents], np.int64)
     tokens = int(first[pairs[:, 0]].sum() + second[pairs[:, 1]].sum())
@@ -131,7 +137,7 @@ def estimate(
         (int(first[query]), second[rows].tolist())
         for query, rows in zip(asked, np.split(pairs[order, 1], starts[1:]), strict=True)
     ]
-    if whole is not None and len(pairs):
+    if whole is not None:
         tokens = round(tokens * whole[0] * whole[1] / len(pairs))
         mean = round(float(second[pairs[:, 1]].mean()))
         lists = [(round(float(first[pairs[:, 0]].mean())), [mean] * whole[1])] * whole[0]

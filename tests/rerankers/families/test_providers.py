@@ -7,12 +7,11 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Cli, write_lines
-from rerank_server import Call, Server, serving
+from rerank_server import Call, Server, at, in_words_of, serving, texts_of
 
 from harness.engine.options import Options
 from harness.errors import HarnessError
@@ -34,35 +33,6 @@ def opened(name: str, **settings: object):
     typed = tuple((key, str(value)) for key, value in settings.items())
     (reranker,) = open_rerankers(name, Options(settings=typed), Path("unused"))
     return reranker
-
-
-def at(body: Any, path: str) -> Any:
-    for part in path.split("."):
-        body = body[part]
-    return body
-
-
-def texts_of(body: Any, name: str) -> list[str]:
-    provider = read_providers()[name]
-    found = at(body, provider.documents)
-    return found if provider.document is None else [entry[provider.document] for entry in found]
-
-
-def in_words_of(name: str, **billed: object) -> Callable[[Call], None]:
-    """An answer as the provider writes it: each document scored by its length, the last first."""
-    provider = read_providers()[name]
-
-    def behave(call: Call) -> None:
-        texts = texts_of(call.body, name)
-        entries = [{"index": place, provider.score: len(text) / 100} for place, text in enumerate(texts)]
-        answer: Any = entries[::-1]
-        for part in reversed(provider.results.split(".") if provider.results else []):
-            answer = {part: answer}
-        if billed:
-            answer = {**answer, **billed}
-        call.reply(200, answer)
-
-    return behave
 
 
 PAIRS = [(QueryText("amber", "Name trees only."), DocumentText("", "cedar " * (place + 1))) for place in range(4)]

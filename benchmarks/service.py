@@ -74,7 +74,7 @@ def main() -> None:
         os.environ["RERANK_HARNESS_CACHE"] = f"{temporary}/cache"  # no vector or score of before makes it fast
         results = Path(temporary) / "results"
         here = harness.run(given.task, given.model, top_k=given.top_k, results=results)
-        price = {"url": url, "price_per_million_tokens": 0.05}
+        price = {"url": url, "price_per_million_tokens": 0.05, "concurrency": 1}
         there = harness.run(given.task, "remote:tei/the-same-model", top_k=given.top_k, settings=price, results=results)
         for found in (here, there):
             speed = found.only.result.performance

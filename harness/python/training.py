@@ -126,9 +126,9 @@ class Evaluator(BaseEvaluator, TrainerCallback):  # type: ignore[misc]  # both c
         if whole and oracle is not None:
             lines.append(Line("oracle", "oracle", [(x, oracle) for x, _ in points]))
         level = first if whole else None
-        return Picture(
-            standing_alone(curves(lines, "step", self.primary_metric, level, "first stage", scale=lambda step: step))
-        )
+        headlines = {each.headline for each in self.steps[0].results}
+        axis = self.primary_metric if len(headlines) > 1 or not whole else headlines.pop()
+        return Picture(standing_alone(curves(lines, "step", axis, level, "first stage", scale=lambda step: step)))
 
     def frame(self) -> pd.DataFrame:
         """A row for each evaluation, that before training first: name, step, epoch, its metrics, verdict, kept."""

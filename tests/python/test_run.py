@@ -204,6 +204,21 @@ def test_a_transformers_model_with_its_tokenizer(tmp_path: Path):
     assert trained.only.path != here.only.path
 
 
+def test_an_object_of_the_rerankers_library_scores_as_it_does_there():
+    from rerankers import Reranker
+
+    model = Reranker(str(DATA / "models" / "cross-encoder"), model_type="cross-encoder", verbose=0)
+    result = harness.run(task(), model, top_k=10)
+    texts = {doc_id: text["text"] for doc_id, text in CORPUS.items()}
+    for query_id, found in result.rankings().groupby("query_id"):
+        doc_ids = list(found["doc_id"])
+        there = model.rank(QUERIES[query_id], [texts[doc_id] for doc_id in doc_ids], doc_ids=doc_ids)
+        scores = {entry.doc_id: entry.score for entry in there.results}
+        np.testing.assert_allclose(found["score"].astype(float), [scores[doc_id] for doc_id in doc_ids], atol=1e-5)
+    assert not harness.run(task(), model, top_k=10).only.result.diagnostics["newly_initialised"]
+    assert harness.run(task(), model, top_k=10).only.reused
+
+
 def test_what_a_model_in_memory_left_on_disk_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     from sentence_transformers import CrossEncoder
 

@@ -18,6 +18,7 @@
 - `columns`     tasks, languages, suites and means as weighted sums
 - `systems`     results → rows, none of them mixed up; `references` published and imported ones
 - `resampling`  the figures under sign flips, and their intervals; `pairs` which rows differ
+- `answer`      the sentence on top
 - `build`       the table: cells, ranks, what is missing; `facts` and `speed` what stands beside them
 - `as_markdown`, `as_csv`, `as_tex`, `as_html`   the forms; `words` what they say alike
 """

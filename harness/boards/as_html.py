@@ -16,9 +16,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from .answer import answer
 from .build import Row, Table
 from .columns import Column
-from .words import notes, sources, title_of
+from .words import made_on, notes, sources, title_of
 
 __all__ = ["html", "payload"]
 
@@ -35,6 +36,7 @@ def html(table: Table) -> str:
         "title": escape(table.board.title),
         "name": escape(table.board.name),
         "description": escape(table.board.description),
+        "answer": escape(answer(table)),
         "notes": "".join(f"<p>{escape(note)}</p>" for note in notes(table)) + _cited(table),
         "payload": _inert(payload(table)),
     }
@@ -82,8 +84,19 @@ def payload(table: Table) -> dict[str, Any]:
         "languages": _languages(table, number),
         "hardware": sorted(hardware, key=lambda name: (-hardware[name], name)),
         "sources": list(sources(table)),
+        "made": made_on(table).strip(),
         "rows": [_row(row, number) for row in table.rows],
+        "beats": _beats(table),
     }
+
+
+def _beats(table: Table) -> list[list[list[int]]]:
+    """Of each view the pairs of rows (by number) of which the first is ahead of the second."""
+    place = {id(row): number for number, row in enumerate(table.rows)}
+    return [
+        [[place[id(row)], place[id(other)]] for row in table.rows for other in row.beats.get(view, ())]
+        for view in range(len(table.views))
+    ]
 
 
 def _column(column: Column) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .answer import answer
 from .build import Table
-from .words import heads, notes, sources
+from .words import heads, made_on, notes, sources
 
 __all__ = ["markdown"]
 
@@ -14,6 +15,7 @@ def markdown(table: Table) -> str:
     lines = [f"# {_escaped(table.board.title)}", ""]
     if table.board.description:
         lines += [_escaped(table.board.description), ""]
+    lines += [f"**{_escaped(answer(table))}**{made_on(table)}", ""]
     lines += [_line([_escaped(head.title) for head in shown]), _line(["---:" if h.numeric else "---" for h in shown])]
     lines += [_line([_escaped(head.cell(row)) for head in shown]) for row in table.rows]
     for note in notes(table):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 from ..results.figures import MISSING
-from .build import Table
-from .words import heads, notes, sources
+from .answer import answer
+from .build import Row, Table
+from .words import Head, heads, notes, sources
 
 __all__ = ["escape", "tex"]
 
@@ -24,21 +25,25 @@ def tex(table: Table) -> str:
     shown = heads(table)
     cited = "; ".join(f"[{place}] {source}" for source, place in sources(table).items())
     below = " ".join([*notes(table), *([f"{cited}."] if cited else [])])
+    dagger = any(0 in row.beats for row in table.rows)
+    below = rf"$\dagger$: ahead of its own first stage beyond chance. {escape(below)}" if dagger else escape(below)
     lines = [
         r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc} with \usepackage{textcomp}; names in other",
         "% scripts than Latin need LuaLaTeX or XeLaTeX with a font that has them. Made by rerank-harness leaderboard.",
         r"\begin{table}",
         r"\centering",
         r"\small",
-        rf"\caption{{{escape(table.board.title)}. {escape(below)}}}",
+        rf"\caption{{{escape(table.board.title)}: {escape(answer(table))}}}",
         rf"\label{{tab:{_label(table.board.name)}}}",
         rf"\begin{{tabular}}{{{''.join('r' if head.numeric else 'l' for head in shown)}}}",
         r"\toprule",
         _line([escape(head.title) for head in shown]),
         r"\midrule",
-        *(_line([_cell(head.cell(row)) for head in shown]) for row in table.rows),
+        *(_line([_figured(head, row, table) for head in shown]) for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
+        r"",
+        rf"\medskip\parbox{{\linewidth}}{{\footnotesize {below}}}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -46,6 +51,25 @@ def tex(table: Table) -> str:
 
 def _line(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
+
+
+def _figured(head: Head, row: Row, table: Table) -> str:
+    """A cell: the best measured figure of its column bold, a dagger where the row is ahead of its own first stage."""
+    text = _cell(head.cell(row))
+    column = head.column
+    if column is None or column not in row.cells or row.system.kind not in _MEASURED:
+        return text
+    means = [each.cells[column].mean for each in table.rows if column in each.cells and each.system.kind in _MEASURED]
+    figure, space, interval = text.partition(" ")
+    best = rf"\textbf{{{figure}}}" if len(means) > 1 and row.cells[column].mean == max(means) else figure
+    ahead = column == table.key and any(
+        each.system.kind == "first stage" and each.system.stage == row.system.stage for each in row.beats.get(0, ())
+    )
+    mark = r"$^{\dagger}$" if ahead else ""
+    return f"{best}{mark}{space}{interval}"
+
+
+_MEASURED = ("reranker", "first stage")
 
 
 def _cell(text: str) -> str:

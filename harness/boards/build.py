@@ -8,7 +8,7 @@ and published figures have no rank: the one is a ceiling, the others come withou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,10 @@ from .systems import Figure, System, systems_in
 __all__ = ["ALPHA", "Cell", "Row", "Table", "build_table"]
 
 ALPHA = 0.05
+_MATRIX = 40
+"""More rows than these are not looked at pair by pair."""
+_PLACES = {"reranker": 0, "first stage": 0, "imported": 1, "published": 1, "oracle": 2}
+"""What was measured here stands first, a ceiling last."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Row:
     """Only the cells that there are."""
     ranks: dict[int, int] = field(default_factory=dict)
     """The number of a view → rank; a view is missing where the row has no rank in it."""
+    beats: dict[int, list[Row]] = field(default_factory=dict, repr=False)
+    """The number of a view → rows that it is ahead of beyond chance: its own first stage, and among the best _MATRIX rows each."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,8 @@ def build_table(board: Board) -> Table:
 def _order(row: Row, key: Column) -> tuple[object, ...]:
     cell = row.cells.get(key)
     system = row.system
-    return (cell is None, -(cell.mean if cell else 0.0), system.kind, system.stage, system.name, system.note)
+    place = _PLACES[system.kind]
+    return (place, cell is None, -(cell.mean if cell else 0.0), system.kind, system.stage, system.name, system.note)
 
 
 def _row(board: Board, system: System) -> Row:
@@ -223,3 +230,16 @@ def _rank(rows: Sequence[Row], view: int, key: Column, sums: Sums) -> None:
         for number in order[start:end]:
             rows[number].ranks[view] = start + 1
         start = end
+    for one, other in _looked_at(rows, order):
+        if pairs.differ(one, other):
+            rows[one].beats.setdefault(view, []).append(rows[other])
+
+
+def _looked_at(rows: Sequence[Row], order: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Pairs of row numbers, the one with the higher figure first."""
+    for place, one in enumerate(order):
+        for below, other in enumerate(order[place + 1 :], place + 1):
+            kinds = {rows[one].system.kind, rows[other].system.kind}
+            own = len(kinds) == 2 and rows[one].system.stage == rows[other].system.stage
+            if below < _MATRIX or own:
+                yield one, other

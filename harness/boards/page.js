@@ -15,7 +15,7 @@ const TRAINED = [["no", (row) => row.trained !== null && !row.trained.length], [
 const KINDS = [["reranker", "Rerankers"], ["first stage", "First stage alone"], ["oracle", "Oracle"], ["published", "Published"], ["imported", "Imported"]];
 const NARROW = 704; // 44rem, as in the style sheet
 const AXES = [["pairs", "pairs a second"], ["latency", "seconds a query"]];
-const DEFAULTS = { tab: "table", q: "", suite: "", language: "", stage: "", size: "", licence: "", trained: "", hardware: "", task: "", axis: "pairs", sort: "", hide: "", without: "" };
+const DEFAULTS = { tab: "table", q: "", suite: "", language: "", stage: "", size: "", licence: "", trained: "", hardware: "", task: "", axis: "pairs", sort: "", hide: "", without: "", chosen: "", only: "" };
 let state = { ...DEFAULTS };
 
 // ---- small helpers
@@ -59,7 +59,7 @@ function readLink() {
   const given = new URLSearchParams(location.hash.slice(1));
   state = { ...DEFAULTS };
   for (const key of Object.keys(DEFAULTS)) if (given.has(key)) state[key] = given.get(key);
-  if (!["table", "speed", "languages"].includes(state.tab)) state.tab = "table";
+  if (!["table", "wins", "speed", "languages"].includes(state.tab)) state.tab = "table";
 }
 
 function linkOf() {
@@ -98,7 +98,10 @@ function hardware() {
 const speedOf = (row) => (row.speed && row.speed.hardware === hardware() ? row.speed : null);
 const cellOf = (row, c) => row.cells[c] || null;
 
+const chosen = () => state.chosen.split(",").filter(Boolean).map(Number).filter((number) => board.rows[number]);
+
 function passes(row) {
+  if (state.only && chosen().length) return chosen().includes(board.rows.indexOf(row));
   const hidden = list(state.without);
   if (hidden.includes(row.kind)) return false;
   const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -182,15 +185,31 @@ function nameCell(row) {
   const cited = board.sources.indexOf(row.source) + 1;
   const tag = cited ? el("span", { class: "tag", title: row.source }, `${row.kind} [${cited}]`) : null;
   const data = [...new Set(Object.values(row.cells).map((cell) => cell[3]).filter(Boolean))];
-  const lines = [row.note, data.slice(0, 2).join("; ") + (data.length > 2 ? " …" : "")];
+  const lines = [row.note, data.slice(0, 2).join("; ") + (data.length > 2 ? " …" : "")].filter(Boolean);
   const name = nameOf(row), slash = row.name ? name.lastIndexOf("/") + 1 : 0;
+  const box = el("input", { type: "checkbox", "data-id": `row ${board.rows.indexOf(row)}`, "aria-label": `choose ${name}, ${row.stage}`, checked: chosen().includes(board.rows.indexOf(row)), onchange: () => choose(board.rows.indexOf(row)) });
+  // A published row is one line: what else is known of it is said on demand.
+  if (row.source) return el("th", { scope: "row", class: "name", title: [name, ...lines, row.source].join("\n") }, box, linked(row, [name.slice(slash)]), tag);
   const owner = slash ? el("small", {}, breakable(name.slice(0, slash))) : null;
-  return el("th", { scope: "row", class: "name" }, owner, breakable(name.slice(slash)), tag, lines.filter(Boolean).map((line) => el("small", {}, line)));
+  return el("th", { scope: "row", class: "name" }, owner, box, linked(row, breakable(name.slice(slash))), tag, lines.map((line) => el("small", {}, line)));
+}
+
+/** The name, leading to the model's own page where it is named as a model hub names it. */
+function linked(row, parts) {
+  const model = row.name.replace(/\[.*\]$/, "");
+  return /^[A-Za-z0-9][\w.-]*\/[\w.-]+$/.test(model) && !/\.(py|ya?ml)$/.test(model) ? [el("a", { href: `https://huggingface.co/${model}`, rel: "noreferrer" }, parts)] : parts;
+}
+
+function choose(number) {
+  const all = chosen(), left = all.filter((each) => each !== number);
+  const next = (left.length < all.length ? left : [...all, number]).join(",");
+  set({ chosen: next, only: next ? state.only : "" });
 }
 
 function stageCell(row) {
   const [, name, depth] = /^(.*?)( top \d+)?$/s.exec(row.stage);
   const slash = name.lastIndexOf("/") + 1;
+  if (row.source) return el("td", { class: "text", title: row.stage }, name.slice(slash) + (depth || ""));
   return el("td", { class: "text" }, slash ? el("small", {}, breakable(name.slice(0, slash))) : null, breakable(name.slice(slash)), depth ? el("small", {}, depth.trim()) : null);
 }
 
@@ -210,13 +229,18 @@ function compare(a, b, up) {
   return up ? order : -order;
 }
 
+const place = (row) => ({ oracle: 2, published: 1, imported: 1 })[row.kind] || 0;
+
+/** Measured rows before others' figures and a ceiling last, until a reader sorts by a column. */
 function visibleRows(columns) {
   const { column, up } = sortOf(columns);
-  return board.rows.filter(passes).sort((a, b) => compare(column.value(a), column.value(b), up));
+  const apart = (a, b) => (state.sort ? 0 : place(a) - place(b));
+  return board.rows.filter(passes).sort((a, b) => apart(a, b) || compare(column.value(a), column.value(b), up));
 }
 
 function holding(columns) {
-  return columns.filter((column) => column.c !== undefined || ["rank", "name", "stage"].includes(column.id) || board.rows.some((row) => ![null, "unknown"].includes(column.value(row))));
+  const rows = board.rows.filter(passes);
+  return columns.filter((column) => (column.c !== undefined ? column.isKey || rows.some((row) => cellOf(row, column.c)) : false) || ["rank", "name", "stage"].includes(column.id) || column.c === undefined && board.rows.some((row) => ![null, "unknown"].includes(column.value(row))));
 }
 
 function renderTable(into) {
@@ -233,12 +257,47 @@ function renderTable(into) {
     const before = place && columns[0].id === "rank" ? columns[0].value(rows[place - 1]) : rank;
     const edge = (sort.column.isKey || sort.column.id === "rank") && rank !== before && rank !== null && before !== null;
     const reference = row.kind === "oracle" || row.kind === "first stage";
-    return el("tr", { class: (edge ? "edge " : "") + (reference ? "reference" : "") }, columns.map((column) => bodyCell(column, row)));
+    const looks = [edge && "edge", reference && "reference", row.kind === "oracle" && "ceiling", row.source && "cited"];
+    return el("tr", { class: looks.filter(Boolean).join(" ") }, columns.map((column) => bodyCell(column, row)));
   });
   const caption = el("caption", { class: "skip" }, board.title);
   into.append(el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Leaderboard" }, el("table", {}, caption, el("thead", {}, head), el("tbody", {}, body))));
   renderPicker(every, hidden);
   return rows.length;
+}
+
+// ---- who beats whom
+
+function renderWins(into) {
+  const shown = view(), number = shown.name === null ? -1 : board.views.indexOf(shown);
+  const rows = board.rows.filter((row) => passes(row) && number >= 0 && row.ranks[number] !== undefined).slice(0, 40);
+  const ahead = new Set((board.beats[number] || []).map(([one, other]) => `${one} ${other}`));
+  if (rows.length < 2) {
+    into.append(el("p", { class: "note" }, "Fewer than two rows in sight have a rank here. One suite or one language at a time has ranks."));
+    return rows.length;
+  }
+  const at = (row) => board.rows.indexOf(row);
+  const label = (row) => `${nameOf(row).split("/").pop()}${row.note ? ` (${row.note})` : ""}, ${row.stage}`;
+  const head = el("tr", {}, el("th", { scope: "col" }, ""), rows.map((row, place) => el("th", { scope: "col", title: label(row) }, String(place + 1))));
+  const body = rows.map((row, place) => el("tr", {}, el("th", { scope: "row", class: "name" }, `${place + 1} ${label(row)}`), rows.map((other) => {
+    if (row === other) return el("td", { class: "none" }, "·");
+    const won = ahead.has(`${at(row)} ${at(other)}`), lost = ahead.has(`${at(other)} ${at(row)}`);
+    return el("td", { class: won ? "won" : "none", title: `${label(row)} ${won ? "beats" : lost ? "loses to" : "is not told apart from"} ${label(other)}` }, won ? "beats" : lost ? "loses" : "?");
+  })));
+  const words = `By ${board.columns[shown.key].title}, all pairs of rows corrected together at p ≤ 0.05; ? where the data cannot tell.`;
+  into.append(el("p", {}, words), el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Who beats whom" }, el("table", { class: "wins" }, el("caption", { class: "skip" }, "Who beats whom"), el("thead", {}, head), el("tbody", {}, body))));
+  return rows.length;
+}
+
+/** The rows in sight as CSV, with a link that the browser saves. */
+function csvOf() {
+  const columns = holding(allColumns()), quoted = (text) => `"${String(text ?? "").replace(/^(?=[=@+\t\r]|-\D)/, "'").replace(/"/g, '""')}"`;
+  const head = columns.flatMap((column) => (column.c === undefined ? [column.title] : ["", " low", " high"].map((end) => board.columns[column.c].title + end)));
+  const lines = visibleRows(columns).map((row) => columns.flatMap((column) => {
+    if (column.id === "name") return [nameOf(row)];
+    return column.c === undefined ? [column.value(row)] : (cellOf(row, column.c) || []).slice(0, 3).concat(["", "", ""]).slice(0, 3);
+  }));
+  return "data:text/csv;charset=utf-8," + encodeURIComponent([head, ...lines].map((line) => line.map(quoted).join(",")).join("\n") + "\n");
 }
 
 function rangeOf(systems, rows, c) {
@@ -417,9 +476,13 @@ function renderControls() {
   options("axis", null, AXES);
   if (document.activeElement !== byId("q")) byId("q").value = state.q;
   const languages = state.tab === "languages";
-  const off = { suite: languages, language: languages, hardware: languages, task: !languages, axis: state.tab !== "speed" };
+  const off = { suite: languages, language: languages, hardware: languages || state.tab === "wins", task: !languages, axis: state.tab !== "speed" };
   for (const [id, hidden] of Object.entries(off)) if (hidden) byId(id).closest("label").hidden = true;
-  byId("picker").hidden = state.tab === "speed";
+  byId("picker").hidden = ["speed", "wins"].includes(state.tab);
+  byId("chosen").hidden = !chosen().length;
+  byId("chosen").textContent = state.only ? `All rows again` : `Only the chosen (${chosen().length})`;
+  byId("chosen").setAttribute("aria-pressed", String(Boolean(state.only)));
+  byId("csv").setAttribute("href", csvOf());
   for (const tab of document.querySelectorAll("[role=tab]")) {
     const chosen = tab.dataset.tab === state.tab;
     tab.setAttribute("aria-selected", String(chosen));
@@ -427,6 +490,7 @@ function renderControls() {
   }
   byId("tab-languages").hidden = !tasksOfLanguages().length;
   byId("tab-speed").hidden = !board.hardware.length;
+  byId("tab-wins").hidden = !board.beats.some((pairs) => pairs.length);
   byId("main").setAttribute("aria-labelledby", `tab-${state.tab}`);
   byId("link").setAttribute("href", linkOf());
 }
@@ -450,8 +514,8 @@ function render() {
   renderControls();
   const main = byId("main");
   main.replaceChildren();
-  const count = state.tab === "speed" ? renderPlot(main) : renderTable(main);
-  byId("count").textContent = state.tab === "speed" ? `${count} of ${board.rows.length} rows have this figure and a speed` : `${count} of ${board.rows.length} rows`;
+  const count = { speed: renderPlot, wins: renderWins }[state.tab]?.(main) ?? renderTable(main);
+  byId("count").textContent = state.tab === "speed" ? `${count} of ${board.rows.length} rows have this figure and a speed` : state.tab === "wins" ? `${count} rows have a rank` : `${count} of ${board.rows.length} rows`;
   const again = document.querySelector(".wide");
   if (again) again.scrollTo(x, y);
   if (focused) [...document.querySelectorAll("[data-id]")].find((node) => node.dataset.id === focused)?.focus({ preventScroll: true });
@@ -483,7 +547,7 @@ function start() {
   showTheme(keptTheme());
   byId("theme").addEventListener("click", nextTheme);
   byId("app").hidden = false;
-  byId("facts").textContent = `${board.rows.length} rows, ranked by ${board.ranked}`;
+  byId("facts").textContent = `${board.rows.length} rows, ranked by ${board.ranked}. ${board.made}`.trim();
   for (const id of ["suite", "language", "stage", "size", "licence", "trained", "hardware", "task", "axis"]) byId(id).addEventListener("change", (event) => set({ [id]: event.target.value }));
   byId("q").addEventListener("input", (event) => set({ q: event.target.value }));
   byId("more").addEventListener("click", () => {
@@ -493,6 +557,7 @@ function start() {
   let width = window.innerWidth;
   window.addEventListener("resize", () => { if (window.innerWidth !== width) { width = window.innerWidth; render(); } });
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
+  byId("chosen").addEventListener("click", () => set({ only: state.only ? "" : "yes" }));
   byId("reset").addEventListener("click", () => set({ ...DEFAULTS, tab: state.tab }));
   byId("link").addEventListener("click", copyLink);
   byId("skip").addEventListener("click", (event) => { event.preventDefault(); byId("main").focus(); });

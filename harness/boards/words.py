@@ -10,7 +10,18 @@ from ..results.figures import MISSING, number, signed
 from .build import Cell, Row, Table
 from .columns import Column
 
-__all__ = ["Head", "figure", "heads", "interval_text", "main_hardware", "notes", "reranker_of", "size_of", "sources"]
+__all__ = [
+    "Head",
+    "figure",
+    "heads",
+    "interval_text",
+    "made_on",
+    "main_hardware",
+    "notes",
+    "reranker_of",
+    "size_of",
+    "sources",
+]
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,8 @@ class Head:
     title: str
     cell: Callable[[Row], str]
     numeric: bool = True
+    column: Column | None = None
+    """The figure that its cells show; None for what is known besides."""
 
 
 def heads(table: Table) -> list[Head]:
@@ -61,7 +74,7 @@ def _optional(table: Table) -> list[tuple[str, Head]]:
 
 
 def _of_column(column: Column) -> Head:
-    return Head(title_of(column), lambda row: cell_text(row.cells.get(column), column.measure))
+    return Head(title_of(column), lambda row: cell_text(row.cells.get(column), column.measure), column=column)
 
 
 def title_of(column: Column) -> str:
@@ -92,6 +105,19 @@ def reranker_of(row: Row) -> str:
     system = row.system
     name = "oracle" if system.kind == "oracle" else system.name or "none"
     return f"{name} ({system.note})" if system.note else name
+
+
+def made_on(table: Table) -> str:
+    """` Results of 2026-11-02 to 2026-11-28.`; empty where no result says its day."""
+    days = sorted(
+        {
+            str(result.environment["date"])
+            for row in table.rows
+            for result in row.system.results.values()
+            if "date" in result.environment
+        }
+    )
+    return f" Results of {' to '.join(dict.fromkeys((days[0], days[-1])))}." if days else ""
 
 
 def sources(table: Table) -> dict[str, int]:
@@ -192,7 +218,10 @@ def notes(table: Table) -> list[str]:
 def _on_speed(table: Table) -> Sequence[str]:
     hardware = main_hardware(table)
     if not hardware:
-        return []
+        reranked = any(row.system.kind == "reranker" for row in table.rows)
+        return (
+            ["Speed: none, since no row has all of its tasks scored on one machine that is named."] if reranked else []
+        )
     elsewhere = any(row.speed and row.speed.hardware != hardware for row in table.rows)
     more = " Rows timed on other hardware have a dash." if elsewhere else ""
     return [f"Speed: on {hardware}, ~ where a latency follows from the run's rate.{more}"]

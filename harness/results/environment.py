@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def describe(device: str, dtype: str) -> dict[str, object]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
+        "date": datetime.now(UTC).date().isoformat(),
         "harness": harness_version(),
         **({"commit": commit} if (commit := checkout_commit()) else {}),
         "python": platform.python_version(),

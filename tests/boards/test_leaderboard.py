@@ -14,6 +14,7 @@ from made_boards import board, made_cards, row_of, table
 from made_results import made, saved
 
 from harness.boards import Table, board_of, render
+from harness.boards.answer import answer
 from harness.boards.build import Row
 from harness.boards.words import heads
 from harness.data.task import Cards
@@ -77,7 +78,7 @@ def test_rows_are_rerankers_first_stages_and_oracles_and_missing_cells_stay_miss
     assert by_name["mine.py:bad"][5] == "–"
     assert by_name["mine.py:bad"][3] == "–", "no mean over fewer tasks than the others"
     assert by_name["mine.py:good"][3] != "–"
-    assert rows[-1][1] == "mine.py:bad"
+    assert [row[1] for row in rows[-2:]] == ["mine.py:bad", "oracle"], "measured rows first, the ceiling last"
     assert by_name["oracle"][0] == "–", "an oracle is a ceiling, not a competitor"
     assert float(by_name["oracle"][3].split()[0]) >= float(by_name["mine.py:good"][3].split()[0])
 
@@ -172,6 +173,42 @@ def test_the_page_in_the_documentation_names_every_key_and_column(tmp_path: Path
         board_of("example", {"x": 1}, Cards(None), tmp_path)
     known = str(refused.value).split("known: ")[1].rstrip(".").split(", ")
     assert set(entry) == set(known)
+
+
+@pytest.mark.parametrize(
+    ("systems", "said"),
+    [
+        ({"a/up": 0.8}, "up beats bm25 top 100 on Birds nDCG@10, 0.8000 against 0.5000."),
+        ({"a/down": 0.2}, "down loses to bm25 top 100 on Birds nDCG@10, 0.2000 against 0.5000."),
+        ({"a/same": 0.5}, "same is not told apart from bm25 top 100 on Birds nDCG@10, 0.5000 against 0.5000."),
+        (
+            {"a/same": 0.5, "a/down": 0.2},
+            "No reranker beats its first stage on Birds nDCG@10; the best is same over bm25 top 100, 0.5000 against 0.5000; 1 of 2 lose to theirs.",
+        ),
+        (
+            {"a/up": 0.8, "a/down": 0.2},
+            "up beats bm25 top 100 on Birds nDCG@10, 0.8000 against 0.5000; of 2 rerankers 1 beat theirs.",
+        ),
+        ({}, "No reranker was measured here."),
+    ],
+)
+def test_a_board_answers_in_a_sentence(cards: Cards, tmp_path: Path, systems, said):
+    noise = [0.02 if place % 2 else -0.02 for place in range(20)]
+    results = [
+        made([mean + wiggle for wiggle in noise], [0.5] * 20, reranker=name, reranker_fingerprint=f"{place:032x}")
+        for place, (name, mean) in enumerate(systems.items())
+    ]
+    alone = {"reranker": None, "reranker_revision": None, "reranker_fingerprint": None, "reranker_settings": {}}
+    built = table(cards, saved(tmp_path, *(results or [made([0.5] * 20, **alone)])), tasks=["Birds"])
+    assert answer(built) == said
+
+
+def test_the_best_figure_is_bold_and_a_dagger_marks_who_beats_its_first_stage(cards: Cards, tmp_path: Path):
+    result = made([0.8, 0.82] * 10, [0.5] * 20, reranker="a/up")
+    text = render(table(cards, saved(tmp_path, result), tasks=["Birds"]))["mine.tex"]
+    assert r"\textbf{0.8100}$^{\dagger}$" in text
+    assert r"\textbf{0.5000}" not in text
+    assert r"$\dagger$: ahead of its own first stage beyond chance." in text
 
 
 def test_first_stages_rerankers_and_oracle_choose_the_rows(cards: Cards, tmp_path: Path):
@@ -481,7 +518,8 @@ def test_markdown_shows_texts_from_outside_as_they_are(cards: Cards, tmp_path: P
     rows = [line for line in text.splitlines() if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in rows}
     assert len(widths) == 1, "a name must not end its cell"
-    assert not re.search(r"(?<!\\)[<>`*]", text)
+    (answer,) = (line for line in text.splitlines() if line.startswith("**"))
+    assert not re.search(r"(?<!\\)[<>`*]", text.replace(answer, answer.replace("**", "", 2)))
     assert "](" not in text
 
 
@@ -539,6 +577,12 @@ def test_the_latex_table_compiles_whatever_the_names_hold(cards: Cards, tmp_path
         r"\midrule",
         r"\bottomrule",
         r"\scriptsize",
+        r"\textbf",
+        r"\medskip",
+        r"\parbox",
+        r"\linewidth",
+        r"\footnotesize",
+        r"\dagger",
     }
     written = {
         r"\textbackslash",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from browser import open_browser
@@ -113,7 +115,7 @@ class Page:
     def names(self) -> list[str]:
         """The rerankers from top to bottom, without their organisations."""
         return self.js(
-            "[...document.querySelectorAll('tbody th')].map((c) => [...c.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data).join(''))"
+            "[...document.querySelectorAll('tbody th')].map((c) => [...c.childNodes].filter((n) => n.nodeType === 3 || n.tagName === 'A').map((n) => n.textContent).join(''))"
         )
 
     def click_head(self, name: str) -> None:
@@ -164,11 +166,14 @@ def test_it_works_from_disk_without_network_or_errors(seen: Page):
 
 
 def test_rows_begin_in_the_order_of_their_ranks_and_missing_ones_stand_last(seen: Page):
-    assert seen.names()[:4] == ["oracle", "oracle", "large", "small"]
-    assert seen.names()[-2:] == ["embedder", "partial"] or seen.names()[-2:] == ["partial", "embedder"]
-    assert seen.column("rank")[0] == "–"
-    assert seen.column("rank")[2] == "1"
-    assert seen.column(MEAN)[-1] == "–"
+    assert seen.names()[:2] == ["large", "small"]
+    assert seen.names()[-3:] == ["embedder", "oracle", "oracle"], "others' figures follow, a ceiling is last"
+    assert seen.names()[-4] == "partial", "without the figure, after those that have it"
+    assert (seen.column("rank")[0], seen.column("rank")[-1]) == ("1", "–")
+    assert seen.column(MEAN)[-4] == "–"
+    assert "ceiling" in seen.all("tbody tr")[-1].get_attribute("class")
+    seen.click_head(MEAN)
+    assert seen.names()[-1] != "oracle", "a reader who sorts sorts all rows"
 
 
 def test_every_column_sorts_both_ways_with_what_is_missing_last(seen: Page):
@@ -375,8 +380,10 @@ def test_everything_can_be_done_with_the_keyboard_alone(seen: Page):
         seen.keys(Keys.TAB)
     assert seen.focused() == "tab-table"
     seen.keys(Keys.ARROW_RIGHT)
+    assert (seen.focused(), len(seen.all("table.wins")) > 0) == ("tab-wins", True)
+    seen.keys(Keys.ARROW_RIGHT)
     assert (seen.focused(), len(seen.all("svg g.point")) > 0) == ("tab-speed", True)
-    seen.keys(Keys.ARROW_LEFT)
+    seen.keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
     reached = []
     for _ in range(40):
         seen.keys(Keys.TAB)
@@ -420,6 +427,42 @@ def test_a_phone_scrolls_the_table_and_not_the_page(seen: Page):
         assert seen.one("#size").is_displayed()
     finally:
         seen.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_answer_stands_on_top_and_models_lead_to_their_pages(seen: Page):
+    assert seen.one(".answer").text.startswith(
+        "large beats bm25 top 100 on the mean of 3, nDCG@10, 0.7000 against 0.2000"
+    )
+    assert seen.one("tbody th a").get_attribute("href") == "https://huggingface.co/org/large"
+
+
+def test_who_beats_whom_is_said_for_every_pair_of_ranked_rows(seen: Page):
+    seen.js("document.getElementById('tab-wins').click()")
+    cells = seen.js(
+        "[...document.querySelectorAll('.wins tbody tr')].map((r) => [...r.children].map((c) => c.textContent))"
+    )
+    assert cells[0][0].startswith("1 large")
+    said = [row[1:] for row in cells]
+    assert all(row[place] == "·" for place, row in enumerate(said))
+    assert said[0][-1] == "beats"
+    opposite = {"beats": "loses", "loses": "beats", "?": "?"}
+    assert all(said[b][a] == opposite[said[a][b]] for a in range(len(said)) for b in range(a))
+
+
+def test_chosen_rows_stand_alone_and_what_is_seen_can_be_taken_as_csv(seen: Page):
+    for name in ("large", "slow"):
+        seen.js(
+            "[...document.querySelectorAll('tbody th input')].find((b) => b.ariaLabel.includes(arguments[0])).click()",
+            name,
+        )
+    assert seen.one("#chosen").text == "Only the chosen (2)"
+    seen.one("#chosen").click()
+    assert seen.names() == ["large", "slow"]
+    table = unquote(seen.one("#csv").get_attribute("href").partition(",")[2])
+    head, *lines = csv.reader(table.splitlines())
+    assert [line[head.index("Reranker")] for line in lines] == ["org/large", "org/slow"]
+    assert float(lines[0][head.index("mean of 2, nDCG@10") if "mean of 2, nDCG@10" in head else 3]) > 0.5
+    assert seen.open(seen.link()).names() == ["large", "slow"], "the link holds the choice"
 
 
 def test_texts_from_outside_never_become_markup(chromium: Any, tmp_path: Path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["HarnessError", "MissingDependency", "UnknownSetting", "did_you_mean"]
+__all__ = ["HarnessError", "MissingDependency", "UnknownSetting", "did_you_mean", "spelt"]
 
 
 class HarnessError(Exception):
@@ -44,14 +44,22 @@ class UnknownSetting(HarnessError):  # noqa: N818  (reads as what it is)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean "SciFact"?` for the known names nearest to `name`, or nothing.
+    """` Did you mean "SciFact"?` for the known names nearest to `name`, or nothing; never `name` itself, which has failed.
 
     Upper and lower case are folded before comparing, so that `scifact` finds `SciFact`.
     """
     folded: dict[str, str] = {}
     for word in known:
-        folded.setdefault(word.casefold(), word)
+        if word != name:
+            folded.setdefault(word.casefold(), word)
     near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
     if not near:
         return ""
     return " Did you mean " + " or ".join(f'"{folded[word]}"' for word in near) + "?"
+
+
+def spelt(name: str, known: Iterable[str]) -> str:
+    """`name` as it is known: itself, or the one known name that differs from it in upper and lower case alone."""
+    words = list(dict.fromkeys(known))
+    alike = [word for word in words if word.casefold() == name.casefold()]
+    return alike[0] if name not in words and len(alike) == 1 else name

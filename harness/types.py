@@ -6,6 +6,7 @@ live where their work is done: Collection in `collection.py`, Result in `result.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -223,7 +224,9 @@ def _meant(text: str) -> str:
     word, cutoff = parts.groups() if parts else (text, "")
     key = re.sub(r"[\s_-]", "", word).casefold().replace("α", "alpha")
     known = {name.replace("-", "").casefold(): name for name in Measure.NAMES} | _OTHER_NAMES
-    near = known.get(key)
+    near = known.get(key) or next(
+        (known[each] for each in difflib.get_close_matches(key, known, n=1, cutoff=0.7)), None
+    )
     if near is None:
         return did_you_mean(word, Measure.NAMES)
     if near in Measure.WITHOUT_CUTOFF:

@@ -217,7 +217,7 @@ def test_a_folder_names_what_it_holds(folder: Path):
 def test_every_verb_has_a_file_of_its_own():
     from harness.commands.cli import VERBS
 
-    files = [verb.__name__ for verb, _, _ in VERBS.values()]
+    files = [str(vars(verb)["__name__"]) for verb in VERBS.values()]
     assert len(set(files)) == len(VERBS)
     for name, file in zip(VERBS, files, strict=True):
         assert file.rpartition(".")[2].split("_")[0] == name, f"{name} stands in {file}"

@@ -45,7 +45,7 @@ def test_the_pictures_are_there_and_the_makefile_makes_them(name):
 def test_the_output_in_the_readme_is_what_the_command_prints(page: Path, cli: Cli):
     text = page.read_text(encoding="utf-8")
     block = text.split("<!-- output -->")[1].split("<!-- /output -->")[0].strip().strip("`").strip("\n")
-    (command,) = re.findall(r"`python run_eval\.py (run \S+ --reranker package:\S+)`", text)
+    (command,) = re.findall(r"`rerank-harness (run \S+ --reranker package:\S+)`", text)
     answer = cli(*command.split(), "--results", ROOT / "results")
     assert answer.code == 0
     assert "unchanged, read from" in answer.out

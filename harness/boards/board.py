@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.task import Cards
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError, did_you_mean, spelt
 from ..files.yaml_file import read_yaml
 from ..types import Aggregate, Measure, Task
 from .facts import Facts, facts_from
@@ -83,6 +83,8 @@ def read_board(name: str, folder: Path, cards: Cards, cache: Path) -> Board:
     path = folder / f"{name}.yaml"
     if not path.is_file():
         known = leaderboard_names(folder)
+        if (other := spelt(name, known)) != name:
+            return read_board(other, folder, cards, cache)
         raise HarnessError(
             f'no leaderboard "{name}" in {folder}; there is {", ".join(known)}.{did_you_mean(name, known)}'
         )

@@ -4,7 +4,7 @@ A verb's file has `add_options(parser)` and `command(given, say, answer)`, which
 
 - `cli`                                  the table of verbs, and what errors print
 - `shared`                               what several verbs share: options, how findings are shown
-- `answering`                            what `run` and `demo` answer with
+- `line`                                 what stands between the verbs and a terminal: help, completion, answers
 - `run`, `dry_run`, `config`             `run`, its plan, and rerank-harness.toml
 - `demo`, `check`, `score`               a first look, the contract test of a reranker, scores of a file
 - `compare`, `gate`, `report`, `explain` what results say

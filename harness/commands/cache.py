@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError, did_you_mean, spelt
 from ..files.cache import hash_of
 from ..files.units import PARTS, TAG, Unit, is_marked, remove, units
 from ..types import Finding
@@ -170,6 +170,7 @@ def prunable(cache: Path, parts: list[str], older_than_days: float | None) -> li
     """
     if older_than_days is not None and not 0 <= older_than_days < math.inf:
         raise HarnessError(f"--older-than {older_than_days:g} is not a number of days: 0 or more")
+    parts = [spelt(name, PARTS) for name in parts]
     for name in parts:
         if name not in PARTS:
             raise HarnessError(f'the cache has no part "{name}"; it has {", ".join(PARTS)}.{did_you_mean(name, PARTS)}')

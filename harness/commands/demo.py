@@ -43,7 +43,7 @@ def demo(results: Path, say: Say, answer: Say, *, verbose: bool = False) -> None
     from ..evaluate import evaluate
     from ..results.layout import wrapped
     from ..results.terminal import width
-    from .answering import Answering
+    from .line.answering import Answering
 
     request = _request(results)
     shown = Answering(say, answer, verbose, width=width(), count=sum(len(task.subsets) for task in request.tasks))

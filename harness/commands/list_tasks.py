@@ -1,14 +1,18 @@
-"""The verb `list`: every task and suite that can be run, and how large each is."""
+"""The verb `list`: every task and suite that can be run, or those that a word finds, and how large each is."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from ..errors import HarnessError, did_you_mean
+from ..results.figures import MISSING
+from ..results.layout import Column, fitted, wrapped
+from ..results.terminal import width
 from .shared import Options, Say, add_options_of
 
 if TYPE_CHECKING:
@@ -19,8 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["add_options", "command"]
 
 _SMALL_CORPUS, _SHORT_RUN, _DEPTH = 100_000, 3600.0, 100
+_SHOWN = 20
+"""So many names of mteb are shown; a longer word finds fewer."""
 
 _OPTIONS: Options = {
+    "words": {"nargs": "*", "metavar": "WORD", "help": "only those whose name, language, data set or suite has every word, in any case"},
     "--tasks": {"type": Path, "dest": "cards", "metavar": "DIR", "help": "a folder with cards of your own"},
     "--small": {"action": "store_true", "help": f"only what can be run here and now: at most {_SMALL_CORPUS:,} documents, and an hour by the last probe or run"},
     "--mteb": {"action": "store_true", "help": "also mteb's benchmarks, which are suites by name"},
@@ -59,23 +66,73 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..engine.rate import last_rate
     from ..files.cache import cache_folder
 
-    cards, rate = Cards(given.cards), last_rate(cache_folder())
+    cards, rate, words = Cards(given.cards), last_rate(cache_folder()), [word.casefold() for word in given.words]
     tasks = _of_tasks(cards)
     suites = _of_suites(cards, tasks)
     benchmarks = _of_mteb(cache_folder()) if given.mteb else {}
+    if words:
+        known = [*suites, *tasks, *benchmarks]
+        suites, benchmarks = (_named(words, found) for found in (suites, benchmarks))
+        tasks = {name: size for name, size in tasks.items() if _fits(words, _said_of(cards.task(name), cards))}
+        others = _names_of_mteb(words, known, cache_folder(), needed=not (suites or tasks or benchmarks))
+        if not (suites or tasks or benchmarks or others):
+            hint = did_you_mean(" ".join(given.words), known)
+            raise HarnessError(f'no task, suite, language or data set has "{" ".join(given.words)}" in its name.{hint}')
     if given.small:
         tasks, suites = ({name: size for name, size in all_.items() if size.is_small(rate)} for all_ in (tasks, suites))
     if given.format == "json":
         answer(_as_json(suites, tasks, benchmarks, rate))
         return 0
     for what, sizes in (("suite", suites), ("task", tasks)):
-        answer(_table(what, sizes, rate))
-        answer("")
+        if sizes:
+            answer(_table(what, sizes, rate, cards))
+            answer("")
     if benchmarks:
         answer("benchmarks of mteb (tasks that are taken):")
         answer("\n".join(f"  {name} ({count})" for name, count in benchmarks.items()) + "\n")
+    if words and others:
+        answer(wrapped(f"of mteb, without a card here: {', '.join(others)}", width()) + "\n")
     answer(_foot(rate, mteb=given.mteb))
     return 0
+
+
+Word = TypeVar("Word")
+
+
+def _named(words: Sequence[str], found: Mapping[str, Word]) -> dict[str, Word]:
+    return {name: of for name, of in found.items() if _fits(words, [name])}
+
+
+def _fits(words: Sequence[str], said: Sequence[str]) -> bool:
+    """Whether every word stands somewhere in what is said."""
+    return all(any(word in each.casefold() for each in said) for word in words)
+
+
+def _said_of(task: Task, cards: Cards) -> list[str]:
+    """What a word can find of a task: its name and data set, its subsets and their languages, the suites that hold it."""
+    suites = [suite for suite, members in cards.suites().items() if task.name in members]
+    return [
+        task.name,
+        task.path,
+        *suites,
+        *(word for subset in task.subsets for word in (subset.name, *subset.languages)),
+    ]
+
+
+def _names_of_mteb(words: Sequence[str], ours: Sequence[str], cache: Path, *, needed: bool) -> list[str]:
+    """Names of mteb with every word; mteb itself, which takes seconds, is opened only where nothing else comes near."""
+    from ..data.mteb_task import memory_of, mteb_names
+    from ..engine.progress import stage
+
+    try:
+        near = did_you_mean(" ".join(words), ours)
+        if not memory_of(cache, "").is_file() and (not needed or near):
+            return []
+        with stage("reading the names of mteb"):
+            names = mteb_names(cache)
+    except HarnessError:
+        return []
+    return [name for name in names if name not in ours and _fits(words, [name])][:_SHOWN]
 
 
 def _of_tasks(cards: Cards) -> dict[str, _Size]:
@@ -118,23 +175,36 @@ def _of_mteb(cache: Path) -> dict[str, int]:
     return benchmark_names(cache)
 
 
-def _table(what: str, sizes: Mapping[str, _Size], rate: Rate | None) -> str:
-    from ..results.layout import align
-    from .dry_run import count, duration
+def _table(what: str, sizes: Mapping[str, _Size], rate: Rate | None, cards: Cards) -> str:
+    """The tasks with language and measure, or the suites with their counts, as wide as the terminal where names allow."""
+    from .dry_run import duration
 
-    head = [what, *(["tasks"] if what == "suite" else []), "documents", "queries", f"pairs at {_DEPTH}", "time"]
-    rows = [
-        [
-            name,
-            *([str(size.tasks)] if what == "suite" else []),
-            count(size.documents),
-            count(size.queries),
-            count(size.pairs),
-            duration(size.seconds(rate)),
-        ]
-        for name, size in sizes.items()
-    ]
-    return align([head, *rows])
+    own, all_ = list(sizes), list(sizes.values())
+    columns = [Column(what, own)]
+    if what == "suite":
+        columns.append(Column("tasks", [str(size.tasks) for size in all_]))
+    else:
+        columns.append(Column("language", [_languages(cards.task(name)) for name in own]))
+    columns.append(Column("documents", [_rounded(size.documents) for size in all_], "docs"))
+    columns.append(Column("queries", [_rounded(size.queries) for size in all_]))
+    if what == "task":
+        columns.append(Column("measure", [str(cards.task(name).headline) for name in own]))
+    columns.append(Column(f"pairs at {_DEPTH}", [_rounded(size.pairs) for size in all_], "pairs"))
+    columns.append(Column("time", [duration(size.seconds(rate)) for size in all_], spare=1))
+    return fitted(columns, width())
+
+
+def _languages(task: Task) -> str:
+    """`eng`, or `arb +11`."""
+    codes = list(dict.fromkeys(code.partition("-")[0] for subset in task.subsets for code in subset.languages))
+    return codes[0] + (f" +{len(codes) - 1}" if len(codes) > 1 else "") if codes else MISSING
+
+
+def _rounded(number: int | None) -> str:
+    """`5,183`; `8.84M` for millions."""
+    if number is None:
+        return MISSING
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:.2f}M"
 
 
 def _foot(rate: Rate | None, *, mteb: bool) -> str:

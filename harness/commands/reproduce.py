@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError, did_you_mean, spelt
 from ..results.published import GIVEN, PACKAGED, Compared, Figure, beside, depth_of, figures
 from .shared import RESULTS_WRITTEN, Say
 
@@ -131,6 +131,7 @@ def _of_our_tasks(cards: Cards, tasks: set[str], most_documents: int) -> Iterato
 
 def _tasks_named(words: Sequence[str], cards: Cards, models: set[str], cache: Path) -> set[str]:
     names = {*cards.names(), *cards.suites()}
+    words = [spelt(word, names) for word in words]
     for word in words:
         if word not in names:
             raise HarnessError(

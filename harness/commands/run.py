@@ -174,7 +174,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..evaluate import evaluate, jobs_of
     from ..results.cautions import selected
     from ..results.terminal import width
-    from .answering import FEW, Answering
+    from .line.answering import FEW, Answering
 
     select, ignore = _warnings_wanted(given.config)
     given = completed(given)

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError, did_you_mean, spelt
 from ..files.digest import digest_of_settings
 from ..files.yaml_file import read_yaml
 from ..types import Aggregate, Subset, Task
@@ -251,6 +251,7 @@ def select_languages(tasks: Sequence[Task], languages: Sequence[str]) -> list[Ta
     Raises HarnessError for a language that no task has; a task without any of them is left out.
     """
     known = {name for task in tasks for subset in task.subsets for name in _names_of(subset)}
+    languages = [spelt(language, known) for language in languages]
     for language in languages:
         if language not in known:
             raise HarnessError(

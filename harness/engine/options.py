@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError, did_you_mean, spelt
 from ..types import DEFAULT_BATCH_TOKENS
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ __all__ = ["DTYPES", "Options", "resolve_batch_tokens", "resolve_device", "resol
 _BATCH_TOKENS_OF_A_GPU = 32_768
 """A small batch leaves a GPU waiting for its next kernel."""
 DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "npu", "mlu", "musa")
+"""Kinds of device; torch knows the first ones by itself, and others with the package of their makers."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,15 @@ def resolve_device(asked: str) -> str:
 
     Decided from files and package metadata, so that a run whose results exist need not import
     torch. A GPU that then cannot be used is an error when the model is loaded, never a silent CPU
-    run under another key.
+    run under another key. Raises HarnessError for what is no name of a device.
     """
-    if asked != "auto":
-        return asked
+    kind, colon, place = asked.partition(":")
+    kind = spelt(kind, DEVICES)
+    if kind not in DEVICES or (colon and not (kind != "auto" and place.isdigit())):
+        near = ' Did you mean "cuda"?' if kind.casefold() in ("gpu", "nvidia") else did_you_mean(asked, DEVICES[:4])
+        raise HarnessError(f'unknown device "{asked}"; it is auto, cpu, cuda, cuda:1 (the second one) or mps.{near}')
+    if kind != "auto":
+        return kind + colon + place
     try:
         cpu_only = importlib.metadata.version("torch").endswith("+cpu")
     except importlib.metadata.PackageNotFoundError:
@@ -63,6 +70,7 @@ def resolve_device(asked: str) -> str:
 
 def resolve_dtype(asked: str, device: str) -> str:
     """`auto` is float32 on the CPU and bfloat16 on a GPU. Raises HarnessError for an unknown name."""
+    asked = spelt(asked, ("auto", *DTYPES))
     if asked == "auto":
         return "bfloat16" if device.startswith("cuda") else "float32"
     if asked not in DTYPES:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..engine.fast import joined
 from ..engine.options import Options
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError, did_you_mean, spelt
 from ..files.cache import cache_folder
 from ..models.copies import copy_of
 from ..models.cross_encoder import is_cross_encoder, read_layout
@@ -64,13 +64,14 @@ def open_rerankers(name: str, options: Options, cache: Path, family: str | None 
 
     if family is None and run_file.is_run_file(name):
         return [run_file.open_run_file(name, cache)]
-    if family is not None and family not in FAMILIES:
-        family, options = _of_template(family, options)
+    if family is not None and (family := spelt(family, FAMILIES)) not in FAMILIES:
+        family, options = _of_template(spelt(family, template_names()), options)
     if family == remote.FAMILY or (family is None and remote.is_remote(name)):
         return [remote.open_remote(name, options)]
     if family == plugin.FAMILY or (family is None and plugin.is_plugin(name)):
         found = plugin.open_plugin(name, options)
         return _with_origin([found], plugin.FAMILY, PluginFile.read(name), options)
+    name = name if Path(name).exists() else _as_known(name)
     source = open_model(name, cache, rehash=options.rehash, trust=options.trust_remote_code)
     known = known_models().get(source.name, {})
     if family is None:
@@ -96,6 +97,12 @@ def _place(source: ModelSource, layer: str) -> str:
     own = source.adapter or source
     named = own.folder is None or own.name.startswith(PACKAGE)
     return "" if named or own.folder is None else place_of(own.folder) + layer
+
+
+def _as_known(name: str) -> str:
+    """A known model's name in the case of its authors: another spelling must not lose its family and settings."""
+    own, at, revision = name.partition("@")
+    return spelt(own, known_models()) + at + revision
 
 
 def _open_family(family: str, source: ModelSource, options: Options, cache: Path) -> list[Reranker]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data.rankings import digest_of_ranking, name_of_ranking
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError, did_you_mean, spelt
 from ..files.digest import Digest
 from ..results.naming import RANKING, Known, known_of, labels_of, place_of, tails
 from ..results.result import ORACLE, load_result, result_files, slug
@@ -63,6 +63,7 @@ class Shelf:
         order of their candidates.
         """
         entries, _ = self._read
+        word = spelt(word, {ORACLE, *(entry.result.identity.retriever for entry in entries)})
         if word == ORACLE and derived:
             return _once(_seen_as(entries, ORACLE))
         named = [entry for entry in entries if _is_stage(entry, word)]
@@ -208,6 +209,9 @@ def _of_name(word: str, labels: dict[Known, str]) -> list[Known]:
         wanted = set(bracketed["settings"].split(", "))
         named = _of_name(bracketed["name"], labels)
         hits = [one for one in named if wanted <= {f"{key} {value}" for key, value in one.settings}]
+    other = spelt(word, {one.name for one in labels} | set(labels.values()))
+    if not hits and other != word:
+        return _of_name(other, labels)
     if len({one.revision for one in hits}) > 1:
         hits = [one for one in hits if one.revision == _installed(word)] or hits
     return hits

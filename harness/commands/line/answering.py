@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .shared import Say
+from ..shared import Say
 
 if TYPE_CHECKING:
-    from ..evaluate import Outcome
-    from ..results.cautions import Caution
-    from ..results.result import Result
-    from ..verdicts.summary import Means
+    from ...evaluate import Outcome
+    from ...results.cautions import Caution
+    from ...results.result import Result
+    from ...verdicts.summary import Means
 
 __all__ = ["FEW", "Answering"]
 
@@ -53,8 +53,8 @@ class Answering:
 
     def add(self, outcome: Outcome) -> None:
         """Take the next result; shown at once where it is shown in full."""
-        from ..results.cautions import cautions_of
-        from ..verdicts.pairing import title_of
+        from ...results.cautions import cautions_of
+        from ...verdicts.pairing import title_of
 
         self.outcomes.append(outcome)
         found = self.wanted(cautions_of(outcome.result))
@@ -69,10 +69,10 @@ class Answering:
             self._progress(outcome, title)
 
     def _block(self, outcome: Outcome) -> None:
-        from ..results.layout import wrapped
-        from ..results.published import beside
-        from ..results.tables import result_block
-        from ..verdicts.summary import sentences
+        from ...results.layout import wrapped
+        from ...results.published import beside
+        from ...results.tables import result_block
+        from ...verdicts.summary import sentences
 
         if self.text:
             verdict = [wrapped(line, self.width) for line in sentences([outcome.result])]
@@ -88,7 +88,7 @@ class Answering:
             )
 
     def _progress(self, outcome: Outcome, title: str) -> None:
-        from ..results.figures import number
+        from ...results.figures import number
 
         now = time.monotonic()
         if outcome.reused or now - self._told < _A_WHILE:
@@ -101,8 +101,8 @@ class Answering:
 
     def end(self, means: Means = ()) -> None:
         """The summary of what came, and the warnings that were not shown yet."""
-        from ..results.layout import wrapped
-        from ..verdicts.summary import summary, warning_lines
+        from ...results.layout import wrapped
+        from ...verdicts.summary import summary, warning_lines
 
         if not self.outcomes:
             return

@@ -110,10 +110,10 @@ def check_device(device: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        others = [name for name in ("auto", "cpu", "cuda", "mps") if name != device.partition(":")[0]]
+        others = [name for name in ("cpu", "auto", "cuda", "mps") if name != device.partition(":")[0]]
         raise HarnessError(
-            f'device "{device}" cannot be used here: {reason.rstrip(".")}. Others are {", ".join(others)}; doctor shows '
-            "what there is"
+            f'device "{device}" cannot be used here: {reason.rstrip(".")}. Take --device {", ".join(others[:-1])} or '
+            f"{others[-1]}; doctor shows what there is"
         ) from None
 
 

@@ -26,7 +26,7 @@ def one_line(answer: Answer, *words: str) -> None:
     ("words", "said"),
     [
         (["run", "SciFcat"], 'Did you mean "SciFact"'),
-        (["run", "scifact"], 'Did you mean "SciFact"'),
+        (["run", "scifcat"], 'Did you mean "SciFact"'),
         (["run", "NanoBIER"], 'Did you mean "NanoBEIR"'),
         (["run", "./nowhere"], "nowhere"),
         (["run", "SciFact", "--measures", "ndcg@10"], 'Did you mean "nDCG@10"'),

@@ -65,7 +65,7 @@ WORDS: dict[str, Words] = {
             "the first stage": (
                 "--retriever", "--candidates", "--retriever-set", "--fuse", "--fuse-by", "--fuse-weights", "--top-k",
             ),
-            "what is measured": ("--measures", "--condensed", "--relevance-level", "--missing-text"),
+            "what is measured": ("--measures", "--condensed", "--relevance-level", "--missing-text", "--qrels-layer"),
             **_MODEL,
             "stopping as soon as it is certain": ("--until-decided", "--baseline", "--max-drop", "--alpha"),
             "where things are": ("--results", "--save-runs", "--offline", "--config"),

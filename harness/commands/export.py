@@ -24,8 +24,9 @@ _OPTIONS: Options = {
         "choices": (
             "mteb", "mteb-predictions", "model-card", "eval-results", "trec", "ir-metadata", "json", "csv", "parquet",
         ),
-        "help": "files of mteb's results cache, mteb's predictions, a README.md's model-index, the hub's .eval_results, TREC runs, "
-        "the same with ir_metadata's header, JSON whose schema `schema` prints, or one long table",
+        "metavar": "FORM",
+        "help": "mteb (files of its results cache), mteb-predictions, model-card (a README.md's model-index), eval-results (the hub's "
+        ".eval_results), trec (runs), ir-metadata (runs with its header), json (`schema` prints its schema), csv or parquet (one long table)",
     },
     "--output": {
         "type": Path, "required": True, "metavar": "PATH",

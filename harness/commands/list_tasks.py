@@ -72,7 +72,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     benchmarks = _of_mteb(cache_folder()) if given.mteb else {}
     if words:
         known = [*suites, *tasks, *benchmarks]
-        suites, benchmarks = (_named(words, found) for found in (suites, benchmarks))
+        suites, benchmarks = _named(words, suites), _named(words, benchmarks)
         tasks = {name: size for name, size in tasks.items() if _fits(words, _said_of(cards.task(name), cards))}
         others = _names_of_mteb(words, known, cache_folder(), needed=not (suites or tasks or benchmarks))
         if not (suites or tasks or benchmarks or others):
@@ -189,8 +189,8 @@ def _table(what: str, sizes: Mapping[str, _Size], rate: Rate | None, cards: Card
     columns.append(Column("queries", [_rounded(size.queries) for size in all_]))
     if what == "task":
         columns.append(Column("measure", [str(cards.task(name).headline) for name in own]))
-    columns.append(Column(f"pairs at {_DEPTH}", [_rounded(size.pairs) for size in all_], "pairs"))
-    columns.append(Column("time", [duration(size.seconds(rate)) for size in all_], spare=1))
+    columns.append(Column(f"pairs at {_DEPTH}", [_rounded(size.pairs) for size in all_], "pairs", spare=1))
+    columns.append(Column("time", [duration(size.seconds(rate)) for size in all_], spare=2))
     return fitted(columns, width())
 
 

@@ -6,6 +6,7 @@ to run into; the line says which file, for which version it was written, and the
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import os
 import traceback
@@ -61,7 +62,7 @@ def failing(source: ModelSource, doing: str, error: Exception) -> str:
 
 def failure(source: ModelSource, doing: str, error: Exception) -> str | None:
     """The one line for an error in code of the model's own; None where it came from elsewhere."""
-    place = _own_place(source, error)
+    place = _unreadable(source) if isinstance(error, SyntaxError) else _own_place(source, error)
     if place is None and source.code is not None and isinstance(error, _OF_ANOTHER_VERSION):
         # What transformers wants of a class and the class does not have is raised outside of the class.
         place = " or ".join(code_files(source.small))
@@ -86,6 +87,16 @@ def _own_place(source: ModelSource, error: BaseException | None) -> str | None:
             if below in frame.filename or frame.filename.startswith(folder):
                 return f"{Path(frame.filename).name} line {frame.lineno}"
         error = error.__cause__ or error.__context__
+    return None
+
+
+def _unreadable(source: ModelSource) -> str | None:
+    """File and line of the first Python file of the model's that is no Python; what is raised does not always name it."""
+    for path in sorted(source.folder.glob("*.py")) if source.folder else ():
+        try:
+            ast.parse(path.read_text(encoding="utf-8", errors="replace"))
+        except (SyntaxError, ValueError) as error:
+            return f"{path.name} line {getattr(error, 'lineno', None) or 1}"
     return None
 
 

@@ -24,7 +24,7 @@ from .base import Prepared, Reranker
 from .inputs import special_tokens
 from .precision import as_single, beyond_single, made_equal
 
-__all__ = ["Pair", "compare_loads", "margins_of", "read_pairs", "score_and_cut", "score_pairs", "scored"]
+__all__ = ["Pair", "compare_loads", "listed", "margins_of", "read_pairs", "score_and_cut", "score_pairs", "scored"]
 
 Pair = tuple[QueryText, DocumentText]
 
@@ -121,7 +121,7 @@ def _margins(
     margins = np.full(len(pairs), np.nan)
     if not hasattr(model, "prepare"):
         for query, rows in _by_query(pairs):
-            margins[rows] = model.score_list(query, [pairs[row][1] for row in rows])
+            margins[rows] = listed(reranker, query, [pairs[row][1] for row in rows])
         return margins, np.zeros((len(pairs), 2), np.int64)
     prepared = prepare(model, pairs)
 
@@ -152,6 +152,25 @@ def scored(prepared: Prepared, rows: Rows, reranker: Reranker) -> NDArray[np.flo
         what = f"a batch of {len(rows)} of the request's pairs, from pair {int(rows[0]) + 1:,} on"
         fits = " Do its tokenizer and its embeddings belong together?" if isinstance(error, IndexError) else ""
         raise HarnessError(f"{failing(reranker.source, what, error)}.{fits}") from error
+
+
+def listed(reranker: Reranker, query: QueryText, documents: Sequence[DocumentText]) -> NDArray[np.floating]:
+    """The scores of one query's documents by a list model. What a model with files of its own raises is one line."""
+    try:
+        found: NDArray[np.floating] = reranker.load().score_list(query, documents)
+    except HarnessError:
+        raise
+    except Exception as error:
+        if reranker.source is None:
+            raise
+        what = f"a list of {len(documents)} documents"
+        if is_out_of_memory(error):
+            raise HarnessError(
+                f"{reranker.spec.name} runs out of memory in {what}: take a smaller --top-k or --batch-tokens, or "
+                f"--dtype bfloat16"
+            ) from error
+        raise HarnessError(f"{failing(reranker.source, what, error)}.") from error
+    return found
 
 
 def compare_loads(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:

@@ -21,7 +21,7 @@ from ..types import DocumentText, QueryText
 from .base import Prepared, Reranker
 from .origin import Origin
 from .resolve import open_origin
-from .score import compare_loads, scored
+from .score import compare_loads, listed, scored
 
 __all__ = ["Answer", "Scorer", "Texts", "columns", "compare_first", "list_scores", "tallied_by"]
 
@@ -112,7 +112,7 @@ def list_scores(reranker: Reranker, texts: Texts, rows: Rows) -> NDArray[np.floa
     """
     queries, documents, pairs = texts
     model, query = reranker.load(), queries[pairs[rows[0], 0]]
-    scores = model.score_list(query, [documents[at] for at in pairs[rows, 1]])
+    scores = listed(reranker, query, [documents[at] for at in pairs[rows, 1]])
     tallies = [np.full(len(rows), model.tallies[name], np.float32) for name in tallied_by(model)]
     return _stacked([scores, *tallies], rows, reranker)
 

@@ -23,6 +23,7 @@ from ..errors import HarnessError, MissingDependency
 from ..files.cache import write_atomically
 from ..files.digest import Digest, digest_of_settings
 from ..models.loading import check_device, torch_dtype
+from ..models.running import explaining
 from ..models.settings import read_settings, whole_number
 from ..models.source import ModelSource, snapshot
 
@@ -103,12 +104,13 @@ class SparseEncoder:
             who = f"{self.spec.name} (a sparse encoder)"
             raise MissingDependency(who, "sentence-transformers", "pip install sentence-transformers") from None
         check_device(self._options.device)
-        model = sentence_transformers.SparseEncoder(
-            str(snapshot(self._source)),
-            device=self._options.device,
-            trust_remote_code=self._options.trust_remote_code,
-            model_kwargs={"dtype": torch_dtype(self._options.dtype)},
-        )
+        with explaining(self._source, "loading"):
+            model = sentence_transformers.SparseEncoder(
+                str(snapshot(self._source)),
+                device=self._options.device,
+                trust_remote_code=self._options.trust_remote_code,
+                model_kwargs={"dtype": torch_dtype(self._options.dtype)},
+            )
         length = dict(self.spec.settings).get("max_length")
         if length is not None:
             model.max_seq_length = length
@@ -133,10 +135,11 @@ class SparseEncoder:
         progress.finish()
 
     def _encode(self, encode: Any, texts: list[str]) -> SparseRows:
-        found = encode(
-            texts, batch_size=_AT_ONCE, show_progress_bar=False, convert_to_tensor=True, convert_to_sparse_tensor=True,
-            save_to_cpu=True,
-        ).coalesce()  # fmt: skip
+        with explaining(self._source, "its forward pass"):
+            found = encode(
+                texts, batch_size=_AT_ONCE, show_progress_bar=False, convert_to_tensor=True, convert_to_sparse_tensor=True,
+                save_to_cpu=True,
+            ).coalesce()  # fmt: skip
         rows, terms = (part.numpy() for part in found.indices())
         weights = found.values().float().numpy()
         if not np.isfinite(weights).all():

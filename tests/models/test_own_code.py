@@ -7,9 +7,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import processes
 import pytest
 from own_code import SCALES, USES_SCALES, expected, own_classifier
+from saved_rerankers import edited
 from small_hub import commit_of, serving
 from tiny_models import sentence_transformer, write_json
 
@@ -147,6 +149,7 @@ def test_a_run_with_scores_by_chance_stores_none(tmp_path: Path, cli, collection
         ({"computed": "torch.nn.Linear(config.width)"}, "loading", "TypeError"),
         ({"forward": "self.get_head_mask(None, 1)"}, "its forward pass", "AttributeError"),
         ({"forward": "torch.sum()"}, "its forward pass", "TypeError"),
+        ({"forward": "hidden = (hidden"}, "loading", "SyntaxError"),
         ({"forward": "hidden = hidden[..., undefined]"}, "its forward pass", "NameError"),
         ({"forward": "hidden = hidden @ torch.zeros(3, 3)"}, "its forward pass", "RuntimeError"),
     ],
@@ -162,6 +165,28 @@ def test_an_error_in_code_of_the_models_own_is_one_line(tmp_path: Path, cli, bro
     assert said in line
     assert "for transformers 4.38.2 (config.json)" in line
     assert "environment of its own" in line
+
+
+@pytest.mark.parametrize("names", [["input_ids", "token_type_ids", "attention_mask"], ["input_ids", "attention_mask"]])
+def test_code_that_takes_token_types_gets_those_that_the_tokenizer_gives(tmp_path: Path, names: list[str]):
+    import torch
+    from sentence_transformers import CrossEncoder
+    from tokenizers import Tokenizer, processors
+
+    uses = "hidden = hidden if token_type_ids is None else hidden * (1 + token_type_ids[..., None])"
+    folder = own_classifier(tmp_path / "own", forward=uses)
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    backend.save(str(folder / "tokenizer.json"))
+    edited(folder, "tokenizer_config.json", model_input_names=names)
+    found = scores_of(folder, tmp_path)
+    oracle = CrossEncoder(str(folder), device="cpu", trust_remote_code=True, local_files_only=True)
+    theirs = oracle.predict(
+        [(query.text, document.text) for query, document in PAIRS], activation_fn=torch.nn.Identity()
+    )
+    np.testing.assert_allclose(found, theirs, atol=1e-5)
 
 
 def test_code_that_does_not_say_its_version_is_told_so(tmp_path: Path):

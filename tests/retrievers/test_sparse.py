@@ -131,3 +131,25 @@ def test_the_command_line_takes_one_as_first_stage(cli: Cli, collection_folder: 
     answer = cli("run", collection_folder, "--retriever", tmp_path / "mine", "--top-k", "5", "--format", "json")
     assert answer.results()[0]["retriever"] == "mine"
     assert "no dense vector" not in answer.err
+
+
+def test_what_a_sparse_encoder_raises_is_one_line(tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+    from saved_rerankers import edited
+
+    folder = tmp_path / "model"
+    splade(folder)
+    weights = load_file(folder / "model.safetensors")
+    size = len(weights["bert.embeddings.word_embeddings.weight"])
+    kept = {name: weight[:100].clone() if len(weight) == size else weight for name, weight in weights.items()}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    edited(folder, "config.json", vocab_size=100)
+    source = open_model(str(folder), tmp_path / "cache")
+    encoder = SparseEncoder(source, sparse_spec(source, Options()), Options(), tmp_path / "cache")
+    with pytest.raises(HarnessError, match=r"model fails in its forward pass: \w*Error: ") as found:
+        encoder.queries(["zebra ! stone"])
+    assert "\n" not in str(found.value)
+    (folder / "1_SpladePooling" / "config.json").write_text("{")
+    broken = SparseEncoder(source, sparse_spec(source, Options()), Options(), tmp_path / "cache")
+    with pytest.raises(HarnessError, match="model fails in loading: "):
+        broken.queries(["stone"])

@@ -8,6 +8,10 @@ the tokenizers of transformers 4.57 and 5.24.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 from ...errors import HarnessError
 from ..source import ModelSource
 
@@ -56,13 +60,20 @@ _BY_DEFAULT = dict.fromkeys(_TWO.split(), 2) | {"canine": 16, "data2vec-text": 2
 """How many token types a kind of model has where its config.json leaves the number out."""
 
 
-def sends_token_types(source: ModelSource) -> bool:
-    """Whether a pair's token types are an input of the model, and move its scores."""
+def sends_token_types(source: ModelSource, forward: Callable[..., Any] | None = None) -> bool:
+    """Whether a pair's token types are an input of the model, and move its scores.
+
+    `forward` is that of the model's class: where its code is its own and states no number of types, what it takes decides.
+    """
+    if _decided_by_code(source):
+        return _given(source) and forward is not None and "token_type_ids" in inspect.signature(forward).parameters
     return _given(source) and (_kinds(source) > 1 or source.config.get("model_type") in _WITHOUT_A_NUMBER)
 
 
 def types_setting(source: ModelSource) -> dict[str, object]:
     """For the key of a classifier: what becomes of token types where config.json's type_vocab_size does not say it."""
+    if _decided_by_code(source):
+        return {"token_types": "where its own code takes them"} if _given(source) else {}
     stated = source.config.get("type_vocab_size", 1) > 1
     sent = sends_token_types(source)
     return {} if sent == stated else {"token_types": "sent" if sent else "none"}
@@ -77,6 +88,10 @@ def refuse_unknown_types(source: ModelSource, greatest: int) -> None:
             f'tokenizer_config.json must leave "token_type_ids" out of model_input_names, or config.json is another '
             f"model's"
         )
+
+
+def _decided_by_code(source: ModelSource) -> bool:
+    return source.code is not None and "type_vocab_size" not in source.config
 
 
 def _given(source: ModelSource) -> bool:

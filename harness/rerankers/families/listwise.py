@@ -29,6 +29,7 @@ from ...models.tokenization import load_tokenizer, token_limit
 from ...text import join_query
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec
+from ..prompts.conversation import Chat, begun
 from ..prompts.list_answer import ListAnswer, inside_thinking, is_thinking_mark, read_answer
 from ..prompts.list_prompt import LETTERS, ListTemplate, cut_passage, list_template
 from ..prompts.windows import sort_by_windows
@@ -118,7 +119,7 @@ class Listwise:
         self.source, self.options, self.template, self.rule = source, options, template, rule
         self.folder = snapshot(source)
         self.tokenizer = load_tokenizer(self.folder, source.config)
-        self._chat: Any = None if template.frame else self._load_chat()
+        self._chat = None if template.frame else Chat(source, self.folder, options)
         self._first = self._identifier_ids() if template.reads == "first-token" else []
         self.tallies: dict[str, int] = {}
         self._model: Any = None
@@ -231,19 +232,6 @@ class Listwise:
             )
         return self._model
 
-    def _load_chat(self) -> Any:
-        import transformers
-
-        try:
-            chat = transformers.AutoTokenizer.from_pretrained(
-                str(self.folder), trust_remote_code=self.options.trust_remote_code
-            )
-        except (ValueError, OSError, KeyError, ImportError) as error:
-            raise HarnessError(f"{self.source.name}: its tokenizer cannot be loaded: {error}") from error
-        if not chat.chat_template:
-            raise HarnessError(f"{self.source.name} has no chat template, and its prompt is a conversation")
-        return chat
-
     def _answer_length(self, count: int) -> int:
         return len(self.tokenizer.ids_of_one(self.template.order(count)))
 
@@ -269,21 +257,8 @@ class Listwise:
         return found
 
     def _ids(self, messages: list[dict[str, str]]) -> list[int]:
-        """The conversation's ids, with the beginning-of-sequence id once where the tokenizer adds one."""
-        ids = self.tokenizer.ids_of_one(self._text(messages) + self.template.begins)
-        begin: list[int] = self.tokenizer.backend.encode("").ids[:1]
-        adds = begin == [self.source.config.get("bos_token_id")]
-        return begin + ids if adds and ids[:1] != begin else ids
-
-    def _text(self, messages: list[dict[str, str]]) -> str:
-        from jinja2 import TemplateError
-
-        if self.template.frame:
-            return self.template.framed(messages)
-        try:
-            text: str = self._chat.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, enable_thinking=self.rule.thinking
-            )
-        except TemplateError as error:
-            raise HarnessError(f"{self.source.name}: its chat template refuses the conversation: {error}") from error
-        return text
+        if self._chat is None:
+            text = self.template.framed(messages)
+        else:
+            text = self._chat.text(messages, thinking=self.rule.thinking)
+        return begun(self.tokenizer, text + self.template.begins, self.source)

@@ -118,7 +118,8 @@ class PairClassifier:
     @cached_property
     def sends_types(self) -> bool:
         """Whether the model gets token types."""
-        return sends_token_types(self.source)
+        plain = self.model.plain if isinstance(self.model, ChainedModel) else self.model
+        return sends_token_types(self.source, getattr(plain, "forward", None))
 
     def _prompts(
         self,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from golden_cases import model_folder, opened
+from saved_rerankers import edited
 from tiny_e2rank import documents, expected, write_e2rank
 
 from harness.errors import HarnessError
 from harness.rerankers.known import known_models
+from harness.rerankers.score import listed, margins_of
 from harness.types import DocumentText, QueryText
 
 
@@ -48,3 +51,32 @@ def test_what_does_not_fit_or_is_another_model_is_told(tiny: Path, tmp_path: Pat
 
 def test_the_published_models_are_scored_by_it():
     assert {known_models()[f"Alibaba-NLP/E2Rank-{size}"]["family"] for size in ("0.6B", "4B", "8B")} == {"e2rank"}
+
+
+def test_what_a_list_model_raises_in_its_forward_pass_is_one_line(tiny: Path, tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny, tmp_path / "short")
+    weights = load_file(folder / "model.safetensors")
+    rows = weights["model.embed_tokens.weight"]
+    kept = {
+        name: weight[:100].clone() if weight.shape[0] == rows.shape[0] else weight for name, weight in weights.items()
+    }
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    edited(folder, "config.json", vocab_size=100)
+    (reranker,) = opened(folder, tmp_path / "cache", "e2rank")
+    with pytest.raises(HarnessError, match=r"short fails in a list of 2 documents: \w*Error: ") as found:
+        margins_of(reranker, [(QueryText("ice"), document) for document in documents(2)])
+    assert "\n" not in str(found.value)
+
+
+def test_a_list_that_fills_the_memory_is_told_with_the_ways_out(tiny: Path, tmp_path: Path):
+    (reranker,) = opened(tiny, tmp_path, "e2rank")
+    model = reranker.load()
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    model.vectors = full
+    with pytest.raises(HarnessError, match="runs out of memory in a list of 2 documents: take a smaller --top-k"):
+        listed(reranker, QueryText("ice"), documents(2))

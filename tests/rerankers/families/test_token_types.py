@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from golden_cases import opened, score
-from saved_rerankers import close, edited, oracle
+from saved_rerankers import edited, oracle
 from tiny_models import wordpiece_tokenizer
 
 from harness.errors import HarnessError
@@ -58,6 +58,10 @@ def ours_and_theirs(folder: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     (reranker,) = opened(folder, cache, "sequence-classification")
     library = oracle(folder)
     return score(reranker, PAIRS).published, np.array([library.predict([pair])[0] for pair in PAIRS])
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

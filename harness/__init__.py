@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .errors import HarnessError
     from .interchange.frames import load_result, load_results
     from .python.boards import leaderboard
+    from .python.judging import judge, pool
     from .python.run import run, score
     from .python.tasks import Task
     from .python.training import Evaluator
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from .python.views import Evaluation, Evaluations
 
 __all__ = [
-    "Evaluation", "Evaluations", "Evaluator", "HarnessError", "Task", "check", "compare", "gate", "leaderboard",
-    "load_result", "load_results", "run", "score",
+    "Evaluation", "Evaluations", "Evaluator", "HarnessError", "Task", "check", "compare", "gate", "judge", "leaderboard",
+    "load_result", "load_results", "pool", "run", "score",
 ]  # fmt: skip
 
 _PLACES = {
@@ -49,9 +50,11 @@ _PLACES = {
     "check": "python.verdicts",
     "compare": "python.verdicts",
     "gate": "python.verdicts",
+    "judge": "python.judging",
     "leaderboard": "python.boards",
     "load_result": "interchange.frames",
     "load_results": "interchange.frames",
+    "pool": "python.judging",
     "run": "python.run",
     "score": "python.run",
 }

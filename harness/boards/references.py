@@ -132,6 +132,12 @@ def _rows(board: Board, tasks: AbstractSet[str]) -> Iterator[ImportedRow]:
         yield from read(path, tasks, measures | sided)
 
 
+def _other_rule(row: ImportedRow, board: Board) -> str:
+    """mteb counts every grade above 0 as relevant, also where a card says another level; gains are the same."""
+    level = max((task.relevance_level for task in board.tasks if task.name == row.task), default=1)
+    return "" if level == 1 or row.measure.startswith("nDCG") else "other rule: relevant from grade 1 on"
+
+
 def _imported(
     rows: list[ImportedRow], revisions: dict[str, str], parts: dict[tuple[str, str, str], str], board: Board
 ) -> System:
@@ -141,6 +147,7 @@ def _imported(
     for row in rows:
         said = row.task_revision or "revision unknown"
         data = "" if row.task_revision == revisions.get(row.task) else f"other data: {said}"
+        data = data or _other_rule(row, board)
         subset = parts.get((row.task, row.subset, row.split))
         if subset is None:
             figure = Figure(row.value)

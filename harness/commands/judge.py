@@ -14,7 +14,7 @@ from .shared import MEASURE, RESULT, RESULTS, Options, Say, add_options_of, whol
 if TYPE_CHECKING:
     from ..data.layers import Layer
     from ..judging.agreement import Agreement
-    from ..judging.ask import Judge, Unreadable
+    from ..judging.judge import Grades
     from ..judging.pool import Pooled
 
 __all__ = ["add_options", "command"]
@@ -48,15 +48,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Write the layer; show its grades and, where asked for, how far it agrees with people."""
     from ..files.cache import cache_folder
+    from ..judging.judge import by_people, layer_of
     from ..judging.pool import read_pool
 
     pairs = list(read_pool(given.pool))
     scale = _scale(given.grades)
+    judge: dict[str, Any] = {"people": given.pool.name}
     if given.model is None and given.url is None:
-        grades, judge = _by_people(pairs, given.pool), {"people": given.pool.name}
+        grades = by_people(pairs, str(given.pool))
     else:
         grades, judge = _by_model(given, pairs, say)
-    layer = _layer(given.name, pairs, grades, scale, judge)
+    layer = layer_of(given.name, pairs, grades, judge, scale)
     path = given.output or Path(f"{given.name}.layer.jsonl")
     layer.save(path)
     found = _agreements(given, layer, cache_folder()) if given.against else []
@@ -77,24 +79,10 @@ def _scale(grades: str | None) -> list[int] | None:
     return [int(word) for word in words]
 
 
-def _by_people(pairs: Sequence[Pooled], pool: Path) -> list[int | None]:
-    from ..data.layers import whole_grade
-
-    grades = [
-        None if pair.grade is None
-        else whole_grade(pair.grade, f'{pool}: query "{pair.query_id}", document "{pair.doc_id}"')
-        for pair in pairs
-    ]  # fmt: skip
-    if all(grade is None for grade in grades):
-        raise HarnessError(
-            f"{pool}: no pair has a grade yet: fill in grade, or name a --model and its --url that judges"
-        )
-    return grades
-
-
-def _by_model(given: argparse.Namespace, pairs: Sequence[Pooled], say: Say) -> tuple[list[int | None], dict[str, Any]]:
+def _by_model(given: argparse.Namespace, pairs: Sequence[Pooled], say: Say) -> tuple[Grades, dict[str, Any]]:
     from ..files.cache import cache_folder
-    from ..judging.ask import Judge, ask_all
+    from ..judging.ask import Judge
+    from ..judging.judge import by_model
     from ..judging.prompt import UMBRELA, read_prompt
 
     if given.model is None or given.url is None:
@@ -103,43 +91,7 @@ def _by_model(given: argparse.Namespace, pairs: Sequence[Pooled], say: Say) -> t
         raise HarnessError("--parallel and --max-tokens are 1 or more")
     prompt = read_prompt(given.prompt or UMBRELA)
     judge = Judge(prompt, given.model, given.url, given.key_variable, given.max_tokens, given.parallel)
-    grades, unreadable, asked = ask_all(judge, [(pair.query, pair.document) for pair in pairs], cache_folder(), say)
-    say(f"{given.model}: {asked:,} pairs asked, {len(pairs) - asked:,} known already")
-    if unreadable:
-        _tell(unreadable, pairs, judge, say, leave=given.unreadable == "leave")
-    return grades, {**judge.settings, **({"unreadable": len(unreadable)} if unreadable else {})}
-
-
-def _tell(unreadable: Sequence[Unreadable], pairs: Sequence[Pooled], judge: Judge, say: Say, *, leave: bool) -> None:
-    """Say which answers give no grade. Raises HarnessError unless they are to be left."""
-    first = unreadable[0]
-    pair = pairs[first.place]
-    what = (
-        f"{len(unreadable)} of {len(pairs)} answers of {judge.model} give no grade; the first, of query "
-        f'"{pair.query_id}" and document "{pair.doc_id}": {first.reason} ("{" ".join(first.answer.split())[:80]}")'
-    )
-    if not leave:
-        raise HarnessError(
-            f"{what}. Nothing is written; the others are kept. --unreadable leave leaves these pairs unjudged"
-        )
-    say(f"{what}; they stay unjudged")
-
-
-def _layer(
-    name: str, pairs: Sequence[Pooled], grades: Sequence[int | None], scale: list[int] | None, judge: dict[str, Any]
-) -> Layer:
-    from ..data.layers import Judgement, Layer
-
-    judged = []
-    for pair, grade in zip(pairs, grades, strict=True):
-        if grade is not None:
-            if scale is not None and grade >= len(scale):
-                raise HarnessError(f"--grades has {len(scale)} grades, and there is a {grade}: name what each becomes")
-            score = grade if scale is None else scale[grade]
-            judged.append(Judgement(pair.task, pair.subset, pair.collection, pair.query_id, pair.doc_id, score))
-    if not judged:
-        raise HarnessError(f'the layer "{name}" would hold no judgement')
-    return Layer(name, tuple(dict.fromkeys(judged)), {**judge, **({"grades": scale} if scale is not None else {})})
+    return by_model(pairs, judge, cache_folder(), say, leave=given.unreadable == "leave")
 
 
 def _agreements(given: argparse.Namespace, layer: Layer, cache: Path) -> list[Agreement]:

@@ -26,6 +26,17 @@ from .uncarded import FOLDER, HUB
 __all__ = ["Cards", "folder_task", "select_languages"]
 
 _SUITE_KEYS = {"title", "tasks", "mean"}
+_ELSEWHERE = (
+    (
+        re.compile(r"(?:msmarco-)?(?:trec[-_ ]?)?dl[-_ ]?(?:20)?2[123](?:-passage)?", re.IGNORECASE),
+        " TREC Deep Learning 2021 to 2023: irds:msmarco-passage-v2/trec-dl-2021/judged, with --relevance-level 2.",
+    ),
+    (
+        re.compile(r"mair(?:[-_ ].*)?", re.IGNORECASE),
+        " MAIR's tasks are in neither: convert those that you need to folders in BEIR's layout.",
+    ),
+)
+"""Well-known data that are no task here → the way to them."""
 _WITHOUT_CARD = (FOLDER, HUB)
 
 
@@ -225,7 +236,8 @@ class Cards:
         return str(self.task(member).headline) if member in self._paths else None
 
     def _unknown(self, name: str, more: Sequence[str] = ()) -> str:
-        hint = did_you_mean(name, [*self.names(), *self.suites(), *more])
+        hint = next((said for known, said in _ELSEWHERE if known.fullmatch(name)), "")
+        hint = hint or did_you_mean(name, [*self.names(), *self.suites(), *more])
         return (
             f'unknown task or suite "{name}": it is neither a card, a suite, a folder nor a task or benchmark of mteb.'
             f"{hint or ' The command list shows what there is.'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,24 @@ from ..data.collection import Collection, find_prepared
 from ..data.containers import read_rows
 from ..data.layers import Layer
 from ..data.names import Field
-from ..data.rows import Row, identifier, optional_string, string
+from ..data.rows import Place, Row, identifier, optional_string, string
 from ..errors import HarnessError
 from ..results.rankings import read_rankings
 from ..results.result import Result
 from ..types import DocumentText, QueryText, Run, ranked
 from ..verdicts.pairing import title_of
 
-__all__ = ["Pooled", "by_data", "judged_by", "pool_of", "ranking_of", "read_pool", "with_data", "write_pool"]
+__all__ = [
+    "Pooled",
+    "by_data",
+    "judged_by",
+    "pool_of",
+    "pooled_of",
+    "ranking_of",
+    "read_pool",
+    "with_data",
+    "write_pool",
+]
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,11 @@ def read_pool(path: Path) -> Iterator[Pooled]:
     """The pairs of a pool, in the order of its lines. Raises HarnessError for a line that is none."""
     for row in read_rows([path], ()):
         yield _pooled(row)
+
+
+def pooled_of(row: Mapping[str, Any], number: int) -> Pooled:
+    """A pair in memory, by its place among others, from 1. Raises HarnessError, naming it, for what is none."""
+    return _pooled(Row(Place(Path("the pool"), number, "row"), dict(row)))
 
 
 def _pooled(row: Row) -> Pooled:

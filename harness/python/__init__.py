@@ -2,6 +2,7 @@
 
 - `run`         `harness.run` and `score`
 - `verdicts`    `compare`, `gate` and `check`; `boards` `leaderboard`
+- `judging`     `pool` and `judge`
 - `asking`      what is asked for, in plain words → a Request
 - `wanted`      the rerankers of a run, each with what is its own; `running` how models are run
 - `tasks`       a collection in memory as a task

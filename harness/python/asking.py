@@ -55,7 +55,7 @@ class Asking(Running):
     measures: Sequence[str] = ()
     condensed: bool = False
     relevance_level: int | None = None
-    qrels_layer: Path | None = None
+    qrels_layer: Path | Layer | None = None
     missing_text: str = "error"
     instructions: str = "given"
     results: Path = Path("results")
@@ -157,10 +157,10 @@ def _tasks(asked: Asking, cache: Path, say: Say) -> list[Task]:
     return tasks + made
 
 
-def _layer(path: Path | None) -> Layer | None:
-    from ..data.layers import read_layer
+def _layer(given: Path | Layer | None) -> Layer | None:
+    from ..data.layers import Layer, read_layer
 
-    return read_layer(path) if path else None
+    return given if given is None or isinstance(given, Layer) else read_layer(Path(given))
 
 
 def _rerankers(asked: Asking, options: Options, cache: Path, say: Say) -> list[Reranker]:

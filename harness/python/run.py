@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..data.layers import Layer
     from ..rerankers.base import Reranker
     from ..verdicts.until import Decision
 
@@ -61,8 +62,8 @@ class Options(Model, total=False):
     condensed: bool
     """Each measure also of condensed lists, without the documents that have no judgement."""
     relevance_level: int
-    qrels_layer: str | Path
-    """A layer of judgements that `judge` wrote, added where the data set has none."""
+    qrels_layer: str | Path | Layer
+    """A layer of judgements, or the file that `judge` wrote, added where the data set has none."""
     missing_text: str
     instructions: str
     cards: str | Path

@@ -118,3 +118,21 @@ def test_mtebs_own_registry_is_read_whole():
         assert len(taken) + sum(entry["left_out"].values()) == entry["size"] == len(list(theirs))
     (reranking,) = found["MTEB(kor, v1)"]["kinds"]["Reranking"]
     assert reranking == {"name": "MIRACLReranking", "measure": "nDCG@10", "part": [["ko"], ["dev"]]}
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("TREC-DL-2021", "irds:msmarco-passage-v2/trec-dl-2021/judged"),
+        ("DL23", "--relevance-level 2"),
+        ("trec dl 22", "--relevance-level 2"),
+        ("MAIR", "folders in BEIR's layout"),
+    ],
+)
+def test_well_known_data_that_are_no_task_say_the_way(cache: Path, monkeypatch, word, said):
+    from harness.data import mteb_task
+
+    monkeypatch.setattr(mteb_task, "look_up", lambda *_, **__: None)
+    memory_of(cache, "").write_text("[]")
+    with pytest.raises(HarnessError, match=said):
+        Cards().resolve([word], cache)

@@ -360,3 +360,24 @@ def test_a_prompt_with_a_mistake_is_one_line(cli: Cli, pool, start: Start, chang
         "judge", "pool.jsonl", "--name", "x", "--model", "m", "--url", "http://127.0.0.1:1", "--prompt", "mine.yaml"
     )
     assert (answer.code, said_of_it in answer.err) == (2, True), answer.err
+
+
+# -- from Python
+
+
+def test_python_pools_and_judges_as_the_verbs_do(cli: Cli, pool, collection_folder: Path, monkeypatch):
+    import harness
+
+    assert harness.pool("results", depth=5) == pool
+    layer = harness.judge(pool, "mine", lambda query, document: int("amber" in document))
+    assert {one.score for one in layer.judgements} == {0, 1}
+    assert harness.judge([{**row, "grade": 1} for row in pool], "mine").digest != layer.digest
+    plain = harness.run(str(collection_folder))
+    layered = harness.run(str(collection_folder), qrels_layer=layer)
+    assert layered.measures["Judged@10"].first_stage > plain.measures["Judged@10"].first_stage
+    with pytest.raises(
+        harness.HarnessError, match=f'query "{pool[0]["query-id"]}", document "{pool[0]["corpus-id"]}": a grade is'
+    ):
+        harness.judge(pool, "mine", lambda query, document: float("nan"))
+    with pytest.raises(harness.HarnessError, match='the pool, row 1 has no "task"'):
+        harness.judge([{"query": "x"}], "mine")

@@ -109,6 +109,12 @@ def logit_scored(tmp: Path, template: str | None, true: int = 5, false: int | No
     return save(decoder(tmp / "plain", template), tmp / "model", "text-generation", [LogitScore(true, false)], **stated)
 
 
+CHAINS = (
+    "ettin", "mean", "max, residual", "two poolings", "weighted", "square root", "tokens first", "last",
+)  # fmt: skip
+"""The names of `chains`, whose making imports sentence-transformers."""
+
+
 def chains() -> dict[str, Any]:
     """Chains of modules behind a model of 32 features, by name."""
     import torch

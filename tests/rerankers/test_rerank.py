@@ -13,9 +13,6 @@ import pytest
 from commands.test_bad_input import one_line
 from conftest import Cli, write_collection, write_lines
 from golden_cases import model_folder, opened
-from rerankers.families import test_listwise, test_rankllama, test_seq2seq
-from rerankers.families.test_remote import Call, Server, key, serve
-from rerankers.families.test_remote import opened as opened_remote
 from tiny_models import colbert, pylate, sentence_transformer
 
 from harness.data.collection import Collection, prepare
@@ -31,6 +28,9 @@ from harness.rerankers.plugin import wrap
 from harness.rerankers.rerank import Reranked, rerank
 from harness.retrievers.retrieve import digest_of_run
 from harness.types import Candidates, DocumentText, QueryText, ranked
+from tests.rerankers.families import test_listwise, test_rankllama, test_seq2seq
+from tests.rerankers.families.test_remote import Call, Server, key, serve
+from tests.rerankers.families.test_remote import opened as opened_remote
 
 __all__ = ["key", "serve"]
 

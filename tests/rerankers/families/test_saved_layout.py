@@ -10,6 +10,7 @@ import pytest
 from exactness import beside
 from golden_cases import opened, score
 from saved_rerankers import (
+    CHAINS,
     CONTEXTUAL,
     LONG,
     PAIRS,
@@ -149,8 +150,9 @@ def test_an_activation_that_is_not_known_is_refused_by_name(tmp_path: Path):
     assert score(opened(folder, tmp_path, normalize=False)[0], PAIRS).published.dtype == np.float32
 
 
-@pytest.mark.parametrize("name", chains())
+@pytest.mark.parametrize("name", CHAINS)
 def test_a_chain_of_modules_behind_a_transformer_scores_as_cross_encoder(tmp_path: Path, name: str):
+    assert set(chains()) == set(CHAINS)
     bert(tmp_path / "plain")
     folder = save(tmp_path / "plain", tmp_path / "model", "feature-extraction", chains()[name]())
     reranker = check(folder, tmp_path)

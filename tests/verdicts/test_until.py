@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,28 @@ def test_what_was_scored_is_kept_and_a_whole_run_scores_the_rest_alone(baseline:
     assert whole.path != partial.path
     assert whole.path.name == "".join(partial.path.name.partition(".until-")[0]) + ".json"
     assert load_result(partial.path).queries < load_result(whole.path).queries == QUERIES
+
+
+def test_a_run_that_was_killed_goes_on_where_it_stood_to_the_same_verdict(baseline: str, monkeypatch):
+    straight = harness.run(
+        birds(), Counting(0.3), results="straight", until_decided=True, baseline=baseline
+    ).decisions[0]  # fmt: skip
+    shutil.rmtree("cache")  # what the first run scored is not to be found
+    rank, asked = Counting.rank, []
+
+    def killed(self: Counting, query: str, documents: list[str], **more: object) -> list[dict[str, float]]:
+        asked.append(query)
+        if len(asked) == straight.queries // 2:
+            raise KeyboardInterrupt
+        return rank(self, query, documents, **more)
+
+    monkeypatch.setattr(Counting, "rank", killed)
+    with pytest.raises(KeyboardInterrupt):
+        decide(Counting(0.3), baseline)
+    assert not list(Path("now").rglob("*.json"))
+    assert decide(Counting(0.3), baseline).decisions[0] == straight
+    # Only the round that was cut is asked for again.
+    assert straight.queries < len(asked) <= straight.queries + QUERIES // 50 + 1
 
 
 def test_another_rule_or_baseline_is_another_path(baseline: str):

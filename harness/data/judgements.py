@@ -167,33 +167,34 @@ def _refuse_two(first: _Judgement, second: _Judgement) -> None:
 
 def _judgements(paths: Iterable[Path], unread: set[str] | None, fields: Fields) -> Iterator[_Judgement]:
     for path in whole_files(paths):
-        for row in all_named(_rows(path, unread, fields), fields, QRELS):
-            grade, gain = value_of(row, fields["relevance"]), value_of(row, fields["gain"])
-            if grade[1] is None and gain[1] is None:
-                raise HarnessError(
-                    f'{row.place} has no "{fields["relevance"].usual[0]}"{there(row)}, which is the relevance'
-                )
-            yield _Judgement(
-                row.place,
-                identifier(row, fields["query_id"]),
-                identifier(row, fields["doc_id"]),
-                _aspect_of(row, fields),
-                None if grade[1] is None else grade_of(grade[1], grade[0], row.place),
-                None if gain[1] is None else _gain_of(gain[1], gain[0], row.place),
-            )
+        kind = kind_of(path)
+        if kind not in TABLES or kind == ".tsv":
+            yield from _of_lines(path, unread, fields)
+            continue
+        for row in all_named(_rows(path, kind, unread, fields), fields, QRELS):
+            yield _of_row(row, fields)
 
 
-def _rows(path: Path, unread: set[str] | None, fields: Fields) -> Iterator[Row]:
-    kind = kind_of(path)
+def _of_row(row: Row, fields: Fields) -> _Judgement:
+    grade, gain = value_of(row, fields["relevance"]), value_of(row, fields["gain"])
+    if grade[1] is None and gain[1] is None:
+        raise HarnessError(f'{row.place} has no "{fields["relevance"].usual[0]}"{there(row)}, which is the relevance')
+    return _Judgement(
+        row.place,
+        identifier(row, fields["query_id"]),
+        identifier(row, fields["doc_id"]),
+        _aspect_of(row, fields),
+        None if grade[1] is None else grade_of(grade[1], grade[0], row.place),
+        None if gain[1] is None else _gain_of(gain[1], gain[0], row.place),
+    )
+
+
+def _rows(path: Path, kind: str, unread: set[str] | None, fields: Fields) -> Iterator[Row]:
     if kind == ".json":
-        yield from _of_json(path, unread, fields)
-    elif kind == ".csv":
-        rows = read_rows([path], fields.values(), unread, _POSITIONS)
-        yield from (_with_numbers(row, fields) for row in rows)
-    elif kind in TABLES and kind != ".tsv":
-        yield from read_rows([path], fields.values(), unread)
-    else:
-        yield from (_with_numbers(row, fields) for row in _of_lines(path, unread, fields))
+        return _of_json(path, unread, fields)
+    if kind == ".csv":
+        return (_with_numbers(row, fields) for row in read_rows([path], fields.values(), unread, _POSITIONS))
+    return read_rows([path], fields.values(), unread)
 
 
 def _with_numbers(row: Row, fields: Fields) -> Row:
@@ -230,26 +231,55 @@ def _of_json(path: Path, unread: set[str] | None, fields: Fields) -> Iterator[Ro
             yield Row(Place(path, number, "judgement"), dict(zip(names_of, (query_id, doc_id, relevance), strict=True)))
 
 
-def _of_lines(path: Path, unread: set[str] | None, fields: Fields) -> Iterator[Row]:
+def _of_lines(path: Path, unread: set[str] | None, fields: Fields) -> Iterator[_Judgement]:
     """Columns between tabs, or between any white space, as the first line has them; its names where it is a header."""
     names: Sequence[str] | None = None
     by_tabs = header = False
+    at: dict[str, int] = {}
+    grades: dict[str, int] = {}
     for place, line in lines_of(path):
         if not header and line.lstrip().startswith(b"#"):
             continue
+        text = decoded(line, place)
         if names is None:
-            names, by_tabs, header = _form(decoded(line, place), fields, place)
+            names, by_tabs, header = _form(text, fields, place)
+            at = _places_of(names, fields, place)
             if header:
                 if unread is not None:
                     unread |= unread_of(names, fields.values())
                 continue
-        cells = _cells(decoded(line, place), by_tabs)
+        cells = _cells(text, by_tabs)
         if len(cells) != len(names):
             raise HarnessError(f"{place} has {len(cells)} columns: qrels have {_as_words(len(names), header)}")
-        row = Row(place, dict(zip(names, cells, strict=True)))
-        if not all(str(value_of(row, fields[field])[1] or "").strip() for field in ("query_id", "doc_id")):
+        query_id, doc_id = cells[at["query_id"]], cells[at["doc_id"]]
+        aspect = cells[at["aspect"]].strip() if "aspect" in at else _NO_ASPECT
+        if not query_id.strip() or not doc_id.strip() or not aspect:
             raise HarnessError(f"{place} has an empty id")
-        yield row
+        aspect = _NO_ASPECT if aspect in _UNREAD else aspect
+        grade = None
+        if "relevance" in at and (grade := grades.get(written := cells[at["relevance"]])) is None:
+            grade = grades[written] = _grade_in_text(written.strip(), place)
+        gain = _gain_of(_gain_in_text(cells[at["gain"]].strip(), place), "gain", place) if "gain" in at else None
+        yield _Judgement(place, query_id, doc_id, aspect, grade, gain)
+
+
+def _places_of(names: Sequence[str], fields: Fields, place: Place) -> dict[str, int]:
+    """field → the place of its column. Raises HarnessError where two columns may hold one field, or a card names one that is not there."""
+    found: dict[str, int] = {}
+    for key, field in fields.items():
+        usual, others = ([name for name in of if name in names] for of in (field.usual, field.others))
+        if not usual and len(others) > 1:
+            raise HarnessError(
+                f"{place} is a header with {' and '.join(others)}, which may both be the {key.replace('_', ' ')}: leave one out"
+            )
+        if usual or others:
+            found[key] = names.index((usual or others)[0])
+        elif field != QRELS[key]:
+            raise HarnessError(
+                f'{place.path} has no column "{field.usual[0]}", which "fields" of the card names; its own are '
+                f"{', '.join(map(repr, names))}"
+            )
+    return found
 
 
 def _as_words(count: int, header: bool) -> str:

@@ -14,7 +14,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,15 @@ from ..data.collection import judged_here, prepared_fingerprint, without_instruc
 from ..engine.rate import remember_rate
 from ..results.figures import MISSING
 from ..results.layout import align
+from ..results.naming import labels_of
 from ..retrievers.retrieve import digest_of_run, known_digest
 from ..types import Candidates
 from .fetch import bytes_to_fetch, readable_size
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..compute import Workbench
     from ..data.collection import Collection
     from ..engine.options import Options
@@ -66,6 +70,12 @@ class Planned:
     cost: float | None = None
     """Of a provider's model, the money for the pairs that are not stored, at the price that the user states."""
     cost_per_1000_queries: float | None = None
+    top_k: int | None = None
+    """How deep the first stage's candidates are cut; None for whole lists."""
+
+
+Stored = dict[str, set[tuple[bytes, bytes]]]
+"""A key of the store → the pairs (digests of query and document) that results before this one will have put there."""
 
 
 def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> str:
@@ -75,13 +85,14 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
         return json.dumps({"plan": [asdict(entry) for entry in planned]})
     head = ["task", "first stage", "reranker", "state", "pairs", "from the store", "tokens to score", "time", "memory"]
     served = any(entry.requests is not None for entry in planned)
+    depths = len({entry.top_k for entry in planned} - {None}) > 1
     priced = any(entry.cost is not None for entry in planned)
     head += ["requests"] if served else []
     head += ["cost", "a 1,000 queries"] if priced else []
     rows = [
         [
             entry.task + ("" if entry.subset == "default" else f" {entry.subset}"),
-            entry.retriever,
+            entry.retriever + (f" top {entry.top_k}" if depths and entry.top_k else ""),
             entry.reranker or MISSING,
             entry.state,
             count(entry.pairs),
@@ -106,11 +117,16 @@ def plan_jobs(request: Request, say: Callable[[str], None]) -> list[Planned]:
         _check_device(options)
     _check_disk(request.cache, say)
     started = time.time()
+    labels = labels_of(each.known for each in request.rerankers)
+    before: Stored = {}
     with Workbench(request, say) as bench:
-        return [
-            _entry(job, "there") if reusable(job, request, lambda _: None, started) else _look(job, request, bench)
+        planned = [
+            (job, _entry(job, "there"))
+            if reusable(job, request, lambda _: None, started)
+            else (job, _look(job, request, bench, before))
             for job in jobs_of(request)
         ]
+    return [replace(each, reranker=labels[job.reranker.known]) if job.reranker else each for job, each in planned]
 
 
 def _check_device(options: Options) -> None:
@@ -128,10 +144,10 @@ def _check_disk(cache: Path, say: Callable[[str], None]) -> None:
 
 def _entry(job: Job, state: str, **figures: Any) -> Planned:
     reranker = job.reranker.spec.name if job.reranker else None
-    return Planned(job.task.name, job.subset.name, job.stage.name, reranker, state, **figures)
+    return Planned(job.task.name, job.subset.name, job.stage.name, reranker, state, top_k=job.top_k, **figures)
 
 
-def _look(job: Job, request: Request, bench: Workbench) -> Planned:
+def _look(job: Job, request: Request, bench: Workbench, before: Stored) -> Planned:
     fingerprint = prepared_fingerprint(job.task, job.subset, request.cache)
     _require_measures(job, request, bench, prepared=fingerprint is not None)
     if fingerprint is None:
@@ -146,7 +162,7 @@ def _look(job: Job, request: Request, bench: Workbench) -> Planned:
         fingerprint = without_instructions(fingerprint)
     collection = bench.collection(job)
     if known_digest(job.stage, fingerprint, job.task, job.subset, job.top_k, request.cache):
-        return _counted(job, request, bench.candidates(job, collection), bench)
+        return _counted(job, request, bench.candidates(job, collection), bench, before)
     return _estimated(job, request, collection)
 
 
@@ -186,44 +202,57 @@ def _without_texts(job: Job, request: Request) -> dict[str, Any]:
     return {"pairs": most, **_price(found, queries)}
 
 
-def _counted(job: Job, request: Request, candidates: Candidates, bench: Workbench) -> Planned:
+def _counted(job: Job, request: Request, candidates: Candidates, bench: Workbench, before: Stored) -> Planned:
     """Exact counts, and a probe of a few batches spread over the plan."""
-    import numpy as np
-
     from ..engine.plan import plan_of
-    from ..engine.store import document_digest, query_digest
     from ..rerankers.rerank import gather, store_key
 
     reranker = _bound(job)
     pairs = gather(candidates, bench.collection(job), request.missing_text)
     if reranker.estimate is not None:
-        return _billed(job, reranker, pairs, candidates, bench)
+        return _billed(job, reranker, pairs, candidates, bench, before)
     if not _by_pairs(reranker):
         return _entry(job, "to compute", pairs=len(pairs.pairs))
     prepared = reranker.load().prepare(pairs.queries, pairs.documents, pairs.pairs)
     plan = plan_of(prepared, request.options_of(job.reranker).batch_tokens)
     key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
-    queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)
-    missing = np.isnan(bench.store().known(key, list(queries), list(documents), pairs.pairs))
+    missing = _missing(key, pairs, bench, before)
     rest = [batch[missing[batch]] for batch in plan if missing[batch].any()]
     cost = _cost(prepared, rest, int(prepared.lengths[missing].sum()))
     remember_rate(request.cache, reranker.spec.name, int(missing.sum()), cost["seconds"])
     return _entry(job, "to compute", pairs=len(missing), from_store=int((~missing).sum()), **cost)
 
 
-def _billed(job: Job, reranker: Reranker, pairs: RequestPairs, candidates: Candidates, bench: Workbench) -> Planned:
-    """What a provider's model will be asked for: nothing is sent, and no key is needed."""
+def _missing(key: str, pairs: RequestPairs, bench: Workbench, before: Stored) -> NDArray[np.bool_]:
+    """Which pairs are to be scored: neither stored, nor scored for a result before this one."""
     import numpy as np
 
     from ..engine.store import document_digest, query_digest
+
+    queries, documents = list(map(query_digest, pairs.queries)), list(map(document_digest, pairs.documents))
+    missing: NDArray[np.bool_] = np.isnan(bench.store().known(key, queries, documents, pairs.pairs))
+    scored = before.setdefault(key, set())
+    for row in np.flatnonzero(missing).tolist():
+        query, document = pairs.pairs[row].tolist()
+        pair = queries[query], documents[document]
+        missing[row] = pair not in scored
+        scored.add(pair)
+    return missing
+
+
+def _billed(
+    job: Job, reranker: Reranker, pairs: RequestPairs, candidates: Candidates, bench: Workbench, before: Stored
+) -> Planned:
+    """What a provider's model will be asked for: nothing is sent, and no key is needed."""
+    import numpy as np
+
     from ..rerankers.rerank import store_key
 
     assert reranker.estimate is not None
     missing = np.ones(len(pairs.pairs), bool)
     if reranker.spec.context == "pair":
         key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, None)
-        queries, documents = map(query_digest, pairs.queries), map(document_digest, pairs.documents)
-        missing = np.isnan(bench.store().known(key, list(queries), list(documents), pairs.pairs))
+        missing = _missing(key, pairs, bench, before)
     rest = pairs.pairs[missing]
     found = reranker.estimate(pairs.queries, pairs.documents, rest)
     return _entry(

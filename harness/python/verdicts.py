@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..types import Finding
+    from ..verdicts.pairing import Entry
 
 __all__ = ["Comparisons", "Findings", "Judgement", "check", "compare", "gate"]
 
@@ -198,12 +199,18 @@ def _difference(row: Row) -> dict[str, str]:
 
 def _systems(given: Sequence[Any], results: Path) -> list[System]:
     """Results in memory as they are; words as the verb reads them, all of them at once."""
-    words = iter(open_systems([str(each) for each in given if not isinstance(each, Evaluation | Evaluations)], results))
-    return [_system(each) if isinstance(each, Evaluation | Evaluations) else next(words) for each in given]
+    beside = [entry for each in given if isinstance(each, Evaluation | Evaluations) for entry in _entries(each)]
+    words = [str(each) for each in given if not isinstance(each, Evaluation | Evaluations)]
+    found = iter(open_systems(words, results, beside))
+    return [_system(each) if isinstance(each, Evaluation | Evaluations) else next(found) for each in given]
 
 
 def _system(given: Evaluation | Evaluations) -> System:
     if isinstance(given, Evaluation):
-        return System(given.reranker or given.retriever, [given.entry()])
+        return System(given.reranker or given.retriever, _entries(given))
     names = {each.reranker or each.retriever for each in given}
-    return System(names.pop() if len(names) == 1 else "results", [each.entry() for each in given])
+    return System(names.pop() if len(names) == 1 else "results", _entries(given))
+
+
+def _entries(given: Evaluation | Evaluations) -> list[Entry]:
+    return [given.entry()] if isinstance(given, Evaluation) else [each.entry() for each in given]

@@ -57,30 +57,40 @@ class Comparison:
 def open_system(word: str, results: Path) -> System:
     """The results that `word` names: a result file, a folder, or a reranker or first stage under `results`.
 
-    Raises HarnessError, exit code 3, where there is none, or where several rerankers could be meant.
-    """
-    return _opened(word, Shelf(results), derived=False)
-
-
-def open_systems(words: Sequence[str], results: Path) -> list[System]:
-    """Each as `open_system` has it, to be compared.
-
-    A first stage is also found in the results of rerankers over it, and `oracle` is the best order of candidates.
+    Raises HarnessError for a name that could mean several rerankers, and, exit code 3, where there is none.
     """
     shelf = Shelf(results)
-    return [_opened(word, shelf, derived=True) for word in words]
+    return _system(word, shelf, _found(word, shelf, together=True) or shelf.first_stages(word))
 
 
-def _opened(word: str, shelf: Shelf, *, derived: bool) -> System:
+def open_systems(words: Sequence[str], results: Path, beside: Sequence[Entry] = ()) -> list[System]:
+    """Each as `open_system` has it, to be compared, but of a reranker one setting alone.
+
+    A first stage is also found in the results that it is compared with, those of the other words or `beside` them;
+    so is `oracle`, the best order of the candidates.
+    """
+    shelf = Shelf(results)
+    found = [_found(word, shelf, together=False) for word in words]
+    others = [*beside, *(entry for entries in found for entry in entries)]
+    return [
+        _system(word, shelf, entries or shelf.stages_within(word, others))
+        for word, entries in zip(words, found, strict=True)
+    ]
+
+
+def _found(word: str, shelf: Shelf, *, together: bool) -> list[Entry]:
+    """The results that a word means but for a first stage's; empty where there are none."""
     path = Path(word)
     if path.is_file() and path.name.endswith(".json"):
-        entries = [Entry(path, load_result(path))]
-    elif path.is_dir() and not is_model(path) and (entries := entries_in(path)):
-        pass
-    else:
-        entries = shelf.rerankers(word, together=not derived) or shelf.first_stages(word, derived=derived)
-    if not entries and path.is_dir():
-        entries = entries_in(path)
+        return [Entry(path, load_result(path))]
+    if path.is_dir() and not is_model(path) and (entries := entries_in(path)):
+        return entries
+    return shelf.rerankers(word, together=together)
+
+
+def _system(word: str, shelf: Shelf, entries: list[Entry]) -> System:
+    if not entries and Path(word).is_dir():
+        entries = entries_in(Path(word))
     if not entries:
         raise unknown(word, shelf)
     names = {entry.result.reranker or entry.result.identity.retriever for entry in entries}

@@ -56,19 +56,22 @@ class Shelf:
                 raise error
         return found
 
-    def first_stages(self, word: str, *, derived: bool) -> list[Entry]:
-        """The results of the first stage that `word` means, those alone first.
+    def first_stages(self, word: str) -> list[Entry]:
+        """The results of the first stage alone that `word` means."""
+        alone = [entry for entry in self._read[0] if not entry.result.identity.reranker]
+        word = spelt(word, {entry.result.identity.retriever for entry in alone})
+        return [entry for entry in alone if _is_stage(entry, word)]
 
-        With `derived` also the first stages of rerankers' results, one for each question, and `oracle`, the best
-        order of their candidates.
+    def stages_within(self, word: str, beside: Sequence[Entry]) -> list[Entry]:
+        """The first stage that `word` means, one result for each question, or `oracle`, the best order of its candidates.
+
+        Alone, or as it is in the results that it is held against, `beside`; without these in any result here.
         """
-        entries, _ = self._read
+        entries = beside or self._read[0]
         word = spelt(word, {ORACLE, *(entry.result.identity.retriever for entry in entries)})
-        if word == ORACLE and derived:
+        if word == ORACLE:
             return _once(_seen_as(entries, ORACLE))
-        named = [entry for entry in entries if _is_stage(entry, word)]
-        alone = [entry for entry in named if not entry.result.identity.reranker]
-        return _once([*alone, *_seen_as(named, "first_stage")]) if derived else alone
+        return _once([*self.first_stages(word), *_seen_as([e for e in entries if _is_stage(e, word)], "first_stage")])
 
     def names(self) -> list[str]:
         """What the rerankers here, and first stages alone, are called."""
@@ -164,7 +167,7 @@ def _digest(file: Path) -> str:
 def rerankers_meant(word: str, entries: Sequence[Entry], *, together: bool = False) -> list[Entry]:
     """The results of the reranker that `word` means; empty where there is none. `together` takes all of its settings.
 
-    Raises HarnessError, exit code 3, for a path whose content has changed since, and where several could be meant.
+    Raises HarnessError where several could be meant, and, exit code 3, for a path whose content was not measured.
     """
     reranked = [(known_of(entry.result), entry) for entry in entries if entry.result.identity.reranker]
     labels = labels_of(known for known, _ in reranked)
@@ -180,8 +183,10 @@ def _of_content(word: str, content: _Content, labels: dict[Known, str]) -> list[
     here = [one for one in labels if one.place == content.place or one.place.startswith(f"{content.place}[")]
     same = [one for one in labels if one.revision == content.revision]
     of_name = [one for one in same if one.name in names]
-    if found := [one for one in here if one in same] or of_name or same:
-        return found
+    both = [one for one in here if one in same]
+    for found in ([one for one in both if one in of_name], both, of_name, same):
+        if found:
+            return found
     lasting = [one for one in here or labels if one.name in names and dict(one.settings).get("declared") == "True"]
     if lasting or not content.revision:
         return lasting or here  # code that states its own version, and a folder that cannot be opened
@@ -257,8 +262,7 @@ def _refuse_several(
         return
     raise HarnessError(
         f'"{word}" could mean {len(meant)} rerankers with results: {", ".join(sorted(labels[one] for one in meant))}. '
-        f"Name one of them as it stands here, or a result file",
-        exit_code=3,
+        f"Name one of them as it stands here, or a result file"
     )
 
 

@@ -211,3 +211,21 @@ def test_an_undeclared_counter_is_still_scored_again(cli: Cli, collection_folder
     undeclared = make_counter(tmp_path, monkeypatch, "")
     found = cli("run", collection_folder, "--reranker", undeclared.name, "--top-k", "2,4", "--format", "json").results()
     assert [each["performance"]["pairs_scored"] for each in found] == [24, 12], "what may change is never shared"
+
+
+def test_the_plan_of_a_sweep_counts_what_it_shares_once(cli: Cli, collection_folder: Path):
+    import json
+
+    words = ("run", collection_folder, "--reranker", MODEL, "--set", "max_length=20", "--set", "max_length=30")
+    cli("run", collection_folder, "--top-k", "2,4")
+    found = json.loads(cli(*words, "--top-k", "2,4", "--dry-run", "--format", "json").out)["plan"]
+    assert [(each["reranker"], each["top_k"], each["pairs"], each["from_store"]) for each in found] == [
+        ("cross-encoder (max_length 20)", 4, 24, 0), ("cross-encoder (max_length 20)", 2, 12, 12),
+        ("cross-encoder (max_length 30)", 4, 24, 0), ("cross-encoder (max_length 30)", 2, 12, 12),
+    ]  # fmt: skip
+    shown = cli(*words, "--top-k", "2,4", "--dry-run").out
+    assert "bm25 top 2" in shown
+    cli(*words, "--top-k", "2,4")
+    assert {
+        each["state"] for each in json.loads(cli(*words, "--top-k", 4, "--dry-run", "--format", "json").out)["plan"]
+    } == {"there"}

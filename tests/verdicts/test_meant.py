@@ -163,6 +163,11 @@ def test_the_first_stage_of_a_rerankers_result_and_the_best_order_can_be_compare
     assert (second["first"], second["second"], second["reranker"]) == (pytest.approx(0.4), 1.0, "bm25 alone → oracle")
     backwards = json.loads(cli("compare", "org/model", "bm25", "--format", "json").out)["comparisons"][0]["rows"][0]
     assert backwards["difference"] == pytest.approx(-first["difference"])
+    (path,) = Path("results").glob("org__model/**/*@*.json")
+    shutil.move("results", "elsewhere")
+    there = json.loads(cli("compare", "bm25", Path("elsewhere", *path.parts[1:]), "--format", "json").out)
+    assert there["comparisons"][0]["rows"][0]["difference"] == pytest.approx(first["difference"])
+    shutil.move("elsewhere", "results")
     assert cli("report", "bm25").code == 3
 
 

@@ -11,12 +11,13 @@
     oracle: yes                       # the best order of the same candidates, as a row
     published: no                     # what papers and model cards say, as rows marked so
     imported: [mteb.parquet]          # tables that `import` wrote
+    figures:                          # what one's own YAML states, with its source: see `stated`
     models:                           # what the harness does not know of a model
       org/model: {parameters: 22713216, licence: mit, languages: [eng], trained_on: [MSMARCO], source: its card}
 
 - `board`       the YAML, checked
 - `columns`     tasks, languages, suites and means as weighted sums
-- `systems`     results → rows, none of them mixed up; `references` published and imported ones
+- `systems`     results → rows, none of them mixed up; `references` published and imported ones, `stated` one's own
 - `resampling`  the figures under sign flips, and their intervals; `pairs` which rows differ
 - `answer`      the sentence on top
 - `build`       the table: cells, ranks, what is missing; `facts` and `speed` what stands beside them

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from .build import Row, Table
 from .columns import Column
+from .systems import IMPORTED
 from .words import figure, title_of
 
 __all__ = ["answer"]
@@ -15,8 +16,9 @@ def answer(table: Table) -> str:
     """`No reranker beats bm25 top 100 on SciFact nDCG@10; …`: beyond chance, as ranks are, all pairs of rows corrected together."""
     rerankers = _ranked(table.rows, table.key, "reranker")
     if not rerankers:
-        measured = any(row.system.kind == "first stage" for row in table.rows)
-        return "No reranker was measured here." if measured else "Nothing was measured here: all figures are others'."
+        measured = any(row.system.kind in ("first stage", "reranker") for row in table.rows)
+        head = f"No reranker was measured on {_titled(table.key)}" if measured else "Nothing was measured here"
+        return f"{head}{_cited(table)}."
     held = [row for row in rerankers if _stage(table, row) is not None]
     if not held:
         return f"{_short(rerankers[0])} leads on {title_of(table.key)}; no first stage stands beside it."
@@ -36,6 +38,16 @@ def _overall(table: Table, held: Sequence[Row]) -> str:
         return f"{_short(best)} {'loses to' if worse else 'is not told apart from'} {where}."
     lost = f"; {len(worse)} of {len(held)} lose to theirs" if worse else ""
     return f"No reranker beats its first stage on {_titled(table.key)}; the best is {_short(best)} over {where.partition(' on ')[0]}, {figures}{lost}."
+
+
+def _cited(table: Table) -> str:
+    """The highest of others' figures, as what it is: over a first stage of its own."""
+    others = [row for row in table.rows if row.system.source and row.system.name and table.key in row.cells]
+    if not others:
+        return ""
+    best = max(others, key=lambda row: row.cells[table.key].mean)
+    where = "" if best.system.stage == IMPORTED else f" over {best.system.stage}"
+    return f"; the highest {best.system.kind} figure of a reranker is that of {best.system.name.rpartition('/')[2]}{where}, {_figure(best, table.key)}"
 
 
 def _parts(table: Table, row: Row) -> str:

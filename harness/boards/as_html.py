@@ -62,7 +62,7 @@ def _inert(record: dict[str, Any]) -> str:
 
 
 def payload(table: Table) -> dict[str, Any]:
-    """What the page's script reads: columns by number, each row's cells as [mean, low, high, data]."""
+    """What the page's script reads: columns by number, each row's cells as [mean, low, high, data, here]."""
     columns = table.columns
     number = {column: place for place, column in enumerate(columns)}
     hardware = Counter(row.speed.hardware for row in table.rows if row.speed)
@@ -139,11 +139,17 @@ def _row(row: Row, number: dict[Column, int]) -> dict[str, Any]:
             "estimated": speed.estimated,
             "requests": speed.requests and vars(speed.requests),
         },
-        "cells": {number[column]: _cell(cell.mean, cell.interval, cell.data) for column, cell in row.cells.items()},
+        "cells": {number[column]: _cell(cell.mean, cell.interval, cell.data, cell.here) for column, cell in row.cells.items()},
         "ranks": row.ranks,
     }  # fmt: skip
 
 
-def _cell(mean: float, interval: tuple[float, float] | None, data: str) -> list[Any]:
+def _cell(mean: float, interval: tuple[float, float] | None, data: str, here: str) -> list[Any]:
     low, high = interval or (None, None)
-    return [round(mean, 6), None if low is None else round(low, 6), None if high is None else round(high, 6), data]
+    return [
+        round(mean, 6),
+        None if low is None else round(low, 6),
+        None if high is None else round(high, 6),
+        data,
+        here,
+    ]

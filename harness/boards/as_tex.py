@@ -15,7 +15,7 @@ _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
-    "[": "{[}", "]": "{]}", "-": "{-}", "≤": r"$\le$", "≥": r"$\ge$", "–": "--", "→": r"$\to$",
+    "[": "{[}", "]": "{]}", "-": "{-}", "≤": r"$\le$", "≈": r"$\approx$", "≠": r"$\ne$", "≥": r"$\ge$", "–": "--", "→": r"$\to$",
 }  # fmt: skip
 """Brackets stand in braces, since one after a line's end would be its option; so do hyphens, which join to dashes."""
 

@@ -12,6 +12,7 @@ from ..errors import HarnessError, did_you_mean, spelt
 from ..files.yaml_file import read_yaml
 from ..types import Aggregate, Measure, Task
 from .facts import Facts, facts_from
+from .stated import Stated, stated_figures
 
 __all__ = ["COLUMNS", "Board", "board_of", "leaderboard_names", "read_board"]
 
@@ -32,9 +33,9 @@ COLUMNS = (
 
 _KEYS = {
     "title", "description", "tasks", "suites", "measure", "columns", "first_stages", "rerankers", "results", "oracle",
-    "published", "imported", "models",
+    "published", "imported", "models", "figures",
 }  # fmt: skip
-_LISTS = ("tasks", "suites", "columns", "first_stages", "rerankers", "results", "imported")
+_LISTS = ("tasks", "suites", "columns", "first_stages", "rerankers", "results", "imported", "figures")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Board:
     """Tables that `import` wrote."""
     models: Mapping[str, Facts] = field(default_factory=dict)
     """What the YAML says of models; it goes before what the harness knows."""
+    figures: tuple[Stated, ...] = ()
+    """Figures that the YAML states, of whatever source."""
 
 
 def leaderboard_names(folder: Path) -> list[str]:
@@ -125,6 +128,7 @@ def board_of(name: str, entry: Mapping[str, Any], cards: Cards, cache: Path, whe
         published=entry.get("published", False),
         imported=tuple(Path(str(word)) for word in entry.get("imported") or []),
         models=facts_from(entry.get("models") or {}, where),
+        figures=stated_figures(entry.get("figures") or [], tasks, where),
     )
 
 

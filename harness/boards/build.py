@@ -19,7 +19,7 @@ from .board import Board
 from .columns import Column, Part, View, subset_columns, views_of
 from .facts import Facts, facts_of, trained_on
 from .pairs import Pairs
-from .references import imported_systems, left_out_of, published_systems
+from .references import imported_systems, left_out_of, own_figures, published_systems
 from .resampling import RESAMPLES, Sums, resample
 from .resampling import Part as Sampled
 from .speed import Speed, speed_of
@@ -42,6 +42,8 @@ class Cell:
     interval: Interval | None = None
     data: str = ""
     """For a published figure: the data that it was measured on, where its source says so."""
+    here: str = ""
+    """As `Figure.here`."""
 
 
 @dataclass
@@ -91,11 +93,10 @@ def build_table(board: Board) -> Table:
     views = tuple(views_of(board))
     languages = tuple(column for task in board.tasks for column in subset_columns(task, board.measure))
     drawn = {part for column in _every(views, languages) for part in column.shares}
-    systems = [
-        *systems_in(board, drawn),
-        *imported_systems(board),
-        *(published_systems(board) if board.published else ()),
-    ]
+    measured = systems_in(board, drawn)
+    results = [result for system in measured for result in system.results.values()]
+    others = published_systems(board, results) if board.published else []
+    systems = [*measured, *imported_systems(board), *others, *own_figures(board)]
     if not systems:
         told = left_out_of(board)
         raise HarnessError(
@@ -207,7 +208,8 @@ def _cell(system: System, column: Column, interval: Interval | None) -> Cell | N
     if all(figure is not None for figure, _ in parts):
         mean = sum(figure.mean * share for figure, share in parts if figure)
         data = "; ".join(dict.fromkeys(figure.data for figure, _ in parts if figure and figure.data))
-        return Cell(mean, interval, data)
+        marks = {figure.here for figure, _ in parts if figure}
+        return Cell(mean, interval, data, marks.pop() if len(marks) == 1 else "")
     stated: Figure | None = system.means.get((column.name, column.measure))
     return Cell(stated.mean, None, stated.data) if stated else None
 

@@ -324,11 +324,11 @@ function bodyCell(column, row) {
 }
 
 function figureCell(column, row) {
-  const [mean, low, high, data] = cellOf(row, column.c);
+  const [mean, low, high, data, here] = cellOf(row, column.c);
   const { measure } = board.columns[column.c];
   const { best, worst, several, low: from, high: to } = column.range;
   const interval = low === null ? null : el("small", {}, `[${figure(low, measure)}, ${figure(high, measure)}]`);
-  const cell = el("td", { class: "n" + (mean === best && several && row.kind !== "oracle" ? " best" : ""), title: data || null }, figure(mean, measure), interval);
+  const cell = el("td", { class: "n" + (mean === best && several && row.kind !== "oracle" ? " best" : ""), title: data || null }, figure(mean, measure), here ? el("abbr", { title: { "=": "measured here too, within .0005", "≈": "measured here too, within .005", "≠": "measured here too, and further off than .005" }[here] }, " " + here) : null, interval);
   const at = (value) => `${to > from ? (100 * (value - from)) / (to - from) : 50}%`;
   if (column.isKey && low !== null) {
     const strip = el("div", { class: "strip", "aria-hidden": "true" }, el("i"), el("b"));

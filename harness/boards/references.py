@@ -7,32 +7,40 @@ is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from ..errors import HarnessError
 from ..results.imported import ImportedRow, read, version_key
 from ..results.published import GIVEN as GIVEN_LISTS
 from ..results.published import Figure as Published
-from ..results.published import figures
+from ..results.published import beside, figures
+from ..results.result import Result
 from ..types import Task
 from .board import Board
 from .columns import Part
 from .facts import Facts, facts_of
 from .systems import GIVEN, IMPORTED, Figure, System, is_wanted
 
-__all__ = ["imported_systems", "left_out_of", "published_systems"]
+__all__ = ["imported_systems", "left_out_of", "own_figures", "published_systems"]
 
 
-def published_systems(board: Board) -> list[System]:
-    """A row for each published system that has a figure of one of the board's tasks, aggregates or suites."""
+_MARKS = {"OK": "=", "near": "≈", "differs": "≠"}
+
+
+def published_systems(board: Board, results: Iterable[Result] = ()) -> list[System]:
+    """A row for each published system that has a figure of one of the board's tasks, aggregates or suites.
+
+    Figures that `results` measured too are marked so.
+    """
+    here = {id(found.figure): _MARKS[found.mark] for result in results for found in beside(result)}
     found: dict[tuple[str, str, str, str], System] = {}
     for task in board.tasks:
         for subset in task.subsets:
             for figure in figures().get((task.name, "" if subset.name == "default" else subset.name), ()):
                 if figure.split == subset.split and _in_force(figure):
                     part = (task.name, subset.name, figure.measure)
-                    _system(found, figure).figures.setdefault(part, _figure(figure))
+                    _system(found, figure).figures.setdefault(part, _figure(figure, here.get(id(figure), "")))
         if len(task.subsets) > 1:
             _means(found, task.name, "mean", {subset.split for subset in task.subsets})
     splits = {subset.split for task in board.tasks for subset in task.subsets} | {"test"}
@@ -53,9 +61,25 @@ def _in_force(figure: Published) -> bool:
     return not figure.note.startswith("superseded")
 
 
-def _figure(figure: Published) -> Figure:
+def _figure(figure: Published, here: str = "") -> Figure:
     said = (figure.data or "data revision not stated", figure.note)
-    return Figure(figure.value, data="; ".join(word for word in said if word))
+    return Figure(figure.value, data="; ".join(word for word in said if word), here=here)
+
+
+def own_figures(board: Board) -> list[System]:
+    """A row for each system and source of the figures that the board's YAML states."""
+    found: dict[tuple[str, str, str], System] = {}
+    splits = {task.name: task.subsets for task in board.tasks}
+    for one in board.figures:
+        source = f"{one.source}, {one.date}" if one.date else one.source
+        key = (one.reranker, one.first_stage, source)
+        system = found.setdefault(key, System("published", one.reranker, one.first_stage, source=source))
+        figure = Figure(one.value, data=one.data)
+        if one.subset or len(splits[one.task]) == 1:
+            system.figures[one.task, one.subset or splits[one.task][0].name, one.measure] = figure
+        else:
+            system.means[one.task, one.measure] = figure
+    return [system for system in found.values() if is_wanted(system, board)]
 
 
 def _system(found: dict[tuple[str, str, str, str], System], figure: Published) -> System:

@@ -42,6 +42,8 @@ class Figure:
     """The cluster of each query; empty where none is known."""
     data: str = ""
     """For a published figure: the data that it was measured on, where its source says so."""
+    here: str = ""
+    """For a published figure that was measured here too: `=` within .0005, `≈` within .005, else `≠`."""
 
 
 @dataclass
@@ -102,7 +104,7 @@ def systems_in(board: Board, drawn: Collection[tuple[str, str, str]]) -> list[Sy
     for system in found.values():
         system.results = {part: replace(result, values={}, query_ids=()) for part, result in system.results.items()}
     systems = [system for system in _with_given_lists(found.values()) if system.figures]
-    if not (systems or board.published or board.imported):
+    if not (systems or board.published or board.imported or board.figures):
         raise HarnessError(f"no result of {board.name}'s tasks in {', '.join(map(str, board.results))}: run them first")
     _name_by_path(systems)
     _tell_apart(systems)

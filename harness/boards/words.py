@@ -97,7 +97,9 @@ def interval_text(cell: Cell, measure: str) -> str:
 
 def cell_text(cell: Cell | None, measure: str) -> str:
     """The figure and its interval, or a dash."""
-    return MISSING if cell is None else f"{figure(cell.mean, measure)} {interval_text(cell, measure)}".strip()
+    return (
+        MISSING if cell is None else f"{figure(cell.mean, measure)} {cell.here or interval_text(cell, measure)}".strip()
+    )
 
 
 def reranker_of(row: Row) -> str:
@@ -208,6 +210,8 @@ def notes(table: Table) -> list[str]:
             "Published and imported rows were not measured here: no interval, no rank, and other data where their "
             "source says so. The numbers in brackets are their sources."
         )
+    if any(cell.here for row in table.rows for cell in row.cells.values()):
+        found.append("=, ≈, ≠: measured here too, within .0005 of the published figure, within .005, or further off.")
     found += _on_speed(table)
     known = dict.fromkeys(part for row in table.rows if row.facts.source for part in row.facts.source.split("; "))
     if known:

@@ -9,4 +9,5 @@
 - `rerankers`   a function, an object or a model in memory as a reranker
 - `training`    an evaluator for the trainers of sentence-transformers and transformers
 - `views`       results as a notebook shows them; `tables` and `pictures` what they are made of
+- `sound`       options as a program gives them, held to what the flags take
 """

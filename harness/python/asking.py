@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache as once
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
 from .running import Running, model_options
@@ -190,10 +190,12 @@ def _named(rerankers: Sequence[Reranker], results: Path) -> list[Reranker]:
 
 def _depths(top_k: int | Sequence[int] | None) -> list[int]:
     """The depths asked for, each once, in their order; empty for the usual one. Raises HarnessError for what is no depth."""
-    found = list(dict.fromkeys([top_k] if isinstance(top_k, int) else top_k or []))
-    if bad := [each for each in found if not isinstance(each, int) or isinstance(each, bool) or each < 1]:
+    asked: Any = top_k
+    one = isinstance(asked, str) or not hasattr(asked, "__iter__")
+    given = [] if asked is None else [asked] if one else list(asked)
+    if bad := [each for each in given if not hasattr(each, "__index__") or isinstance(each, bool) or each < 1]:
         raise HarnessError(f"top-k is a whole number above 0, or several of them, not {bad[0]!r}")
-    return found
+    return list(dict.fromkeys(map(int, given)))
 
 
 def _with_own_candidates(asked: Asking, rerankers: Sequence[Reranker]) -> Asking:

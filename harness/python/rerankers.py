@@ -35,6 +35,7 @@ def as_reranker(given: Any, name: str | None = None, asked: Running | None = Non
     """
     if isinstance(given, Reranker):
         return given if name is None else _named(given, name)
+    given = _with_its_tokenizer(given)
     called = name or name_of(given)
     asked = asked or Running()
     if _can_be_saved(given):
@@ -55,12 +56,34 @@ def in_memory(given: Any) -> Wanted:
     """What `given` is as one of several rerankers of a run; a name stays a name."""
     if isinstance(given, str | Path):
         return Wanted(str(given))
+    given = _with_its_tokenizer(given)
     # Once for each way to run it: a run in parts takes the same reranker for all of them.
     return Wanted(name_of(given), opened=once(lambda asked: as_reranker(given, None, asked)))
 
 
 def _named(reranker: Reranker, name: str) -> Reranker:
     return replace(reranker, spec=replace(reranker.spec, name=name))
+
+
+def _with_its_tokenizer(given: Any) -> Any:
+    """A transformers model and its tokenizer as that pair, also out of a pipeline; anything else as it is.
+
+    Raises HarnessError for the one without the other, which would be called as if it were a function that scores.
+    """
+    place = type(given).__module__
+    if place.startswith("transformers.pipelines"):
+        return given.model, given.tokenizer
+    if isinstance(given, tuple):
+        if len(given) != 2 or sum(hasattr(part, "state_dict") for part in given) != 1:
+            raise HarnessError(
+                "a tuple is a model and its tokenizer, (model, tokenizer), and several rerankers are a list"
+            )
+        return tuple(sorted(given, key=lambda part: not hasattr(part, "state_dict")))
+    if place.startswith("transformers.") and hasattr(given, "save_pretrained"):
+        raise HarnessError(
+            f"a {type(given).__name__} alone cannot score: give the model with its tokenizer, (model, tokenizer)"
+        )
+    return given
 
 
 def _can_be_saved(given: Any) -> bool:

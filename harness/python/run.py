@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ..engine.progress import shown_by
-from ..errors import HarnessError, did_you_mean
+from ..errors import HarnessError
 from .asking import Asking, build_request, decisions_of
 from .rerankers import in_memory
 from .running import Running, model_options
+from .sound import sound
 from .tasks import Task, made
 from .views import Evaluation, Evaluations
 from .wanted import Wanted, open_one_reranker, settings_of, wanted_of
@@ -149,8 +150,7 @@ def score(
 
 def running_of(more: Model, settings: Mapping[str, object] | None = None) -> Running:
     """How a model is run. Raises HarnessError for an option that there is none of."""
-    _known(more, Model.__annotations__)
-    return Running(**more, settings=settings_of(settings or {}))
+    return Running(**sound(more, Model.__annotations__), settings=settings_of(settings or {}))
 
 
 def opened_of(given: Any, asked: Running) -> Reranker:
@@ -173,7 +173,7 @@ def _parts(asked: Asking, tasks: Sequence[Any]) -> Iterator[Asking]:
     plain: list[Any] = []
     for task in tasks:
         if not isinstance(task, Task):
-            plain.append(str(task) if isinstance(task, Path) else task)
+            plain.append(_named_task(task))
         elif task.run is None:
             plain.append(made(task))
         else:
@@ -181,6 +181,15 @@ def _parts(asked: Asking, tasks: Sequence[Any]) -> Iterator[Asking]:
             yield replace(asked, tasks=[made(task)], retriever=[], candidates=[], stages=[stage])
     if plain or not tasks:
         yield replace(asked, tasks=plain)
+
+
+def _named_task(given: Any) -> str:
+    """A task by its name or folder. Raises HarnessError for what is neither."""
+    if isinstance(given, str | Path) and str(given):
+        return str(given)
+    raise HarnessError(
+        f"a task is a name, a folder, or harness.Task(corpus, queries, qrels), and several are a list; here is a {type(given).__name__}"
+    )
 
 
 @contextlib.contextmanager
@@ -206,22 +215,14 @@ def _words(given: str | Sequence[str] | None) -> list[str]:
 
 def _asked(more: Options) -> dict[str, Any]:
     """The options as `Asking` takes them. Raises HarnessError for one that there is none of."""
-    _known(more, Options.__annotations__)
-    found: dict[str, Any] = dict(more)
+    found = sound(more, Options.__annotations__)
     for folder in ("results", "baseline", "cards", "save_runs"):
-        if found.get(folder) is not None:
+        if folder in found:
             found[folder] = Path(found[folder])
     if "retriever_settings" in found:
         found["retriever_set"] = settings_of(found.pop("retriever_settings"), "retriever_settings")
     found["candidates"] = [Path(one) for one in _several(found.get("candidates"))]
-    found["measures"] = _words(found.get("measures"))
     return found
-
-
-def _known(given: Mapping[str, Any], names: Collection[str]) -> None:
-    for word in given:
-        if word not in names:
-            raise HarnessError(f'there is no option "{word}".{did_you_mean(word, names)}')
 
 
 def _wanted(given: Any) -> Wanted:

@@ -15,6 +15,7 @@ from ..verdicts.gate import MAX_DROP, Gate, judge_against, scope_of
 from ..verdicts.rows import ALPHA, Row
 from .pictures import Picture, differences
 from .run import Model, opened_of, running_of
+from .sound import level, tolerance
 from .tables import frame_of, html_of, text_of
 from .views import Evaluation, Evaluations
 
@@ -164,8 +165,8 @@ def gate(
     """
     from ..verdicts.pairing import entries_in
 
-    if not 0 < alpha < 0.5:
-        raise HarnessError(f"alpha={alpha} is no significance level: between 0 and 0.5, as 0.05")
+    level(alpha)
+    tolerance(max_drop)
     before, now = entries_in(Path(baseline)), entries_in(Path(current))
     scope = scope_of(
         None if reranker is None else str(reranker), None if tasks is None else frozenset(tasks), before, now

@@ -198,6 +198,12 @@ def test_a_transformers_model_with_its_tokenizer(tmp_path: Path):
     there = harness.run(task(), folder, top_k=10)
     one, other = (result.rankings().sort_values(["query_id", "doc_id"])["score"] for result in (here, there))
     np.testing.assert_allclose(one.astype(float), other.astype(float), atol=1e-6)
+    pipeline = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+    for same in ((tokenizer, model), pipeline):
+        assert harness.run(task(), same, top_k=10).only.reused
+    for alone in (model, tokenizer, (model, tokenizer, tokenizer)):
+        with pytest.raises(HarnessError, match=r"\(model, tokenizer\)"):
+            harness.run(task(), alone, top_k=10)
     model.classifier.weight.data.neg_()
     trained = harness.run(task(), (model, tokenizer), top_k=10)
     assert not trained.only.reused
@@ -274,6 +280,39 @@ def test_bad_data_is_one_line(data, said: str):
 def test_an_option_that_there_is_none_of_is_one_line():
     with pytest.raises(HarnessError, match=r'no option "limits"\. Did you mean "limit"'):
         harness.run(task(), shared_words, limits=3)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"instructions": "nothing"}, "instructions='nothing' is none of given, none"),
+        ({"missing_text": "skips"}, "missing_text='skips' is none of error, skip. Did you mean \"skip\"?"),
+        ({"relevance_level": 0}, "relevance_level=0 is not a whole number above 0"),
+        ({"limit": True}, "limit=True is not a whole number above 0"),
+        ({"limit": 2.5}, "limit=2.5 is not a whole number above 0"),
+        ({"trust_remote_code": "no"}, "trust_remote_code='no' is neither True nor False"),
+        ({"split": ""}, "split='' is not a word"),
+        ({"languages": []}, "languages=[] names nothing"),
+        ({"max_drop": -0.1}, "max_drop=-0.1 is not a number from 0 to 1"),
+        ({"alpha": float("nan")}, "alpha=nan is no significance level"),
+    ],
+)
+def test_an_option_that_a_flag_would_not_take_is_one_line_and_no_number(option: dict, said: str):
+    with pytest.raises(HarnessError, match=re.escape(said)):
+        harness.run(task(), shared_words, **option)
+
+
+def test_options_that_are_none_are_as_if_not_given_and_words_may_have_commas():
+    plain = harness.run(task(), shared_words, top_k=3)
+    assert harness.run(task(), shared_words, top_k=3, limit=None, split=None, device=None).measures == plain.measures
+    chosen = harness.run(task(), shared_words, top_k=np.int64(3), measures="RR@10, nDCG@5", limit=np.int64(2))
+    assert list(chosen.measures)[:2] == ["RR@10", "nDCG@5"]
+
+
+@pytest.mark.parametrize("given", [{"corpus": {}}, ("A", "B"), 3])
+def test_what_is_no_task_is_one_line(given: Any):
+    with pytest.raises(HarnessError, match=r"a task is a name, a folder, or harness\.Task"):
+        harness.run(given)
 
 
 def test_what_cannot_score_is_one_line():

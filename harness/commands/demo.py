@@ -57,7 +57,10 @@ def demo(results: Path, say: Say, answer: Say, *, verbose: bool = False) -> None
     board = Board("demo", "The demo suite", tuple(request.tasks), (results,))
     write_table(build_table(board), results, check=False)
     answer("")
-    for line in (*explanation(shown.results), f"The leaderboard is in {results / 'demo.html'} (and .md, .csv, .tex)."):
+    for line in (
+        *explanation(shown.results),
+        f"The leaderboard is in {results / 'demo.html'} (and .md, .csv, .tex). Next:",
+    ):
         answer(wrapped(line, shown.width))
     answer(_NEXT)
 
@@ -109,7 +112,6 @@ def _headline(result: Result) -> tuple[str, Mapping[str, float | None]]:
 
 
 _NEXT = """\
-Next:
   rerank-harness run demo --reranker YOUR/MODEL     your model, the same data
   rerank-harness run SciFact --reranker YOUR/MODEL  a real benchmark (8 MB)
   rerank-harness check YOUR/MODEL                   loaded as its authors meant?

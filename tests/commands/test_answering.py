@@ -77,7 +77,7 @@ def test_results_that_take_long_are_told_as_they_come_ever_more_rarely(monkeypat
     said: list[str] = []
     now = [0.0]
     monkeypatch.setattr(answering.time, "monotonic", lambda: now[0])
-    shown = answering.Answering(said.append, print, full=False, count=40)
+    shown = answering.Answering(said.append, print, full=False, count=40, _told=0.0)
     for number in range(40):
         now[0] += 20.0
         shown.add(Outcome(made([0.5] * 9, task=f"T{number}"), Path("x.json"), reused=False))

@@ -44,7 +44,7 @@ class Answering:
     """How many results there will be; 0 where that is not known."""
     outcomes: list[Outcome] = field(default_factory=list)
     _cautions: list[tuple[str, Caution]] = field(default_factory=list)
-    _told: float = field(default_factory=lambda: time.monotonic())
+    _told: float = field(default_factory=time.monotonic)
     _patience: float = _A_WHILE
 
     @property

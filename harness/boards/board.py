@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..data.mteb_suites import benchmark
 from ..data.task import Cards
 from ..errors import HarnessError, did_you_mean, spelt
 from ..files.yaml_file import read_yaml
@@ -104,10 +105,11 @@ def board_of(name: str, entry: Mapping[str, Any], cards: Cards, cache: Path, whe
     if not words:
         raise HarnessError(f'{where}: name tasks or suites, as in "tasks: [SciFact, NFCorpus]"')
     suites = cards.suites()
-    strangers = [str(word) for word in entry.get("suites") or [] if word not in suites]
-    if strangers:
-        raise HarnessError(f'{where}: "{strangers[0]}" is no suite.{did_you_mean(strangers[0], suites)}')
+    for word in map(str, entry.get("suites") or []):
+        if cards.spelt(word, cache) not in suites and benchmark(word, cache) is None:
+            raise HarnessError(f'{where}: "{word}" is no suite.{did_you_mean(word, suites)}')
     tasks = tuple(cards.resolve(words, cache, only_texts=False))
+    aggregates = tuple(cards.aggregates(words, cache))
     names = [task.name for task in tasks]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise HarnessError(f"{where}: two of its benchmarks take different parts of {twice}, which need a board each")
@@ -116,9 +118,9 @@ def board_of(name: str, entry: Mapping[str, Any], cards: Cards, cache: Path, whe
         title=str(entry.get("title") or name),
         tasks=tasks,
         results=tuple(Path(str(word)) for word in entry.get("results", ["results"])),
-        words=words,
-        aggregates=tuple(cards.aggregates(words, cache)),
-        suites=frozenset(suites),
+        words=tuple(cards.spelt(word, cache) for word in words),
+        aggregates=aggregates,
+        suites=frozenset(suites) | {each.name for each in aggregates if benchmark(each.name, cache, remembered=True)},
         description=str(entry.get("description") or ""),
         measure=_measure(entry.get("measure"), where),
         columns=_columns(entry.get("columns"), where),

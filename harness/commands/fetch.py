@@ -68,6 +68,9 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         raise HarnessError('name a task, a suite or a --reranker, as in "fetch SciFact --reranker ORG/NAME --to DIR"')
     cache = fill(given.to)
     tasks = Cards(given.cards).resolve(given.tasks, cache, given.split, given.language) if given.tasks else []
+    for aggregate in Cards(given.cards).aggregates(given.tasks, cache):
+        if aggregate.note:
+            say(f"{aggregate.name}: {aggregate.note}")
     if given.languages:
         tasks = select_languages(tasks, [word.strip() for word in given.languages.split(",") if word.strip()])
     models = [name for name in (*given.reranker, *given.retriever) if name != "bm25"]

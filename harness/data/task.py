@@ -119,6 +119,15 @@ class Cards:
         found = look_up(word, cache, remembered=True)
         return found if isinstance(found, Aggregate) else benchmark(word, cache, remembered=True)
 
+    def spelt(self, word: str, cache: Path) -> str:
+        """The name of the card, suite or benchmark that `word` names, as it is written; else `word`.
+
+        A benchmark of mteb is known once `resolve` has met it.
+        """
+        name = self._spelt(word)
+        aggregate = self.aggregate(name) or self._of_mteb(name, cache)
+        return aggregate.name if aggregate else name
+
     def _spelt(self, word: str) -> str:
         """The card or suite that `word` names in whatever case, where nothing has exactly that name; else `word`."""
         if word in self._paths or word in self._suites or _looks_like_a_folder(word):

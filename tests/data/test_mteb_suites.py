@@ -136,3 +136,24 @@ def test_well_known_data_that_are_no_task_say_the_way(cache: Path, monkeypatch, 
     memory_of(cache, "").write_text("[]")
     with pytest.raises(HarnessError, match=said):
         Cards().resolve([word], cache)
+
+
+@pytest.mark.parametrize("words", [{"tasks": ["mteb(any,v1)"]}, {"suites": ["ANY w/all"]}])
+def test_a_board_of_a_benchmark_ranks_within_a_kind_and_never_over_unlike_measures(cache: Path, words):
+    from harness.boards.board import board_of
+    from harness.boards.columns import views_of
+
+    board = board_of("any", words, Cards(), cache)
+    assert board.words == ("MTEB(any, v1)",)
+    whole = views_of(board)[0]
+    assert (whole.key.name, whole.key.measure) == ("MTEB(any, v1): Retrieval", "nDCG@10")
+    assert [column.kind for column in (whole.key, *whole.columns)] == ["mean", "mean", "task", "task"]
+    with pytest.raises(HarnessError, match='"Unheard of" is no suite'):
+        board_of("x", {"suites": ["Unheard of"]}, Cards(), cache)
+
+
+def test_two_parts_of_one_task_need_a_board_each(cache: Path):
+    from harness.boards.board import board_of
+
+    with pytest.raises(HarnessError, match="take different parts of MIRACLReranking"):
+        board_of("x", {"tasks": ["Korean", "Others"]}, Cards(), cache)

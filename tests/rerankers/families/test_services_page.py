@@ -8,19 +8,20 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Cli
+from conftest import DATA, ROOT, Cli
 from rerank_server import in_words_of, serving
 
 from harness.rerankers.services.providers import read_providers
 
 serve = pytest.fixture(serving)
+MODEL = DATA / "models" / "cross-encoder"
 PAGE = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
 BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)]
 COMMANDS = [
     (re.search(r"remote:(\w+)/", line)[1], line, next((other for other in block if other.startswith("export ")), ""))
     for block in BLOCKS
     for line in block
-    if line.startswith("python run_eval.py run ")
+    if line.startswith("rerank-harness run ")
 ]
 USAGE = {"usage": {"total_tokens": 70}, "meta": {"billed_units": {"search_units": 1}}}
 FIELD = {"cohere": "meta", "jina": "usage", "voyage": "usage", "vllm": "usage"}
@@ -31,7 +32,7 @@ def test_the_page_has_the_five_that_it_promises():
 
 
 @pytest.mark.parametrize(
-    ("provider", "line", "export"), COMMANDS, ids=[" ".join(line.split()[3:]) for _, line, _ in COMMANDS]
+    ("provider", "line", "export"), COMMANDS, ids=[" ".join(line.split()[2:]) for _, line, _ in COMMANDS]
 )
 def test_a_command_of_the_page_runs(
     provider: str, line: str, export: str, serve, collection_folder: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
@@ -39,11 +40,12 @@ def test_a_command_of_the_page_runs(
     known = read_providers()[provider]
     field = FIELD.get(provider)
     server = serve(in_words_of(provider, **({field: USAGE[field]} if field else {})))
-    words = shlex.split(line)[2:]
+    words = shlex.split(line)[1:]
     # The data and the address are the test's; all else is the page's.
     words[words.index("SciFact")] = str(collection_folder)
-    words = [re.sub(r"^url=http://localhost:\d+$", f"url={server.url}", word) for word in words]
-    assert (known.url is None) == any(word.startswith("url=") for word in words)
+    words = [re.sub(r"\burl=http://localhost:\d+$", f"url={server.url}", word) for word in words]
+    words = [str(MODEL) if word.startswith("cross-encoder/") else word for word in words]
+    assert (known.url is None) == any("url=" in word for word in words)
     if known.url is not None:
         words += ["--set", f"url={server.url}"]
         assert export == f"export {known.key_variable}=..."
@@ -57,7 +59,10 @@ def test_a_command_of_the_page_runs(
         assert server.calls == []
         assert (planned["requests"], planned["cost"] > 0) == (6, True)
         return
-    bill = answer.results()[0]["performance"]["billed"]
+    *local, result = answer.results()
+    assert all(each["performance"]["latency_seconds"]["p50"] > 0 for each in local)
+    assert len(local) == words.count(str(MODEL))
+    bill = result["performance"]["billed"]
     assert bill["requests"] == len(server.calls) == 6
     assert {call.path for call in server.calls} == {known.path}
     asked = {call.headers.get("Authorization") for call in server.calls}

@@ -244,6 +244,8 @@ def _read_columnar(path: Path, kind: str, fields: Sequence[Field], unread: set[s
                     yield Row(Place(path, number, "row"), value)
     except FileNotFoundError as error:
         raise HarnessError(f"there is no file {path}") from error
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{path}, after row {number}, is not UTF-8 ({error.reason})") from error
     except (pa.ArrowException, OSError) as error:
         raise HarnessError(f"{path} is not a readable {kind[1:]} file: {error}") from error
 

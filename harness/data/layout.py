@@ -66,7 +66,7 @@ class Listing:
     def __init__(self, names: Sequence[str], card: str, source: str, files: str = "") -> None:
         front = _front_matter(card, source)
         self.names = sorted(names)
-        self.configs: Configs = json.loads(files) if files else _configs_of(front)
+        self.configs: Configs = json.loads(files) if files else _configs_of(front, source)
         self._by_name = FileNames(self.names, source)
         self.languages = _languages_of(front)
         """The languages that the card names, as it writes them (`zh`)."""
@@ -233,13 +233,18 @@ def _languages_of(front: dict[str, Any]) -> tuple[str, ...]:
     return tuple(word for word in words if isinstance(word, str))
 
 
-def _configs_of(front: dict[str, Any]) -> Configs:
+def _configs_of(front: dict[str, Any], source: str) -> Configs:
     entries = front.get("configs")
-    return {
-        str(entry.get("config_name", "default")): dict(_splits_of(entry["data_files"], entry.get("data_dir")))
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict) and entry.get("data_files")
-    }
+    try:
+        return {
+            str(entry.get("config_name", "default")): dict(_splits_of(entry["data_files"], entry.get("data_dir")))
+            for entry in (entries if isinstance(entries, list) else [])
+            if isinstance(entry, dict) and entry.get("data_files")
+        }
+    except KeyError as error:
+        raise HarnessError(
+            f"the card of {source} lists data_files without {error}: each has a split and a path, as the hub writes them"
+        ) from None
 
 
 def _splits_of(data_files: Any, data_dir: str | None) -> Iterator[tuple[str, list[str]]]:

@@ -9,7 +9,9 @@ import pytest
 from conftest import Answer, Cli, write_lines
 from data_forms import beir, lines
 
+from harness.data.collection import prepare
 from harness.data.judgements import read_judgements
+from harness.data.task import Cards
 from harness.errors import HarnessError
 
 GAINS = [("q-1", "007", 0.35), ("q-1", "1.0", 0.9), ("2", "1e5", 0.5)]
@@ -67,6 +69,28 @@ def test_gains_in_files_of_their_own_belong_to_the_judgements(tmp_path):
     gains.write_text(lines([{"query-id": "q", "corpus-id": "x", "gain": 1}]))
     with pytest.raises(HarnessError, match="have a gain and no judgement"):
         read_judgements([qrels], gains=[gains])
+
+
+def test_a_config_of_gains_is_read_as_one(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    beir(folder)
+    (folder / "gains.jsonl").write_text(lines([{"query-id": q, "corpus-id": d, "gain": g} for q, d, g in GAINS]))
+    (by_name,) = Cards().resolve([str(folder)], tmp_path / "cache")
+    found = prepare(by_name, by_name.subsets[0], tmp_path / "cache")
+    assert found.gains == {"q-1": {"007": 0.35, "1.0": 0.9, "1e5": 0.0}, "2": {"1e5": 0.5, "gone": 0.0}}
+    assert (found.qrels["q-1"], found.gains_alone) == ({"007": 2, "1.0": 1, "1e5": 0}, False)
+    configs = "".join(
+        f"- {{config_name: {name}, data_files: [{{split: {split}, path: {path}}}]}}\n"
+        for name, split, path in (
+            ("corpus", "corpus", "corpus.jsonl"), ("queries", "queries", "queries.jsonl"),
+            ("default", "test", "qrels/test.tsv"), ("gains", "test", "gains.jsonl"),
+        )
+    )  # fmt: skip
+    (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    (by_card,) = Cards().resolve([str(folder)], tmp_path / "cache")
+    assert by_card.revision != by_name.revision
+    assert prepare(by_card, by_card.subsets[0], tmp_path / "cache").fingerprint == found.fingerprint
 
 
 def test_ndcg_takes_gains_and_the_others_are_refused_with_the_way_out(cli: Cli, tmp_path):

@@ -136,6 +136,11 @@ def test_yaml_that_cannot_be_read_is_one_line():
     assert "\n" not in message
 
 
+def test_data_files_without_a_path_are_one_line():
+    text = "---\nconfigs:\n- config_name: corpus\n  data_files:\n  - split: corpus\n---\n"
+    assert "lists data_files without 'path': each has a split and a path" in refusal(["corpus.jsonl"], text)
+
+
 @pytest.mark.parametrize("text", ["", "# No front matter", "---\nlicense: mit\n---\n", "---\n- a list\n---\n"])
 def test_without_configs_the_names_decide(text):
     layout = Listing([*NAMES, "README.md"], text, "x").layout("", "test")

@@ -101,7 +101,7 @@ class _Status:
         self._shown = True
 
     def _erase(self) -> None:
-        if self._shown:
+        if self._shown or self._paused:
             with contextlib.suppress(OSError, ValueError):
                 self._stream.write("\r\033[K")
                 self._stream.flush()
@@ -224,19 +224,20 @@ class Progress:
 
     def _show(self, now: float) -> None:
         seconds = max(now - self._started, 1e-9)
-        rate = self._done / seconds
         parts = [f"{self.title}: {self.stored + self._done:,} of {self.total:,} {self.unit}"]
-        if self.stored:
-            parts.append(f"{self.stored:,} from the store")
-        parts.append(f"{rate:,.1f} {self.unit}/s")
-        if self._tokens:
-            parts.append(f"{self._tokens / seconds:,.0f} tokens/s")
-        parts += [f"{_clock(left)} left" for left in self._left(now)]
-        text = ", ".join(parts)
+        stored = [f"{self.stored:,} from the store"] if self.stored else []
+        rate = [f"{self._done / seconds:,.1f} {self.unit}/s"]
+        tokens = [f"{self._tokens / seconds:,.0f} tokens/s"] if self._tokens else []
+        left = [f"{_clock(left)} left" for left in self._left(now)]
+        text = ", ".join([*parts, *stored, *rate, *tokens, *left])
         if self._terminal:
             if _status is not None:
                 _status.give_way()
-            text = text[: shutil.get_terminal_size().columns - 1]
+            room = shutil.get_terminal_size().columns - 1
+            # What can be spared first; how long it takes is what a reader looks for.
+            shorter = ([*parts, *stored, *rate, *left], [*parts, *rate, *left], [*parts, *left])
+            text = next((line for line in (text, *map(", ".join, shorter)) if len(line) <= room), "")
+            text = text or ", ".join([*parts, *left]).removeprefix(f"{self.title}: ")[:room]
         self._stream.write(f"\r\033[K{text}" if self._terminal else f"{text}\n")
         self._stream.flush()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .figures import FEW_MOVED, interval, number, p_value, signed
-from .layout import WIDTH, Column, fitted
+from .layout import WIDTH, Column, fitted, wrapped
 from .published import Compared
 from .result import Result
 from .run_lines import run_lines
@@ -34,6 +34,7 @@ def result_block(
     partial = f" ({identity.partial})" if identity.partial else ""
     arrow = f" → {result.reranker}" if result.reranker else ""
     title = f"{identity.task}{subset} ({identity.split}), {result.queries} queries{partial}: {identity.retriever} {depth}{arrow}"
+    title = wrapped(title, width)
     where = f"{'unchanged, read from' if reused else 'written to'} {path}"
     older = identity.reranker and _differs(result) and result.interval_method == "percentile bootstrap"
     told = ["the interval is an older version's percentile bootstrap: its queries' values are gone"] if older else []

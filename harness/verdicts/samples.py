@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HarnessError
+from ..errors import HarnessError, spelt
 from ..measures.significance import Units, units_of
 from ..results.result import Result
 from ..types import Aggregate
@@ -63,6 +63,7 @@ def headlines(result: Result, measure: str | None) -> list[str]:
     """
     names = list(result.measures)
     if measure is not None:
+        measure = spelt(measure, names)
         return [name for name in names if name in (measure, f"{measure} og", f"{measure} changed")] or [measure]
     sides = [next((name for name in names if name.endswith(f" {side}")), "") for side in ("og", "changed")]
     return [names[0], *(name for name in sides if name and names[0] == "p-MRR")]

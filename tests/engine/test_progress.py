@@ -66,3 +66,18 @@ def test_the_time_left_leaves_the_first_step_out_which_loads_the_model():
     advance(progress, clock, 1.0, 10)
     assert stream.getvalue().endswith("0:01 left")
     assert progress.pace().rated(whole=False) == (10, 0, 1.0)
+
+
+def test_a_narrow_terminal_spares_rates_before_the_time_left(monkeypatch):
+    for columns, shown in (
+        ("100", "org/reranker: 30 of 100 pairs, 20 from the store, 1.0 pairs/s, 400 tokens/s, 1:10 left"),
+        ("80", "org/reranker: 30 of 100 pairs, 20 from the store, 1.0 pairs/s, 1:10 left"),
+        ("60", "org/reranker: 30 of 100 pairs, 1.0 pairs/s, 1:10 left"),
+        ("48", "org/reranker: 30 of 100 pairs, 1:10 left"),
+        ("30", "30 of 100 pairs, 1:10 left"),
+    ):
+        monkeypatch.setenv("COLUMNS", columns)
+        stream, clock = Terminal(), Clock()
+        progress = Progress("org/reranker", total=100, stored=20, tokens=32_000, stream=stream, clock=clock)
+        advance(progress, clock, 10.0, 10, 4_000)
+        assert stream.getvalue().rsplit("\r\033[K", 1)[1] == shown

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import pytest
 from made_results import made
@@ -15,7 +16,9 @@ from harness.measures.verdict import figures_of_pairs
 from harness.results.cautions import CODES, Caution
 from harness.results.layout import Column, fitted, shortened, width_of, wrapped
 from harness.results.means import Mean
+from harness.results.published import Compared, Figure
 from harness.results.result import Result
+from harness.results.tables import result_block
 from harness.verdicts.pairing import title_of
 from harness.verdicts.sentences import difference_in_words, rounded, short_names
 from harness.verdicts.summary import sentences, summary, warning_lines
@@ -90,6 +93,25 @@ def test_three_tasks_with_their_languages_and_three_rerankers_take_at_most_forty
     assert len(lines) <= 40
     assert sum(line.split("  ")[0].strip().endswith("mean of 18") for line in lines) == 3
     assert "54 rows of single languages or parts are in their means" in " ".join(line.strip() for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("name", ["P@5", "nDCG@10 changed", "max-over-subqueries(nDCG)@1000"])
+def test_one_result_in_full_fits_too_with_what_is_published_of_it(name: str, width: int):
+    result = moved(
+        UP, name, task="Robust04InstructionRetrieval", reranker="an-organisation/a-reranker-of-some-length-v2"
+    )
+    row, about = result.measures[name], ("", "", None, "theirs", "somewhere", "", "")
+    figures = [
+        Compared(Figure("X", "default", "test", name, row[stage], *about), row[stage], name, stage)
+        for stage in ("first_stage", "reranked")
+    ]
+    for found in ([], figures[:1], figures):
+        lines = result_block(result, Path("x.json"), reused=True, published=found, width=width).splitlines()
+        table = lines[: next(place for place, line in enumerate(lines) if "unchanged" in line or "published:" in line)]
+        assert max(map(width_of, table)) <= width
+        assert all(" [OK]" in table[-1] for _ in found)
+        assert f"{result.measures[name]['reranked']:.4f}"[1:] in table[-1]
 
 
 def test_every_result_has_its_row_and_each_reranker_its_sentence():

@@ -21,6 +21,7 @@ from ..errors import HarnessError
 from ..files.digest import Digest
 from ..rerankers.base import Reranker
 from ..rerankers.plugin import FAMILY, wrap
+from ..results.naming import place_of
 from .running import Running, model_options
 from .wanted import Wanted, open_one_reranker
 
@@ -34,22 +35,22 @@ def as_reranker(given: Any, name: str | None = None, asked: Running | None = Non
     HarnessError for what cannot score.
     """
     if isinstance(given, Reranker):
-        return given if name is None else _named(given, name)
+        return given if name is None else _named(given, name, given.place)
     given = _with_its_tokenizer(given)
     called = name or name_of(given)
     asked = asked or Running()
     if _can_be_saved(given):
-        return _named(_from_its_folder(given, asked), called)
+        return _named(_from_its_folder(given, asked), called, _place(given))
     if asked.family not in (None, FAMILY):
         raise HarnessError(f"{called} is code of your own, which has no other family than {FAMILY}, not {asked.family}")
     wrapped = wrap(given, called, options=model_options(asked))
     digest = weights_digest(given)
     if digest is None or wrapped.spec.declared:
-        return _named(wrapped, called)
+        return _named(wrapped, called, _place(given))
     settings = {key: value for key, value in wrapped.spec.settings if key not in ("declared", "name")}
     settings |= {"declared": True, "weights": digest}
     spec = replace(wrapped.spec, revision=digest, settings=tuple(sorted(settings.items())), declared=True)
-    return _named(replace(wrapped, spec=spec), called)
+    return _named(replace(wrapped, spec=spec), called, _place(given))
 
 
 def in_memory(given: Any) -> Wanted:
@@ -61,8 +62,8 @@ def in_memory(given: Any) -> Wanted:
     return Wanted(name_of(given), opened=once(lambda asked: as_reranker(given, None, asked)))
 
 
-def _named(reranker: Reranker, name: str) -> Reranker:
-    return replace(reranker, spec=replace(reranker.spec, name=name))
+def _named(reranker: Reranker, name: str, place: str = "") -> Reranker:
+    return replace(reranker, spec=replace(reranker.spec, name=name), place=place)
 
 
 def _with_its_tokenizer(given: Any) -> Any:
@@ -124,14 +125,29 @@ def _forget_use(tokenizer: Any) -> None:
 
 def name_of(given: Any) -> str:
     """What the object says of itself: the hub's name or the folder that its model was loaded from, else its class or function."""
+    stated = _stated(given)
+    if stated:
+        return Path(stated).resolve().name if Path(stated).is_dir() else stated
+    given = given[0] if isinstance(given, tuple) else given
+    own = getattr(given, "__name__", None) or type(given).__name__
+    return str(own).strip("<>")
+
+
+def _stated(given: Any) -> str:
+    """The name or the folder that an object states; empty where it states none."""
     given = given[0] if isinstance(given, tuple) else given
     for place in (given, getattr(given, "config", None), getattr(getattr(given, "model", None), "config", None)):
         for attribute in ("name", "model_name", "model_name_or_path", "_name_or_path"):
             found = getattr(place, attribute, None)
             if isinstance(found, str) and found:
-                return Path(found).name if Path(found).is_dir() else found
-    own = getattr(given, "__name__", None) or type(given).__name__
-    return str(own).strip("<>")
+                return found
+    return ""
+
+
+def _place(given: Any) -> str:
+    """The folder that a model in memory was loaded from, by which it is named among others; empty without one."""
+    folder = Path(_stated(given) or "?")
+    return place_of(folder) if folder.is_dir() else ""
 
 
 def weights_digest(given: Any) -> str | None:

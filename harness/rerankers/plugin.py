@@ -39,7 +39,7 @@ from ..text import JOIN_RULE, join_document, join_query
 from ..types import LARGEST_FLOAT32, DocumentText, QueryText
 from .base import Reranker, RerankerSpec
 
-__all__ = ["ENTRY_POINTS", "FAMILY", "entry_point_names", "is_plugin", "open_plugin", "wrap"]
+__all__ = ["ENTRY_POINTS", "FAMILY", "entry_point_names", "is_plugin", "open_plugin", "revision_of_file", "wrap"]
 
 FAMILY = "plug-in"
 ENTRY_POINTS = "rerank_harness.rerankers"
@@ -149,6 +149,11 @@ def _plain_name(name: str) -> str:
     """`rank.py:score` for any path to it: a folder's path is no part of what is scored."""
     path, colon, attribute = name.rpartition(":")
     return f"{Path(path).name}:{attribute}" if colon else name
+
+
+def revision_of_file(file: Path) -> str:
+    """The revision of code that declares none, which lies in `file`."""
+    return _hex(_source_digest(None, file))
 
 
 def _hex(revision: str) -> str:

@@ -7,7 +7,6 @@ called. Any other word is a name as tables show it: the label, as much of a fold
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from typing import NamedTuple
 from ..data.rankings import digest_of_ranking, name_of_ranking
 from ..errors import HarnessError, did_you_mean, spelt
 from ..files.digest import Digest
+from ..rerankers.plugin import revision_of_file
 from ..results.naming import RANKING, Known, known_of, labels_of, place_of, tails
 from ..results.result import ORACLE, load_result, result_files, slug
 from .pairing import Entry, differences_between, first_stage_label
@@ -134,7 +134,7 @@ def _content(word: str) -> _Content | None:
         return _Content(place, Digest(size=20).add(_ranking_digest(ranking)).hex())
     file, _, attribute = word.rpartition(":")
     if file.endswith(".py") and Path(file).is_file():
-        return _Content(f"{place_of(Path(file))}:{attribute}", _digest(Path(file)))
+        return _Content(f"{place_of(Path(file))}:{attribute}", revision_of_file(Path(file)))
     return None
 
 
@@ -158,10 +158,6 @@ def _ranking_digest(path: Path) -> str:
     from ..files.cache import cache_folder
 
     return digest_of_ranking(path, cache_folder())
-
-
-def _digest(file: Path) -> str:
-    return hashlib.blake2b(file.read_bytes(), digest_size=20).hexdigest()
 
 
 def rerankers_meant(word: str, entries: Sequence[Entry], *, together: bool = False) -> list[Entry]:
@@ -249,7 +245,7 @@ def _installed(word: str) -> str:
         return _revision(word)
     module, colon, _ = word.rpartition(":")
     spec = PathFinder.find_spec(module, [str(Path.cwd()), *sys.path]) if colon and module.isidentifier() else None
-    return _digest(Path(spec.origin)) if spec and spec.origin and Path(spec.origin).is_file() else ""
+    return revision_of_file(Path(spec.origin)) if spec and spec.origin and Path(spec.origin).is_file() else ""
 
 
 def _refuse_several(

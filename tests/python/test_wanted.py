@@ -229,3 +229,28 @@ def test_the_plan_of_a_sweep_counts_what_it_shares_once(cli: Cli, collection_fol
     assert {
         each["state"] for each in json.loads(cli(*words, "--top-k", 4, "--dry-run", "--format", "json").out)["plan"]
     } == {"there"}
+
+
+def test_files_and_objects_of_one_name_are_told_apart_by_their_folders(cli: Cli, collection_folder: Path):
+    for place, sign in (("a", ""), ("b", "-")):
+        Path(place, "ckpt").mkdir(parents=True)
+        Path(place, "mine.py").write_text(
+            f"def rank(query, documents):\n    return [{sign}len(text) for text in documents]\n"
+        )
+    words = ("--reranker", "a/mine.py:rank", "--reranker", "b/mine.py:rank", "--top-k", 4, "--format", "json")
+    found = cli("run", collection_folder, *words).results()
+    assert [each["reranker"] for each in found] == ["a/mine.py:rank", "b/mine.py:rank"]
+    assert sorted(path.name for path in Path("results").iterdir()) == ["a__mine.py-rank", "b__mine.py-rank"]
+    assert "a/mine.py:rank" in cli("run", collection_folder, *words[:-2]).out
+    assert [each["reranker"] for each in cli("run", collection_folder, *words[2:]).results()] == ["b/mine.py:rank"]
+    answer = cli("compare", "a/mine.py:rank", "b/mine.py:rank")
+    assert answer.code == 0
+    one_line(cli("compare", "mine.py:rank", "bm25"), "could mean 2", "a/mine.py:rank, b/mine.py:rank")
+
+    class Loaded(Scorer):
+        def __init__(self, folder: str) -> None:
+            super().__init__(1.0)
+            self.model_name = folder
+
+    both = harness.run(task(), [Loaded("a/ckpt"), Loaded("b/ckpt")], top_k=4, results="other")
+    assert [each.reranker for each in both] == ["a/ckpt", "b/ckpt"]

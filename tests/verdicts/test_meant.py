@@ -13,6 +13,7 @@ from made_results import made, saved
 
 from harness.errors import HarnessError
 from harness.models.source import open_model
+from harness.rerankers.plugin import revision_of_file
 from harness.results.naming import place_of
 from harness.results.result import Result
 from harness.verdicts.compare import compare_all, open_system, open_systems
@@ -132,13 +133,11 @@ def test_settings_that_answer_other_questions_are_one_reranker():
 
 
 def test_code_in_a_file_is_known_by_its_content(tmp_path: Path):
-    import hashlib
-
     for name, value in (("a", 0.4), ("b", 0.6)):
         file = tmp_path / name / "mine.py"
         file.parent.mkdir()
         file.write_text(f"# {name}\n")
-        revision = hashlib.blake2b(file.read_bytes(), digest_size=20).hexdigest()
+        revision = revision_of_file(file)
         one = made([value] * 2, reranker=("mine.py:rank", "b/mine.py:rank")[name == "b"], reranker_revision=revision)
         saved(Path("results"), replace(one, place=f"{place_of(file)}:rank"))
     assert [means("a/mine.py:rank"), means("b/mine.py:rank")] == pytest.approx([0.4, 0.6])

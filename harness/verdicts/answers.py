@@ -34,7 +34,9 @@ def answered(samples: Sequence[Sample], max_drop: float, alpha: float) -> list[R
         level = levels.level(number, alpha)
         units, assumed = moved_units(sample)
         drop = None if units is None else detectable_drop(units, level, POWER, max_drop)
-        answer = _answer(sample, corrected[number], max_drop, alpha, level)
+        # With more queries the row's statistic is no longer as coarse as it may be now.
+        fine = max(level, alpha / len(samples))
+        answer = _answer(sample, corrected[number], max_drop, alpha, fine)
         answer = replace(answer, can_fail=_can_fail(family, number, sample, alpha))
         rows.append(replace(row, detectable=drop, assumed=assumed and drop is not None, answer=answer))
     return rows

@@ -85,6 +85,19 @@ def test_more_queries_of_the_number_that_is_said_decide(baseline: Path, tmp_path
     assert many.rows[0].answer.more_queries is None
 
 
+def test_a_row_too_coarse_to_fail_says_how_many_queries_would_decide(tmp_path: Path):
+    """Two of nine queries dropped: among many rows no pattern is rare enough now, and with more queries some are."""
+    rng = np.random.default_rng(0)
+    others = [(f"Trees{number}", rng.random(40), rng.normal(0, 0.1, 40)) for number in range(11)]
+    old = [made([0.5] * 9), *(made(values, task=name) for name, values, _ in others)]
+    now = [made([0.1, 0.1, *[0.5] * 7]), *(made(values + change, task=name) for name, values, change in others)]
+    rows = judge_against(saved(tmp_path / "old", *old), saved(tmp_path / "now", *now)).rows
+    answer = rows[0].answer
+    assert answer is not None
+    assert answer.verdict == "not decided"
+    assert 20 < answer.more_queries < 2000
+
+
 def test_no_worse_than_the_tolerance_is_shown_and_not_assumed(tmp_path: Path):
     """The same small loss on the mean: few noisy queries leave it open, many settle it."""
     generator = np.random.default_rng(5)

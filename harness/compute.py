@@ -155,6 +155,7 @@ class Workbench:
                 self._candidates[key] = candidates_of(
                     job.stage, collection, job.task, job.subset, job.top_k, self._request.cache
                 )
+                self._say_of_long_lists(job, collection, self._candidates[key])
         found, limit = self._candidates[key], self._request.limit
         if limit is None or limit >= len(found.run):
             return found
@@ -167,6 +168,15 @@ class Workbench:
             )
         run = {query_id: found.run[query_id] for query_id in kept}
         return replace(found, run=run, digest=digest_of_run(run))
+
+    def _say_of_long_lists(self, job: Job, collection: Collection, found: Candidates) -> None:
+        """Lists of most of the corpus say where to search rather than what to rerank."""
+        longest = max(map(len, found.run.values()))
+        if not found.scored and longest >= _LONG_LIST and longest > collection.size / 2:
+            self._say(
+                f"{job.task.name}: its lists have up to {longest:,} of {collection.size:,} documents, and are reranked whole; "
+                "if they say where to search, candidates: scope in a card (task.yaml in the folder) has a first stage do so"
+            )
 
     def store(self) -> ScoreStore:
         """The score store, opened when the first score is needed."""
@@ -299,6 +309,10 @@ class Workbench:
 
 def _title(job: Job) -> str:
     return job.task.name if job.subset.name == "default" else f"{job.task.name} {job.subset.name}"
+
+
+_LONG_LIST = 200
+"""Shorter lists may be a whole corpus and candidates all the same."""
 
 
 def _before_scoring(job: Job, collection: Collection, candidates: Candidates, documents: str) -> Result:

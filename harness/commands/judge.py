@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
+from .run import setting
 from .shared import MEASURE, RESULT, RESULTS, Options, Say, add_options_of, whole
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _OPTIONS: Options = {
     "--key-variable": {"default": "OPENAI_API_KEY", "metavar": "NAME", "help": "the environment variable that holds its key, where it needs one (OPENAI_API_KEY)"},
     "--prompt": {"type": Path, "metavar": "FILE", "help": "another prompt than UMBRELA's, as YAML"},
     "--max-tokens": {"type": whole, "default": 512, "metavar": "N", "help": "of an answer (512)"},
+    "--set": {"action": "append", "default": [], "type": setting, "dest": "fields", "metavar": "FIELD=VALUE", "help": "a field of the request, as JSON; null leaves it out: max_tokens=null, max_completion_tokens=512"},
     "--parallel": {"type": whole, "default": 4, "metavar": "N", "help": "requests at a time (4)"},
     "--unreadable": {"choices": ("error", "leave"), "default": "error", "help": "answers without a grade: an error, or left unjudged"},
     "--grades": {"metavar": "LIST", "help": "what the grades 0, 1, 2 … become, to fit the data set's scale, as 0,0,1,1"},
@@ -69,6 +71,19 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     return 0
 
 
+def _fields(given: Sequence[tuple[str, str]]) -> tuple[tuple[str, Any], ...]:
+    """The fields, their values read as JSON, or taken as words. Raises HarnessError for one that is the pair's own."""
+    found: dict[str, Any] = {}
+    for key, text in given:
+        if key in ("model", "messages"):
+            raise HarnessError(f"--set {key}=: it is what is asked; --model and --prompt say it")
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return tuple(sorted(found.items()))
+
+
 def _scale(grades: str | None) -> list[int] | None:
     """What each grade becomes. Raises HarnessError for what is no list of grades."""
     if grades is None:
@@ -90,7 +105,9 @@ def _by_model(given: argparse.Namespace, pairs: Sequence[Pooled], say: Say) -> t
     if given.parallel < 1 or given.max_tokens < 1:
         raise HarnessError("--parallel and --max-tokens are 1 or more")
     prompt = read_prompt(given.prompt or UMBRELA)
-    judge = Judge(prompt, given.model, given.url, given.key_variable, given.max_tokens, given.parallel)
+    judge = Judge(
+        prompt, given.model, given.url, given.key_variable, given.max_tokens, given.parallel, _fields(given.fields)
+    )
     return by_model(pairs, judge, cache_folder(), say, leave=given.unreadable == "leave")
 
 

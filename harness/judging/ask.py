@@ -41,6 +41,8 @@ class Judge:
     key_variable: str = "OPENAI_API_KEY"
     max_tokens: int = 512
     parallel: int = 4
+    more: tuple[tuple[str, Any], ...] = ()
+    """Fields of the request beside these, or instead of one of them; None leaves a field out."""
     patience: Patience = field(default_factory=Patience)
 
     def __post_init__(self) -> None:
@@ -58,7 +60,14 @@ class Judge:
             "url": self.url.rstrip("/"),
             "temperature": 0,
             "max_tokens": self.max_tokens,
+            **({"request": dict(self.more)} if self.more else {}),
         }
+
+    def request(self, query: QueryText, document: DocumentText) -> dict[str, Any]:
+        """What is posted about a pair."""
+        message = {"role": "user", "content": self.prompt.ask(query, document)}
+        fields = {"model": self.model, "messages": [message], "temperature": 0, "max_tokens": self.max_tokens}
+        return {key: value for key, value in {**fields, **dict(self.more)}.items() if value is not None}
 
     @property
     def fingerprint(self) -> str:
@@ -135,10 +144,8 @@ def _asking(judge: Judge) -> Callable[[tuple[QueryText, DocumentText]], _Outcome
     poster, stop = judge.poster(), Event()
 
     def ask(pair: tuple[QueryText, DocumentText]) -> _Outcome:
-        message = {"role": "user", "content": judge.prompt.ask(*pair)}
-        payload = {"model": judge.model, "messages": [message], "temperature": 0, "max_tokens": judge.max_tokens}
         try:
-            value = poster.post(payload, stop).value
+            value = poster.post(judge.request(*pair), stop).value
         except StoppedError:
             return None
         except HarnessError as error:

@@ -262,6 +262,19 @@ def test_a_judge_that_was_cut_off_goes_on_where_it_was(cli: Cli, pool, start: St
     assert len(server.calls) - before == len(distinct) - 9
 
 
+def test_fields_of_the_request_are_added_replaced_and_left_out(cli: Cli, pool, start: Start):
+    server = start(grading)
+    more = ["--set", "max_tokens=null", "--set", "max_completion_tokens=64", "--set", "reasoning_effort=low"]
+    assert cli(*asking(server, *more)).code == 0
+    body = server.calls[0].body
+    assert (body["max_completion_tokens"], body["reasoning_effort"], "max_tokens" in body) == (64, "low", False)
+    asked = len(server.calls)
+    assert cli(*asking(server)).code == 0
+    assert len(server.calls) == 2 * asked  # other fields, other grades
+    answer = cli(*asking(server, "--set", "model=other"))
+    assert (answer.code, "--set model=: it is what is asked" in answer.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

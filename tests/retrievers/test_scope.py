@@ -194,3 +194,16 @@ def test_a_config_of_exclusions_goes_with_its_part(cli: Cli, tmp_path: Path, col
     found = {line.split()[2] for line in path.read_text().splitlines() if line.startswith("q0 ")}
     assert found
     assert found.isdisjoint({"d00", "d12"})
+
+
+def test_lists_of_most_of_the_corpus_are_said_to_look_like_a_scope(cli: Cli, tmp_path: Path, counter: Counter):
+    folder = write_collection(tmp_path / "data", documents=300, queries=2)
+    lists = [{"query-id": f"q{i}", "corpus-ids": [f"d{n:02d}" for n in range(3, 300)]} for i in range(2)]
+    write_lines(folder / "top_ranked.jsonl", [json.dumps(row) for row in lists])
+    answer = cli("run", folder, "--reranker", counter.name)
+    assert "its lists have up to 297 of 300 documents, and are reranked whole" in answer.err
+    (folder / "task.yaml").write_text("candidates: scope\nlanguages: [eng-Latn]\n")
+    counter.reset()
+    answer = cli("run", folder, "--reranker", counter.name, "--top-k", 40)
+    assert "are reranked whole" not in answer.err
+    assert len(set(counter.pairs())) <= 2 * 40

@@ -291,6 +291,14 @@ def twice(folder: Path) -> None:
     path.write_text(path.read_text() + "q-1\t007\t2\n")
 
 
+def file(name: str, content: str | bytes) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return folder / name
+
+    return write
+
+
 def no_titles(folder: Path) -> None:
     beir(
         folder,
@@ -389,6 +397,11 @@ REFUSED = (
         "a .gz that was cut",
         with_corpus("corpus.jsonl.gz", CUT),
         "DIR/corpus.jsonl.gz is not a whole gzip file (Compressed file ended before the end-of-stream marker was reached): fetch or pack it again",
+    ),
+    refused(
+        "an archive of another kind: small.tar.gz",
+        file("small.tar.gz", b"\x1f\x8b"),
+        "DIR/small.tar.gz is a file, and data is a folder, or a zip archive of one: unpack it and name the folder",
     ),
     refused(
         "a .zip of several kinds",
@@ -546,14 +559,6 @@ def response(query_id: str, **more: Any) -> dict[str, Any]:
         "hits": {"max_score": 3.0, "hits": hits},
         **more,
     }
-
-
-def file(name: str, content: str | bytes) -> Callable[[Path], Path]:
-    def write(folder: Path) -> Path:
-        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return folder / name
-
-    return write
 
 
 def responses(folder: Path) -> Path:

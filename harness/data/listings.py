@@ -43,6 +43,10 @@ def folder_listing(folder: Path, files: str = "") -> Listing:
     """
     if is_archive(folder):
         return _archive_listing(folder, files)
+    if folder.is_file():
+        raise HarnessError(
+            f"{folder} is a file, and data is a folder, or a zip archive of one: unpack it and name the folder"
+        )
     if not folder.is_dir():
         raise HarnessError(f"there is no folder {folder}")
     # Three folders down is as deep as the layout goes.

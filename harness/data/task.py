@@ -318,7 +318,7 @@ def _with_split(task: Task, split: str | None) -> Task:
 
 
 def _looks_like_a_folder(word: str) -> bool:
-    return word.startswith(("/", "./", "../", "~")) or word.lower().endswith(".zip") or Path(word).is_dir()
+    return word.startswith(("/", "./", "../", "~")) or word.lower().endswith(".zip") or Path(word).exists()
 
 
 def _may_be_mteb(word: str) -> bool:

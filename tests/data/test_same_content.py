@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
-from data_forms import CORPUS, QRELS, QUERIES, READ, REFUSED, UNTITLED, Form, beir, shown
+from data_forms import CORPUS, QRELS, QUERIES, READ, REFUSED, UNTITLED, Form, beir, judged, shown
 
 from harness.data.collection import Collection, prepare
 from harness.data.task import Cards
@@ -72,6 +72,42 @@ def test_every_form_has_the_same_content_candidates_and_scores(tmp_path, form, e
     assert form.said in told
     text = DocumentText(row["title"] if form.titles else "", row["text"])
     assert collection.documents([row["_id"]]) == {row["_id"]: text}
+
+
+def one_by_one(folder: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    Dataset.from_list(CORPUS).save_to_disk(folder / "corpus", num_shards=2)
+    Dataset.from_list(QUERIES).save_to_disk(folder / "queries")
+    both = {"test": Dataset.from_list(judged()), "dev": Dataset.from_list(judged()[:1])}
+    DatasetDict(both).save_to_disk(folder / "qrels")
+
+
+def as_one(folder: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    parts = {"corpus": CORPUS, "queries": QUERIES, "qrels": judged()}
+    DatasetDict({name: Dataset.from_list(rows) for name, rows in parts.items()}).save_to_disk(folder)
+
+
+def with_a_split_each(folder: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    for part, split, rows in (
+        ("corpus", "corpus", CORPUS),
+        ("queries", "queries", QUERIES),
+        ("qrels", "test", judged()),
+    ):
+        DatasetDict({split: Dataset.from_list(rows)}).save_to_disk(folder / part)
+
+
+@pytest.mark.parametrize("write", [one_by_one, as_one, with_a_split_each])
+def test_what_datasets_itself_saved_is_read(tmp_path, write, expected):
+    from datasets import disable_progress_bars
+
+    disable_progress_bars()
+    _, collection = opened(Form("", write), tmp_path / "small")
+    assert collection.fingerprint == expected[True][0]
 
 
 @pytest.mark.parametrize("form", REFUSED, ids=lambda form: form.name)

@@ -1,7 +1,8 @@
 """What became of the inputs of a request: what truncation took from whom, and which documents share one.
 
-Two documents of a query whose inputs are the same get the same score, whatever the model; two whose
-inputs differ and whose scores do not were made equal by the model's precision.
+Two documents of a query whose inputs are the same get the same score, whatever the model: where a batch's rounding
+put them apart they are given one (`made_one`), so that they tie, and noise is no ranking. Two whose inputs differ
+and whose scores do not were made equal by the model's precision.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from ..models.special_tokens import texts_with_special_tokens
 from ..text import join_document, join_query
 from ..types import DocumentText, QueryText
 
-__all__ = ["Inputs", "look_at", "special_tokens"]
+__all__ = ["Inputs", "look_at", "made_one", "special_tokens"]
+
+_NOISE = 1e-5
+"""What the order of float32 sums moves a score by, as a share of it and at least of 1."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,35 @@ class Inputs:
     """The score is that of another document of the query, and so is the input."""
     tied_apart: int | None = None
     """The score is that of another document of the query, and the input is not."""
+
+
+def made_one(prepared: Any, spans: Iterable[Rows], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The scores, with the least of theirs for the rows of a query that have the very same input.
+
+    Looked at are those whose scores stand no further from another's than rounding can put them.
+    """
+    if not hasattr(prepared, "token_ids"):
+        return scores
+    found = scores.copy()
+    for rows in spans:
+        near = _nearly_tied(rows, scores)
+        groups: dict[bytes, list[int]] = {}
+        for row in near.tolist():
+            groups.setdefault(_digest(prepared, row), []).append(row)
+        for group in groups.values():
+            found[group] = scores[group].min()
+    return found
+
+
+def _nearly_tied(rows: Rows, scores: NDArray[np.float32]) -> Rows:
+    """The rows whose score another of `rows` has, or has but for rounding."""
+    order = rows[np.argsort(scores[rows], kind="stable")]
+    values = scores[order].astype(np.float64)
+    gaps = np.diff(values)
+    close = gaps <= _NOISE * np.maximum(1, np.abs(values[1:]))
+    beside = np.concatenate([[False], close]) | np.concatenate([close, [False]])
+    nearly: Rows = order[beside] if len(rows) > 1 else rows[:0]
+    return nearly
 
 
 def look_at(

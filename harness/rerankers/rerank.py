@@ -26,7 +26,7 @@ from ..files.digest import Digest, digest_of
 from ..text import has_text, is_unicode
 from ..types import LARGEST_FLOAT32, Candidates, DocumentText, QueryText, Run, ranked
 from .base import Reranker, RerankerSpec
-from .inputs import Inputs, look_at, special_tokens
+from .inputs import Inputs, look_at, made_one, special_tokens
 from .kept import Kept
 from .precision import as_single, beyond_single, made_equal, places_below
 from .run_file import known_scores
@@ -247,6 +247,7 @@ def _score_pairs(
         run_plan(plan, missing, compute, lambda rows, values: commit(rows, values, list(prepared.also)))
     progress.finish()
     scores = kept.settled(scores) if missing.any() else scores
+    scores = made_one(prepared, request.spans(), scores)
     inputs = look_at(prepared, request.documents, request.pairs, request.spans(), scores)
     counted = {name: int(np.nansum(kept.tally(name).known())) for name in names}
     return _Scored(

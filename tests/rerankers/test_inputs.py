@@ -14,7 +14,7 @@ from golden_cases import model_folder, opened, score
 from made_results import made
 from saved_rerankers import decoder
 
-from harness.rerankers.inputs import look_at
+from harness.rerankers.inputs import look_at, made_one
 from harness.rerankers.prompts.template import read_template, template_names
 from harness.results.cautions import cautions_of
 from harness.types import DocumentText, QueryText
@@ -92,6 +92,43 @@ def test_equal_texts_tie_and_are_not_laid_to_truncation(tmp_path: Path):
         np.array([1.0, 1.0, 2.0]),
     )
     assert (seen.made_alike, seen.tied_alike, seen.tied_apart) == (0, 2, 0)
+
+
+@pytest.mark.parametrize("noise", [[0, 2e-7, 1e-7], [1e-7, 0, 1e-7], [0, 0, 3e-7], [0, 0, 0]])
+def test_equal_inputs_whose_scores_rounding_put_apart_tie(tmp_path: Path, noise: list[float]):
+    (reranker,) = opened(model_folder("cross-encoder"), tmp_path, max_length=16)
+    same = [("bread " * 30, f"{'the oven ' * 20}{end}") for end in ("x", "y", "z")]
+    found = score(reranker, [*same, ("bread", "a train"), ("bread", "the oven")])
+    assert found.ids[0] == found.ids[1] == found.ids[2]
+    scores = np.array([*(1 + np.array(noise)), 1 + 1e-7, 2], np.float32)
+    made = made_one(found.prepared, [np.arange(5)], scores)
+    assert made[:3].tolist() == [min(scores[:3])] * 3
+    assert made[3:].tolist() == scores[3:].tolist()
+    apart = made_one(found.prepared, [np.arange(1), np.arange(1, 5)], scores)
+    assert apart[0] == scores[0]
+
+
+def test_inputs_that_truncation_made_equal_have_one_score_in_a_run(tmp_path: Path, cli: Cli):
+    """RH020 says that they do, whatever the batch that each was computed in."""
+    data = tmp_path / "data"
+    texts = {f"d{place:03d}": f"{'the oven is warm ' * 20}{place}" for place in range(60)} | {
+        "e0": "bread",
+        "e1": "a train",
+    }
+    write_lines(data / "corpus.jsonl", [json.dumps({"_id": name, "text": text}) for name, text in texts.items()])
+    write_lines(data / "queries.jsonl", [json.dumps({"_id": "q", "text": "bread oven"})])
+    write_lines(data / "qrels" / "test.tsv", ["query-id\tcorpus-id\tscore", "q\te0\t1"])
+    run = tmp_path / "first.trec"
+    write_lines(run, [f"q Q0 {name} {rank} {1000 - rank} first" for rank, name in enumerate(texts, 1)])
+    answer = cli(
+        "run", data, "--candidates", run, "--reranker", model_folder("cross-encoder"), "--set", "max_length=20",
+        "--batch-tokens", "64", "--save-runs", tmp_path / "out",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    (path,) = (path for path in (tmp_path / "out").rglob("*.trec") if "cross-encoder" in str(path))
+    scores = {line.split()[2]: line.split()[4] for line in path.read_text().splitlines()}
+    assert len(scores) == len(texts)
+    assert len({scores[name] for name in texts if name.startswith("d")}) == 1
 
 
 def test_ties_of_rounding_are_told_from_ties_of_equal_inputs(tmp_path: Path):

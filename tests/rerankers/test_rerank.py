@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_kalm
+import tiny_listwise
+import tiny_rankllama
+import tiny_t5
 from commands.test_bad_input import one_line
 from conftest import Cli, write_collection, write_lines
 from golden_cases import model_folder, opened
@@ -28,7 +32,6 @@ from harness.rerankers.plugin import wrap
 from harness.rerankers.rerank import Reranked, rerank
 from harness.retrievers.retrieve import digest_of_run
 from harness.types import Candidates, DocumentText, QueryText, ranked
-from tests.rerankers.families import test_listwise, test_rankllama, test_seq2seq
 from tests.rerankers.families.test_remote import Call, Server, key, serve
 from tests.rerankers.families.test_remote import opened as opened_remote
 
@@ -82,15 +85,16 @@ class Predicting:
 
 FAMILIES: dict[str, Opened] = {
     "sequence-classification": of_asset("cross-encoder"),
-    "rankllama": of_made(test_rankllama.write_model, template="rankllama"),
+    "rankllama": of_made(tiny_rankllama.write_model, template="rankllama"),
     "bge": of_asset("bge-reranker", "bge"),
     "layerwise": of_asset("bge-reranker-layerwise", cutoff_layers="2,3"),
     "lightweight": of_asset("bge-reranker-lightweight"),
     "enct5": of_asset("tart"),
     "causal": of_asset("mxbai-rerank-v2", template="mxbai-rerank-v2"),
     "selfrag": of_asset("selfrag", template="selfrag", score="full", max_new_tokens=4),
-    "seq2seq": of_made(test_seq2seq.write_t5, template="monot5"),
-    "listwise": of_made(test_listwise.write_model, "listwise", window=4, stride=2),
+    "seq2seq": of_made(tiny_t5.write_t5, template="monot5"),
+    "kalm": of_made(tiny_kalm.write_kalm, "kalm"),
+    "listwise": of_made(tiny_listwise.write_model, "listwise", window=4, stride=2),
     "bi-encoder": lambda home, _: (
         sentence_transformer(home / "made") and opened(home / "made" / "model", home / "cache", "bi-encoder")
     ),
@@ -240,8 +244,8 @@ def test_a_length_that_holds_special_tokens_alone_is_refused(family: str, too_fe
         home = tmp_path / str(length)
         open_one = {
             "cross-encoder": of_asset("cross-encoder", **{name: length}),
-            "rankllama": of_made(test_rankllama.write_model, template="rankllama", **{name: length}),
-            "seq2seq": of_made(test_seq2seq.write_t5, template="monot5", **{name: length}),
+            "rankllama": of_made(tiny_rankllama.write_model, template="rankllama", **{name: length}),
+            "seq2seq": of_made(tiny_t5.write_t5, template="monot5", **{name: length}),
             "colbert": of_made(colbert, **{name: length}),
             "bi-encoder": lambda home, _, length=length: (
                 sentence_transformer(home / "made")

@@ -19,6 +19,8 @@ from harness.boards.build import Row
 from harness.boards.words import heads
 from harness.data.task import Cards
 from harness.errors import HarnessError
+from harness.rerankers.plugin import revision_of_file
+from harness.results.naming import place_of
 
 PLUGINS = """
 def good(query, documents):
@@ -224,6 +226,30 @@ def test_first_stages_rerankers_and_oracle_choose_the_rows(cards: Cards, tmp_pat
     ]
     deep = table(cards, results, tasks=["Birds"], first_stages=["org/dense top 100"])
     assert {row.system.stage for row in deep.rows} == {"org/dense top 100"}
+
+
+def test_folders_of_one_name_are_rows_of_their_own_and_chosen_by_name_or_path(
+    cards: Cards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RERANK_HARNESS_CACHE", str(tmp_path / "cache"))
+    for number, name in enumerate(("BAAI", "exp2"), 1):
+        file = tmp_path / name / "bge-reranker-v2-m3.py"
+        file.parent.mkdir()
+        file.write_text(f"# {name}")
+        one = made(
+            [0.5, 0.6 + number / 10], [0.3, 0.4], reranker=f"{file.name}:rank", reranker_revision=revision_of_file(file),
+            reranker_fingerprint=str(number) * 32,
+        )  # fmt: skip
+        saved(tmp_path / "results", replace(one, place=f"{place_of(file)}:rank"))
+    every = table(cards, tmp_path / "results", tasks=["Birds"], oracle=False)
+    names = {row.system.name for row in every.rows if row.system.kind == "reranker"}
+    assert names == {"BAAI/bge-reranker-v2-m3.py:rank", "exp2/bge-reranker-v2-m3.py:rank"}
+    assert not any(row.system.note for row in every.rows)
+    for word in ("exp2/bge-reranker-v2-m3.py:rank", "exp2/*", str(tmp_path / "exp2" / "bge-reranker-v2-m3.py:rank")):
+        chosen = table(cards, tmp_path / "results", tasks=["Birds"], rerankers=[word], oracle=False)
+        (row,) = (row for row in chosen.rows if row.system.kind == "reranker")
+        assert row.cells[chosen.key].mean == pytest.approx(0.65)
 
 
 def test_columns_choose_what_the_text_tables_show(cards: Cards, tmp_path: Path):

@@ -17,7 +17,7 @@ from harness.rerankers.plugin import revision_of_file
 from harness.results.naming import place_of
 from harness.results.result import Result
 from harness.verdicts.compare import compare_all, open_system, open_systems
-from harness.verdicts.gate import judge_against, scope_of
+from harness.verdicts.gate import judge_against, scope_of, update
 from harness.verdicts.pairing import entries_in
 
 
@@ -236,3 +236,24 @@ def test_a_ranking_that_is_there_already_is_known_by_its_content(cli: Cli, colle
     found = json.loads(cli("compare", "run:a/prod.trec", "run:b/prod.trec", "a/prod.trec", "--format", "json").out)
     assert [each["second"] for each in found["comparisons"]] == ["run:b/prod", "prod"]
     assert found["comparisons"][0]["first"] == "run:a/prod"
+
+
+def test_a_baseline_keeps_the_settings_that_an_update_says_nothing_of():
+    def one(length: int, value: float) -> Result:
+        return made([value] * 3, reranker_settings={"max_length": length}, reranker_fingerprint=f"{length}" + "0" * 29)
+
+    saved(Path("baseline"), one(256, 0.4), one(512, 0.5))
+    saved(Path("results"), one(512, 0.6))
+    update(Path("baseline"), Path("results"))
+    kept = {
+        e.result.identity.reranker_settings["max_length"]: e.result.measures["nDCG@10"]["reranked"]
+        for e in entries_in(Path("baseline"))
+    }
+    assert kept == pytest.approx({256: 0.4, 512: 0.6})
+
+
+def test_a_path_means_its_own_name_before_a_label_of_the_same_weights(two: list[Path]):
+    saved(Path("results"), result_of(two[0], [0.5, 0.6, 0.7], "production", reranker_fingerprint="9" * 32))
+    assert means(two[0]) == means("production") == pytest.approx(0.6)
+    shutil.rmtree("results/checkpoint-1000")
+    assert open_system(str(two[0]), Path("results")).label == "production"

@@ -30,7 +30,7 @@ def test_the_readme_is_short_and_goes_from_what_it_is_for_to_its_words():
     assert text.index("docs/pictures/board.png") < text.index("docs/pictures/report.png") < text.index("## The two")
 
 
-@pytest.mark.parametrize("name", ["board.png", "report.png"])
+@pytest.mark.parametrize("name", ["board.png", "report.png", "terminal.png"])
 def test_the_pictures_are_there_and_the_makefile_makes_them(name):
     picture = (ROOT / "docs" / "pictures" / name).read_bytes()
     assert picture.startswith(b"\x89PNG\r\n")

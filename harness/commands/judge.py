@@ -52,6 +52,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..files.cache import cache_folder
     from ..judging.judge import by_people, layer_of
     from ..judging.pool import read_pool
+    from ..results.result import slug
 
     pairs = list(read_pool(given.pool))
     scale = _scale(given.grades)
@@ -61,7 +62,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     else:
         grades, judge = _by_model(given, pairs, say)
     layer = layer_of(given.name, pairs, grades, judge, scale)
-    path = given.output or Path(f"{given.name}.layer.jsonl")
+    path = given.output or Path(f"{slug(given.name)}.layer.jsonl")
     layer.save(path)
     found = _agreements(given, layer, cache_folder()) if given.against else []
     if given.format == "json":

@@ -45,11 +45,15 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer:
-    """Judgements under one name; `judge` says who judged, and how."""
+    """Judgements under one name; `judge` says who judged, and how. Raises HarnessError without a name."""
 
     name: str
     judgements: tuple[Judgement, ...]
     judge: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or "\n" in self.name:
+            raise HarnessError("a layer of judgements has a name, which results are called after")
 
     @property
     def digest(self) -> str:

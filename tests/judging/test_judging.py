@@ -394,3 +394,11 @@ def test_python_pools_and_judges_as_the_verbs_do(cli: Cli, pool, collection_fold
         harness.judge(pool, "mine", lambda query, document: float("nan"))
     with pytest.raises(harness.HarnessError, match='the pool, row 1 has no "task"'):
         harness.judge([{"query": "x"}], "mine")
+
+
+def test_a_layer_has_a_name_of_its_own(cli: Cli, pool):
+    write_lines(Path("pool.jsonl"), [json.dumps({**row, "grade": 1}) for row in pool])
+    answer = cli("judge", "pool.jsonl", "--name", " ")
+    assert (answer.code, "a layer of judgements has a name" in answer.err) == (2, True)
+    assert cli("judge", "pool.jsonl", "--name", "people/of ours").code == 0
+    assert read_layer(Path("people__of-ours.layer.jsonl")).name == "people/of ours"

@@ -8,6 +8,7 @@ both stages, so it is written only on request, with the first stage in the notes
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,7 +95,7 @@ def _left_out(result: Result, two_stage: bool) -> str:
         return f"of a part of the queries alone: {identity.partial}"
     if not identity.by_the_card:
         return "made by rules of its own (--relevance-level, --missing-text or --instructions)"
-    if identity.card not in _ON_THE_HUB or "/" not in identity.dataset:
+    if identity.card not in _ON_THE_HUB or not re.fullmatch(r"[\w.-]+/[\w.-]+", identity.dataset):
         return f"{identity.dataset} is no data set of the hub, which the entry would name"
     if identity.top_k is not None and not two_stage:
         return f"a figure of two stages (over {stage_of(identity)}): --two-stage writes it with the first stage in the notes"

@@ -55,7 +55,8 @@ def _speed(result: Result) -> str:
     tokens = f", {speed['tokens_per_second']:,.0f} tokens/s" if speed.get("tokens_per_second") else ""
     rate = f"{speed['pairs_per_second']:,.1f} pairs/s{tokens}" if speed.get("pairs_per_second") else ""
     if result.identity.reranker and not speed.get("pairs_scored"):
-        rate = "every score was in the store"
+        of_a_file = "file" in result.identity.reranker_settings
+        rate = "every score is that of the file" if of_a_file else "every score was in the store"
     elif speed.get("workers"):
         rate = f"{rate} by {speed['workers']} workers"
     memory = f"memory {speed['peak_memory_gib']:.1f} GiB" if "peak_memory_gib" in speed else ""

@@ -79,6 +79,7 @@ def test_a_mean_over_some_of_the_subsets_is_no_entry(tmp_path: Path):
         ({"limit": 5}, "of a part of the queries alone: the first 5"),
         ({"missing_text": "skip"}, "made by rules of its own"),
         ({"dataset": "birds", "card": "folder"}, "birds is no data set of the hub"),
+        ({"dataset": "irds:beir/scifact/test", "card": "hub"}, "irds:beir/scifact/test is no data set of the hub"),
     ],
 )
 def test_what_is_no_figure_of_a_model_on_a_benchmark_is_left_out(tmp_path: Path, change, said):

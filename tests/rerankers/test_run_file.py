@@ -59,7 +59,9 @@ def test_its_result_is_kept_and_compared_with_others(cli: Cli, shop, tmp_path):
     (tmp_path / "mine.py").write_text(LONGER)
     words = ("run", shop, "--reranker", "run:prod.jsonl", "--reranker", "mine.py:longer")
     rows(cli(*words, "--format", "json"))
-    assert "changed" not in cli("run", shop, "--reranker", "run:prod.jsonl").err
+    again = cli("run", shop, "--reranker", "run:prod.jsonl")
+    assert "changed" not in again.err
+    assert "every score is that of the file" in again.out
     found = sorted(path for path in (tmp_path / "results").iterdir() if path.name != "first-stage")
     compared = cli("compare", *found)
     assert compared.code == 0, compared.err

@@ -286,16 +286,16 @@ def _shared(result: Result) -> str | None:
     """Only where nobody stated it: a card that names clusters is no news."""
     seen = result.diagnostics.get("clusters") or {}
     name, row = next(iter(result.measures.items()))
-    ends = [row.get(key) for key in ("low", "high", "low_by_query", "high_by_query")]
-    if seen.get("stated") or not seen.get("used") or None in ends:
+    low, high, low_alone, high_alone = (row.get(key) for key in ("low", "high", "low_by_query", "high_by_query"))
+    if seen.get("stated") or not seen.get("used") or low_alone is None or high_alone is None:
         return None
-    low, high, low_alone, high_alone = (end or 0.0 for end in ends)
+    shared = f"{seen['queries']:,} queries share relevant documents in {seen['clusters']:,} groups"
+    if low is None or high is None:
+        return f"{shared}: too few groups moved for an interval of {name}, which as if they were independent is there"
     if high_alone <= low_alone or (high - low) / (high_alone - low_alone) < _WIDER:
         return None
-    return (
-        f"{seen['queries']:,} queries share relevant documents in {seen['clusters']:,} groups: the interval of {name} is "
-        f"{(high - low) / (high_alone - low_alone):.1f} times as wide as if they were independent"
-    )
+    wider = (high - low) / (high_alone - low_alone)
+    return f"{shared}: the interval of {name} is {wider:.1f} times as wide as if they were independent"
 
 
 _SHOWN, _ENOUGH, _LEVEL, _WIDER = 3, 9, 0.05, 1.1

@@ -136,6 +136,19 @@ def test_a_run_warns_how_much_wider_the_interval_is_and_keeps_both(cli: Cli, tmp
     assert cli(*words, "--format", "json").results()[0]["reused"]
 
 
+def test_a_run_warns_that_too_few_groups_moved_though_many_queries_did(cli: Cli, tmp_path: Path):
+    """Three paragraphs misread are fifteen questions lost: three witnesses, not fifteen."""
+    folder = paragraphs(tmp_path / "data")
+    write_lines(tmp_path / "mine.py", [READER.replace("% 3", "% 10")])
+    words = ["run", folder, "--reranker", f"{tmp_path}/mine.py:rank", "--results", tmp_path / "results"]
+    (found,) = cli(*words, "--format", "json").results()
+    row = found["measures"]["nDCG@10"]
+    assert (row["low"], row["high"], row["p"]) == (None, None, 0.25)
+    assert row["high_by_query"] < 0
+    (told,) = [each["what"] for each in found["diagnostics"]["cautions"] if each["code"] == "RH040"]
+    assert "too few groups moved for an interval of nDCG@10" in told
+
+
 def test_compare_gate_and_boards_move_the_clusters_that_a_result_knows(cli: Cli, tmp_path: Path):
     from dataclasses import replace
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Cli
+from conftest import ROOT, Cli, write_collection
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
@@ -58,6 +60,63 @@ def test_a_workflow_is_valid_and_its_commands_exist(path: Path, cli: Cli):
             assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step.get("uses", "actions/checkout@v4"))
             for words in commands(step.get("run", "")):
                 check_command(words, cli)
+
+
+ACTION = ROOT / ".github" / "actions" / "gate" / "action.yml"
+GITLAB = ROOT / ".gitlab" / "gate.yml"
+
+
+def run_steps(scripts: list[str], values: dict[str, str], folder: Path) -> list[int]:
+    """The exit codes of the steps as a forge's shell runs them, with the harness of this checkout."""
+    binary = folder / "bin" / "rerank-harness"
+    binary.parent.mkdir()
+    binary.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(ROOT / "run_eval.py"))} "$@"\n')
+    binary.chmod(0o755)
+    usual = {"RERANK_HARNESS_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    env = {**os.environ, **usual, **values, "PATH": f"{binary.parent}:{os.environ['PATH']}"}
+    return [
+        subprocess.run(["bash", "-e", "-c", script], check=False, cwd=folder, env=env, capture_output=True).returncode
+        for script in scripts
+    ]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with data, a plug-in, and a baseline that the plug-in does not reach any more."""
+    write_collection(tmp_path / "birds", documents=40, queries=12)
+    good = "def model(query, documents):\n    return [len(set(query.split()) & set(d.split())) for d in documents]\n"
+    (tmp_path / "mine.py").write_text(f"{good}model.fingerprint = 'good'\n")
+    script = "rerank-harness run ./birds --reranker mine.py:model --results baseline"
+    assert run_steps([script], {}, tmp_path) == [0]
+    (tmp_path / "bin" / "rerank-harness").unlink()
+    (tmp_path / "bin").rmdir()
+    bad = good.replace("[len(", "[-len(")
+    (tmp_path / "mine.py").write_text(f"{bad}model.fingerprint = 'bad'\n")
+    return tmp_path
+
+
+def test_the_action_scores_gates_and_reports(repository: Path):
+    action = read(ACTION)
+    given = {"tasks": "./birds", "reranker": "mine.py:model"}
+    values = {name: given.get(name, entry.get("default", "")) for name, entry in action["inputs"].items()}
+    steps = action["runs"]["steps"]
+    filled = {
+        variable: values[re.fullmatch(r"\$\{\{ inputs\.([\w-]+) \}\}", text)[1]]
+        for step in steps
+        for variable, text in step["env"].items()
+    }
+    assert run_steps([step["run"] for step in steps], filled, repository) == [0, 1, 0]
+    names = {path.name for path in (repository / "gate").iterdir()}
+    assert names == {"gate.txt", "gate.json", "gate.xml", "gate.md", "report.html"}
+
+
+def test_the_gitlab_job_scores_gates_and_reports(repository: Path):
+    job = read(GITLAB)["reranker-gate"]
+    values = {**job["variables"], "RERANK_TASKS": "./birds", "RERANK_RERANKER": "mine.py:model"}
+    values["RERANK_HARNESS_CACHE"] = str(repository / "cache")
+    assert run_steps([*job["script"], *job["after_script"]], values, repository) == [0, 1, 0]
+    report = job["artifacts"]["reports"]["junit"].replace("$RERANK_OUTPUT", values["RERANK_OUTPUT"])
+    assert 'failures="1"' in (repository / report).read_text()
 
 
 def test_ci_runs_the_script_that_runs_everywhere():

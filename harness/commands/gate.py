@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,20 @@ from ..errors import HarnessError
 from .shared import CARDS, MEASURE, Options, Say, add_options_of, level, tolerance
 
 if TYPE_CHECKING:
+    from ..verdicts.gate import Gate, Scope
     from ..verdicts.pairing import Entry
 
 __all__ = ["add_options", "command"]
+
+
+_ENDINGS = {".txt": "text", ".json": "json", ".xml": "junit", ".md": "markdown"}
+
+
+def _output(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in _ENDINGS:
+        raise argparse.ArgumentTypeError(f"{text} ends in none of {', '.join(_ENDINGS)}")
+    return path
 
 
 _OPTIONS: Options = {
@@ -28,9 +40,12 @@ _OPTIONS: Options = {
     "--measure": MEASURE,
     "--reranker": {"metavar": "NAME", "help": "look at the results of this reranker alone"},
     "--any-reranker": {"action": "store_true", "help": "pair by task alone: hold a new model against an old one"},
-    "--update": {"action": "store_true", "help": "make the current results the baseline, to be committed and reviewed"},
+    "--allow-new": {"action": "store_true", "help": "let a task that the baseline lacks be, with a note"},
+    "--update": {"action": "store_true", "help": "make the current results the baseline, to be committed and reviewed; what is accepted is shown"},
+    "--accept-drop": {"action": "store_true", "help": "with --update: also where the gate would fail"},
     "--tasks": CARDS,
-    "--format": {"choices": ("text", "json", "github", "junit"), "default": "text", "help": "of the answer on stdout"},
+    "--format": {"choices": ("text", "json", "github", "junit", "markdown"), "default": "text", "help": "of the answer on stdout"},
+    "--output": {"action": "append", "type": _output, "default": [], "metavar": "FILE", "help": "write the answer there too, as its ending says (.txt, .json, .xml for JUnit, .md); may stand several times"},
 }  # fmt: skip
 
 
@@ -40,23 +55,39 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
-    """Hold the current results against the baseline; returns 0, 1 or 3."""
-    from ..verdicts.aggregates import complete_aggregates
-    from ..verdicts.gate import MAX_DROP, judge_against, scope_of, update
-    from ..verdicts.gate_text import gate_github, gate_junit, gate_text
+    """Hold the current results against the baseline; returns 0, 1 or 3.
+
+    With GITHUB_STEP_SUMMARY set, the answer goes there as Markdown too.
+    """
+    from ..verdicts.gate import Gate, scope_of
     from ..verdicts.pairing import entries_in
-    from ..verdicts.rows import ALPHA
 
     if given.any_reranker and given.reranker:
         raise HarnessError("--reranker looks at one reranker and --any-reranker at all of them: give one of the two")
-    entries, current = entries_in(given.baseline), entries_in(given.current)
-    tasks = _task_names(given.tasks, given.cards, [*entries, *current])
-    scope = scope_of(given.reranker, tasks, entries, current)
-    if given.update:
-        written = update(given.baseline, given.current, any_reranker=given.any_reranker, scope=scope)
-        answer("\n".join(map(str, written)))
-        say(f"{len(written)} results written to {given.baseline}: review and commit them")
-        return 0
+    if given.accept_drop and not given.update:
+        raise HarnessError("--accept-drop is for --update: a gate that should let drops pass has --max-drop")
+    try:
+        entries, current = entries_in(given.baseline), entries_in(given.current)
+        tasks = _task_names(given.tasks, given.cards, [*entries, *current])
+        scope = scope_of(given.reranker, tasks, entries, current)._replace(allow_new=given.allow_new or given.update)
+        if given.update:
+            return _update(given, scope, entries, say, answer)
+        found = _judged(given, scope, entries)
+    except HarnessError as error:
+        if error.exit_code == 3:
+            # Who reads the files in CI has to find there why nothing was compared.
+            _write(given, Gate([], [str(error)], [], given.max_drop or 0.0, given.alpha or 0.0))
+        raise
+    _write(given, found)
+    answer(_formed(found, given.format))
+    return found.exit_code
+
+
+def _judged(given: argparse.Namespace, scope: Scope, entries: Sequence[Entry]) -> Gate:
+    from ..verdicts.aggregates import complete_aggregates
+    from ..verdicts.gate import MAX_DROP, judge_against
+    from ..verdicts.rows import ALPHA
+
     found = judge_against(
         given.baseline,
         given.current,
@@ -67,13 +98,48 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         scope=scope,
         measure=given.measure,
     )
-    found = replace(found, undecided_fails=given.undecided == "fail")
-    forms = {"text": gate_text, "github": gate_github, "junit": gate_junit}
-    if given.format == "json":
-        answer(json.dumps(found.record(), ensure_ascii=False, allow_nan=False))
-    else:
-        answer(forms[given.format](found))
-    return found.exit_code
+    return replace(found, undecided_fails=given.undecided == "fail")
+
+
+def _update(given: argparse.Namespace, scope: Scope, entries: Sequence[Entry], say: Say, answer: Say) -> int:
+    """Make the current results the baseline, having shown what is accepted; 1, and nothing written, where that is a drop."""
+    from ..verdicts.gate import update
+
+    if any(scope.holds(entry.result) for entry in entries):
+        found = _judged(given, scope, entries)
+        say(_formed(found, "text"))
+        if found.failed and not given.accept_drop:
+            say(f"nothing is written: {given.baseline} would accept what the gate refuses; --accept-drop writes it")
+            return 1
+    written = update(given.baseline, given.current, any_reranker=given.any_reranker, scope=scope)
+    answer("\n".join(map(str, written)))
+    say(f"{len(written)} results written to {given.baseline}: review and commit them")
+    return 0
+
+
+def _formed(found: Gate, form: str) -> str:
+    from ..verdicts.gate_text import gate_github, gate_junit, gate_markdown, gate_text
+
+    if form == "json":
+        return json.dumps(found.record(), ensure_ascii=False, allow_nan=False)
+    forms = {"text": gate_text, "github": gate_github, "junit": gate_junit, "markdown": gate_markdown}
+    return forms[form](found)
+
+
+def _write(given: argparse.Namespace, found: Gate) -> None:
+    """The files that were asked for, and the forge's summary. Raises HarnessError for one that cannot be written."""
+    from ..files.cache import write_atomically
+
+    path = None
+    try:
+        for path in given.output:
+            write_atomically(path, _formed(found, _ENDINGS[path.suffix.lower()]).rstrip("\n") + "\n")
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            path = Path(summary)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(_formed(found, "markdown") + "\n")
+    except OSError as error:
+        raise HarnessError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _task_names(words: Sequence[str], cards: Path | None, entries: Sequence[Entry]) -> frozenset[str] | None:

@@ -40,6 +40,8 @@ class Scope(NamedTuple):
     tasks: frozenset[str] | None = None
     meant: frozenset[Known] | None = None
     """Which rerankers that is; None takes every one."""
+    allow_new: bool = False
+    """Whether a task that the baseline has no result of is a note, and nothing that keeps the gate from an answer."""
 
     def holds(self, result: Result) -> bool:
         """Whether the result is one of them."""
@@ -234,6 +236,8 @@ def judge_against(
     matched.pairs[:] = _settings_apart(matched.pairs)
     samples = samples_of([(old.whole(), now.whole()) for old, now in matched.pairs], measure)
     samples += means_of_samples(samples, aggregates)
+    if scope.allow_new:
+        new = matched.only_second
     return Gate(
         rows=answered(samples, max_drop, alpha) if samples else [],
         mismatches=_mismatches(matched, new),

@@ -10,7 +10,7 @@ from .gate import Gate
 from .rows import Row
 from .text import cluster_lines, rows_table
 
-__all__ = ["gate_github", "gate_junit", "gate_text"]
+__all__ = ["gate_github", "gate_junit", "gate_markdown", "gate_text"]
 
 
 def gate_text(gate: Gate) -> str:
@@ -58,6 +58,37 @@ def _annotation(level: str, title: str, message: str) -> str:
     data = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     name = title.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A").replace(":", "%3A").replace(",", "%2C")
     return f"::{level} title={name}::{data}"
+
+
+def gate_markdown(gate: Gate) -> str:
+    """The verdict first, then the table: a page of a forge's summary."""
+    lines = [f"**{gate.verdict}**", ""]
+    if gate.rows:
+        lines += [
+            "| | answer | reranker | baseline | current | difference [95 %] | queries |",
+            "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+        ]
+        lines += [_markdown_row(row) for row in gate.rows]
+        lines.append("")
+    lines += [f"- does not match: {_plain(line)}" for line in gate.mismatches]
+    lines += [f"- {_plain(line)}" for line in [*gate.notes, *([gate.blind] if gate.blind else []), gate.power]]
+    return "\n".join(lines)
+
+
+def _markdown_row(row: Row) -> str:
+    answer = row.answer.verdict if row.answer else ""
+    shown = f"{signed(row.difference, row.measure)} {interval(row.low, row.high, row.measure, row.difference)}".strip()
+    cells = (
+        f"{row.name} {row.measure}", f"**{answer}**" if answer == "failed" else answer, row.reranker,
+        number(row.first, row.measure), number(row.second, row.measure), shown, f"{row.queries:,}",
+    )  # fmt: skip
+    bold = ("**failed**",)
+    return f"| {' | '.join(cell if cell in bold else _plain(cell) for cell in cells)} |"
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return re.sub(r"([\\|`*_<>#])", r"\\\1", " ".join(text.split()))
 
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

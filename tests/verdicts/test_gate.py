@@ -280,7 +280,7 @@ def test_some_tasks_of_a_larger_baseline_can_be_looked_at_alone(cli: Cli, tmp_pa
     assert run_gate(cli, both, now)[0] == 1  # the drop; SciFact is missing as well
     assert run_gate(cli, both, now, "SciFact")[0] == 3
     assert cli("gate", "Brids", "--baseline", both, "--current", now).code == 2
-    update = cli("gate", "Birds", "--baseline", both, "--current", now, "--update")
+    update = cli("gate", "Birds", "--baseline", both, "--current", now, "--update", "--accept-drop")
     assert len(update.out.splitlines()) == 1
 
 
@@ -341,12 +341,61 @@ def test_changed_weights_and_settings_of_one_reranker_are_what_the_gate_is_for(
     assert run_gate(cli, baseline, saved(tmp_path / "now", changed))[0] == 1
 
 
+def test_a_task_that_the_baseline_lacks_is_a_note_where_that_is_allowed(cli: Cli, baseline: Path, tmp_path: Path):
+    now = saved(tmp_path / "now", made(BEFORE), made(BEFORE, task="Fish"))
+    assert run_gate(cli, baseline, now)[0] == 3
+    code, found = run_gate(cli, baseline, now, "--allow-new")
+    assert (code, found["mismatches"]) == (0, [])
+    assert any("Fish" in note and "gate --update adds it" in note for note in found["notes"])
+
+
+def test_one_call_writes_every_form_and_the_forges_summary(cli: Cli, baseline: Path, tmp_path: Path, monkeypatch):
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    now, names = (
+        saved(tmp_path / "now", made(WORSE)),
+        [tmp_path / f"out/gate.{end}" for end in ("txt", "json", "xml", "md")],
+    )
+    words = [word for name in names for word in ("--output", name)]
+    answer = cli("gate", "--baseline", baseline, "--current", now, "--format", "github", *words)
+    assert answer.code == 1
+    assert answer.out.startswith("::error")
+    text, record, xml, page = (name.read_text() for name in names)
+    assert text.rstrip().endswith("alpha 0.05)")
+    assert json.loads(record)["verdict"] == "failed"
+    assert ET.fromstring(xml).get("failures") == "1"
+    assert page.startswith("**gate FAILED: 1 of 1 row dropped")
+    assert "| **failed** |" in page
+    assert summary.read_text() == f"before\n{page}"
+
+
+def test_files_say_why_nothing_could_be_compared(cli: Cli, baseline: Path, tmp_path: Path):
+    out = tmp_path / "gate.xml"
+    answer = cli("gate", "--baseline", baseline, "--current", tmp_path / "none", "--output", out)
+    assert answer.code == 3
+    root = ET.fromstring(out.read_text())
+    assert root.get("errors") == "1"
+    assert "none" in root.find(".//error").text
+
+
+def test_an_answer_of_an_unknown_ending_is_refused(cli: Cli, baseline: Path):
+    answer = cli("gate", "--baseline", baseline, "--current", baseline, "--output", "gate.pdf")
+    assert answer.code == 2
+    assert "gate.pdf ends in none of .txt, .json, .xml, .md" in answer.err
+
+
 # -- update
 
 
 def test_update_makes_the_current_results_the_baseline(cli: Cli, baseline: Path, tmp_path: Path):
     now = saved(tmp_path / "now", made(WORSE, reranker_revision="1" * 40), made(BEFORE, task="Fish"))
-    answer = cli("gate", "--baseline", baseline, "--current", now, "--update")
+    refused = cli("gate", "--baseline", baseline, "--current", now, "--update")
+    assert (refused.code, refused.out) == (1, "")
+    assert "FAILED: Birds" in refused.err
+    assert "--accept-drop writes it" in refused.err
+    assert run_gate(cli, baseline, now, "--allow-new")[0] == 1, "nothing was written"
+    answer = cli("gate", "--baseline", baseline, "--current", now, "--update", "--accept-drop")
     assert answer.code == 0
     assert "review and commit" in answer.err
     written = sorted(path.relative_to(baseline) for path in baseline.rglob("*") if path.is_file())
@@ -370,7 +419,7 @@ def test_update_with_any_reranker_replaces_the_old_model(tmp_path: Path):
 def test_update_of_one_reranker_leaves_the_others(cli: Cli, tmp_path: Path):
     baseline = saved(tmp_path / "baseline", made(BEFORE), made(BEFORE, reranker="other"))
     now = saved(tmp_path / "now", made(WORSE), made(WORSE, reranker="other"))
-    answer = cli("gate", "--baseline", baseline, "--current", now, "--update", "--reranker", "other")
+    answer = cli("gate", "--baseline", baseline, "--current", now, "--update", "--accept-drop", "--reranker", "other")
     assert (answer.code, len(answer.out.splitlines())) == (0, 1)
     code, found = run_gate(cli, baseline, now)
     assert code == 1

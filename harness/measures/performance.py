@@ -25,6 +25,8 @@ _AT_LEAST = 10
 """A 95th percentile of fewer queries than this says nothing."""
 _SECONDS, _SHARE = 3.0, 0.1
 """Queries are measured alone for so many seconds, or this share of those that the run scored for, whichever is more."""
+_OF_THE_USER = "plug-in"
+"""Code that may call what costs money, and is promised to be called once for each pair."""
 
 
 def measured(
@@ -35,8 +37,8 @@ def measured(
     Rates are of scoring alone, after the first batch, which loads the model (an encoder's vectors are all computed
     in it, and workers load theirs at different times, so their rates are of everything); None where there was
     nothing more to score. The latency of a query is measured (`latency_seconds`): a list-context reranker's and a
-    service's with every query of the run, others' with some whole queries that are scored alone after it; where
-    even one of them would take longer than the run did, it is estimated from its tokens and the rate of the run,
+    service's with every query of the run, others' with some whole queries that are scored alone after it; for
+    pair-context code of the user's, which is called for no pair twice, and where even one of them would take longer than the run did, it is estimated from its tokens and the rate of the run,
     which batches across queries (`latency_from_rate_seconds`). Where workers scored there is none. A service's
     requests have their own seconds, in `billed`.
     """
@@ -45,9 +47,11 @@ def measured(
     done, tokens, seconds = pace.rated(whole=workers is not None or reranker.spec.family == "bi-encoder")
     rates = {"pairs_per_second": done, "tokens_per_second": tokens if reranker.spec.counts_tokens else None}
     billed = _billed(reranker, reranked, candidates)
-    latency = (
-        _of_requests(billed, reranked) if billed else _latency(reranked, reranker, candidates, collection, options)
-    )
+    latency: dict[str, Any] = {}
+    if billed:
+        latency = _of_requests(billed, reranked)
+    elif not workers:  # they have the model, and this process has none
+        latency = _latency(reranked, reranker, candidates, collection, options)
     return {
         **({"billed": billed} if billed else {}),
         "seconds": round(reranked.seconds, 3),
@@ -55,7 +59,7 @@ def measured(
         "pairs_scored": pace.done,
         "pairs_from_store": reranked.stored,
         **{name: round(count / seconds, 3) if count and seconds else None for name, count in rates.items()},
-        **({} if workers else latency),
+        **latency,
         **({"workers": workers.count} if workers else peak_memory(options.device)),
     }
 
@@ -97,7 +101,7 @@ def _latency(
     queries = max(1, sum(bool(scores) for scores in candidates.run.values()))
     scoring = sum(pace.steps)
     expected = (seconds_in_all / done if done else scoring / pace.done) * reranked.pairs / queries
-    if expected <= max(_SECONDS, scoring):
+    if reranker.spec.family != _OF_THE_USER and expected <= max(_SECONDS, scoring):
         seconds = latency_alone(reranker, candidates, collection, options, max(_SECONDS, _SHARE * scoring))
         how = "whole queries, tokenized and scored one at a time"
         return {"latency_seconds": _percentiles(seconds, how)} if seconds else {}

@@ -192,7 +192,7 @@ def test_other_candidates_are_refused(baseline: str):
         ({"until_decided": True}, "needs --baseline DIR"),
         ({"baseline": "baseline"}, "--baseline is of --until-decided"),
         ({"until_decided": True, "baseline": "nowhere"}, "holds no result of a reranker"),
-        ({"until_decided": True, "baseline": "baseline", "alpha": 0.0}, "alpha is 0"),
+        ({"until_decided": True, "baseline": "baseline", "alpha": 0.0}, "alpha=0.0 is no significance level"),
         ({"until_decided": True, "baseline": "baseline", "measures": "RR@3"}, "RR@3 was not measured"),
     ],
 )

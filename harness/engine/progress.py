@@ -116,7 +116,8 @@ _status: _Status | None = None
 def stage(title: str) -> Iterator[None]:
     """While this lasts, a terminal shows `title` and the seconds it takes; nothing elsewhere, or inside `shown_by`."""
     global _status  # noqa: PLW0603  (a process has one terminal)
-    if _bars.get() is not True or not sys.stderr.isatty() or threading.current_thread() is not threading.main_thread():
+    dumb = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
+    if dumb or _bars.get() is not True or threading.current_thread() is not threading.main_thread():
         yield
         return
     if _status is None:
@@ -140,7 +141,8 @@ def _forget() -> None:
     _status = None
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=_forget)
 
 
 class Pace(NamedTuple):

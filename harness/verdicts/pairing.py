@@ -63,9 +63,11 @@ def labelled_entries(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def title_of(result: Result) -> str:
-    """`XQuADRetrieval de`: task and subset, with `(part)` where a run stopped before its last query."""
+    """`XQuADRetrieval de`: task and subset, with `+ NAME` of a layer of judgements, and `(part)` where a run stopped before its last query."""
     subset = "" if result.identity.subset == "default" else f" {result.identity.subset}"
-    return result.identity.task + subset + (" (part)" if result.identity.until else "")
+    layer = result.identity.qrels_layer.rpartition(" ")[0]
+    judged = f" + {layer}" if layer else ""
+    return result.identity.task + subset + judged + (" (part)" if result.identity.until else "")
 
 
 def first_stage_label(result: Result) -> str:

@@ -76,7 +76,7 @@ def _question(result: Result) -> Hashable:
     identity = result.identity
     return (
         title_of(result), result.collection, identity.limit, identity.until, identity.relevance_level,
-        identity.instructions, identity.missing_text, _headline(result),
+        identity.qrels_layer, identity.instructions, identity.missing_text, _headline(result),
     )  # fmt: skip
 
 

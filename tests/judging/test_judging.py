@@ -144,6 +144,8 @@ def test_what_people_filled_in_becomes_a_layer_and_a_run_takes_it_only_where_nam
     }  # fmt: skip
     assert "qrels_layer" not in json.loads(Path(plain["path"]).read_text())["identity"]
     assert cli(*words, "--qrels-layer", "people.layer.jsonl").results()[0]["reused"]
+    shown = cli(*words[:-2], "--qrels-layer", "people.layer.jsonl")
+    assert "birds + people" in shown.out + shown.err
     compared = cli("compare", plain["path"], layered["path"])
     assert "--qrels-layer none → people" in compared.out + compared.err
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from conftest import Cli, Counter
 
+from harness.engine.options import Options
 from harness.errors import HarnessError
-from harness.rerankers.plugin import as_scores, wrap
+from harness.rerankers.plugin import as_scores, open_plugin, wrap
 from harness.types import DocumentText, QueryText
 
 QUERY = QueryText("red bird", "only small ones")
@@ -253,3 +254,13 @@ def test_an_entry_point_of_an_installed_package_is_a_reranker(tmp_path: Path, mo
     assert "theirs-v1" in entry_point_names()
     assert is_plugin("theirs-v1")
     assert open_plugin("theirs-v1", Options()).load().score_list(QUERY, DOCUMENTS).tolist() == [16.0, 11.0]
+
+
+@pytest.mark.parametrize("helper", [False, True])
+def test_a_file_that_is_no_python_is_named_with_its_line(tmp_path: Path, helper: bool):
+    (tmp_path / "shaky.py").write_text("def rank(query, documents)\n    return []\n")
+    (tmp_path / "mine.py").write_text("\nfrom shaky import rank\n")
+    name = f"{tmp_path / ('mine.py' if helper else 'shaky.py')}:rank"
+    with pytest.raises(HarnessError, match=r"SyntaxError: .*\(shaky\.py, line 1\)") as found:
+        open_plugin(name, Options())
+    assert "\n" not in str(found.value)

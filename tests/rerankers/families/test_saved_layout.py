@@ -142,6 +142,25 @@ def test_the_published_activation_is_the_saved_one(tmp_path: Path, activation: s
     assert (activation == "Identity") == (found.published == found.margins).all()
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
+        {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity", "version": "4.1.0"}},
+        {},
+    ],
+    ids=["before 4", "before 5.4", "none"],
+)
+def test_the_activation_of_older_files_stands_in_config_json(tmp_path: Path, stated: dict):
+    folder = save(classifier(tmp_path), tmp_path / "model", "sequence-classification")
+    for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
+        (folder / name).unlink()
+    edited(folder, "config.json", **{"sentence_transformers": None, **stated})
+    check(folder, tmp_path)
+    found = score(opened(folder, tmp_path)[0], PAIRS)
+    assert bool(stated) == (found.published == found.margins).all()
+
+
 def test_an_activation_that_is_not_known_is_refused_by_name(tmp_path: Path):
     folder = save(classifier(tmp_path), tmp_path / "model", "sequence-classification")
     edited(folder, "config_sentence_transformers.json", activation_fn="zerank.ScaledSigmoid")

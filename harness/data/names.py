@@ -39,7 +39,7 @@ _DOCUMENT = Field(("corpus-id",), ("corpus_id", "doc_id", "docid", "docno", "pid
 CORPUS: Fields = {
     "id": Field(("_id", "id"), ("docid", "doc_id", "docno", "pid", "document_id", "corpus-id", "corpus_id")),
     "title": Field(("title",)),
-    "text": Field(("text", "content"), ("contents", "passage", "body", "segment")),
+    "text": Field(("text", "content"), ("contents", "passage", "segment")),
 }
 QUERIES: Fields = {
     "id": Field(("_id", "id"), ("query-id", "query_id", "qid", "topic_id")),

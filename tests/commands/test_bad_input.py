@@ -70,7 +70,7 @@ def broken(folder: Path, name: str, text: str) -> Path:
         ("corpus.jsonl", '{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}\n', '"a"'),
         ("corpus.jsonl", '{"_id": "a", "body": "x"}\n', "text"),
         ("queries.jsonl", "", "queries.jsonl"),
-        ("queries.jsonl", '{"_id": "q0", "text": 7}\n', "line 1"),
+        ("queries.jsonl", '{"_id": "q0", "text": [7]}\n', "line 1"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n", "test.tsv"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq0\td00\tgood\n", "line 2"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq0\td00\n", "line 2"),

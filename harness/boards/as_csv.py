@@ -6,6 +6,7 @@ import csv
 import io
 from typing import Any
 
+from ..results.escaped import in_csv
 from .build import Row, Table
 from .columns import Column
 
@@ -31,7 +32,7 @@ def long_csv(table: Table) -> str:
             # Others' tables have a few figures of a hundred columns: what they lack is no line.
             if cited and column not in row.cells:
                 continue
-            writer.writerow([_inert(field) for field in (*_of_row(row), *_of_cell(row, column), *_known(row))])
+            writer.writerow([in_csv(field) for field in (*_of_row(row), *_of_cell(row, column), *_known(row))])
     return stream.getvalue()
 
 
@@ -59,12 +60,3 @@ def _known(row: Row) -> list[str]:
         figures = (asked.p50, asked.p95, asked.p99, asked.cost) if asked else (None,) * 4
         fast = [*numbers, speed.hardware, *("" if value is None else f"{value:.6g}" for value in figures)]
     return [trained, str(facts.parameters or ""), facts.licence or "", " ".join(facts.languages or ()), *fast]
-
-
-def _inert(text: str) -> str:
-    """A spreadsheet must not take a name from outside for a formula; figures may be negative."""
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-    return text

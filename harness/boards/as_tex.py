@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
-
+from ..results.escaped import in_tex
 from ..results.figures import MISSING
 from .answer import answer
 from .build import Row, Table
 from .words import Head, heads, notes, sources
 
-__all__ = ["escape", "tex"]
-
-_SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
-    "[": "{[}", "]": "{]}", "-": "{-}", "≤": r"$\le$", "≈": r"$\approx$", "≠": r"$\ne$", "≥": r"$\ge$", "–": "--", "→": r"$\to$",
-}  # fmt: skip
-"""Brackets stand in braces, since one after a line's end would be its option; so do hyphens, which join to dashes."""
+__all__ = ["tex"]
 
 
 def tex(table: Table) -> str:
@@ -26,18 +17,18 @@ def tex(table: Table) -> str:
     cited = "; ".join(f"[{place}] {source}" for source, place in sources(table).items())
     below = " ".join([*notes(table), *([f"{cited}."] if cited else [])])
     dagger = any(0 in row.beats for row in table.rows)
-    below = rf"$\dagger$: ahead of its own first stage beyond chance. {escape(below)}" if dagger else escape(below)
+    below = rf"$\dagger$: ahead of its own first stage beyond chance. {in_tex(below)}" if dagger else in_tex(below)
     lines = [
         r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc} with \usepackage{textcomp}; names in other",
         "% scripts than Latin need LuaLaTeX or XeLaTeX with a font that has them. Made by rerank-harness leaderboard.",
         r"\begin{table}",
         r"\centering",
         r"\small",
-        rf"\caption{{{escape(table.board.title)}: {escape(answer(table))}}}",
+        rf"\caption{{{in_tex(table.board.title)}: {in_tex(answer(table))}}}",
         rf"\label{{tab:{_label(table.board.name)}}}",
         rf"\begin{{tabular}}{{{''.join('r' if head.numeric else 'l' for head in shown)}}}",
         r"\toprule",
-        _line([escape(head.title) for head in shown]),
+        _line([in_tex(head.title) for head in shown]),
         r"\midrule",
         *(_line([_figured(head, row, table) for head in shown]) for row in table.rows),
         r"\bottomrule",
@@ -76,14 +67,8 @@ def _cell(text: str) -> str:
     """The interval of a figure stands smaller beside it."""
     figure, bracket, rest = text.partition(" [")
     if bracket and rest.endswith("]") and figure.strip("+-.0123456789") == "":
-        return f"{escape(figure)} {{\\scriptsize {escape('[' + rest)}}}"
-    return "--" if text == MISSING else escape(text)
-
-
-def escape(text: str) -> str:
-    """A text that TeX sets as it is: every character with a meaning of its own is written out, control characters go."""
-    plain = "".join(" " if unicodedata.category(character) in ("Cc", "Cf") else character for character in text)
-    return "".join(_SPECIAL.get(character, character) for character in " ".join(plain.split()))
+        return f"{in_tex(figure)} {{\\scriptsize {in_tex('[' + rest)}}}"
+    return "--" if text == MISSING else in_tex(text)
 
 
 def _label(name: str) -> str:

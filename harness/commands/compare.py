@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import HarnessError
 from .shared import CARDS, MEASURE, QUERIES, RESULT, RESULTS, VERBOSE, Options, Say, add_options_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ _OPTIONS: Options = {
     "--queries": {**QUERIES, "help": "show so many queries that moved most for each task (five in all; with -v of each)"},
     "--allow-different": {"action": "store_true", "help": "compare what both have although data, depth or candidates differ"},
     "--tasks": CARDS,
-    "--format": {"choices": ("text", "json"), "default": "text", "help": "of the answer on stdout"},
+    "--format": {"choices": ("text", "json", "latex", "markdown", "csv"), "default": "text", "help": "of the answer on stdout: for a paper, latex, markdown or csv, with the best bold and daggers over A"},
+    "--columns": {"nargs": "+", "default": (), "metavar": "NAME", "help": "of a paper's table: these tasks, languages and means alone"},
     **VERBOSE,
 }  # fmt: skip
 
@@ -46,11 +48,17 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..files.cache import cache_folder
     from ..verdicts.aggregates import complete_aggregates
     from ..verdicts.compare import compare_all, open_systems
+    from ..verdicts.paper import FORMS, paper_table
 
     first, *others = open_systems([given.first, *given.others], given.results)
     entries = [entry for system in (first, *others) for entry in system.entries]
     aggregates = complete_aggregates(given.cards, entries)
     found = compare_all(first, others, aggregates, measure=given.measure, allow_different=given.allow_different)
+    if given.columns and given.format not in FORMS:
+        raise HarnessError(f"--columns is for --format {', '.join(FORMS)}")
+    if given.format in FORMS:
+        answer(paper_table(found, given.format, given.columns))
+        return 0
     moved = [_moved(each, cache_folder(), _most(given, found), say) for each in found]
     if given.format == "json":
         records = [

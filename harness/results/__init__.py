@@ -6,6 +6,6 @@
 - `means`                               over languages and tasks
 - `published`, `imported`               figures of others
 - `cautions`, `data_cautions`           warnings
-- `figures`, `layout`, `terminal`       digits, and tables that fit a terminal
+- `figures`, `layout`, `terminal`       digits, and tables that fit a terminal; `escaped` texts that pages show as they are
 - `tables`, `run_lines`                 one result in full
 """

@@ -12,6 +12,6 @@
 - `grid`, `sentences`  one table that fits a terminal, and a verdict in words
 - `moved`            the queries that moved most
 - `text`             comparisons as text
-- `gate_text`        gates as text, for people and for CI
+- `gate_text`        gates as text, for people and for CI; `paper` comparisons as a table for a paper
 - `report`, `charts` one page about some results; `trade_off` quality against cost
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
+from ..results.escaped import in_markdown
 from ..results.figures import interval, number, p_value, signed
 from .gate import Gate
 from .rows import Row
@@ -70,8 +71,8 @@ def gate_markdown(gate: Gate) -> str:
         ]
         lines += [_markdown_row(row) for row in gate.rows]
         lines.append("")
-    lines += [f"- does not match: {_plain(line)}" for line in gate.mismatches]
-    lines += [f"- {_plain(line)}" for line in [*gate.notes, *([gate.blind] if gate.blind else []), gate.power]]
+    lines += [f"- does not match: {in_markdown(line)}" for line in gate.mismatches]
+    lines += [f"- {in_markdown(line)}" for line in [*gate.notes, *([gate.blind] if gate.blind else []), gate.power]]
     return "\n".join(lines)
 
 
@@ -83,12 +84,7 @@ def _markdown_row(row: Row) -> str:
         number(row.first, row.measure), number(row.second, row.measure), shown, f"{row.queries:,}",
     )  # fmt: skip
     bold = ("**failed**",)
-    return f"| {' | '.join(cell if cell in bold else _plain(cell) for cell in cells)} |"
-
-
-def _plain(text: str) -> str:
-    """A text that Markdown shows as it is."""
-    return re.sub(r"([\\|`*_<>#])", r"\\\1", " ".join(text.split()))
+    return f"| {' | '.join(cell if cell in bold else in_markdown(cell) for cell in cells)} |"
 
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

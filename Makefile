@@ -6,12 +6,13 @@ ORACLES := .venv-oracles
 # Processes of the tests, each with one thread: one more than two cores have work for, since tests wait for what they start.
 JOBS ?= 3
 
-.PHONY: help demo test test-latest constraints test-slow check gate fix bench docs pictures clean
+.PHONY: help demo test test-latest constraints constraints-oracles test-slow check gate fix bench docs pictures clean
 
 help:
 	@echo "make demo        BM25 and a real small model over the demo suite; needs no hub"
 	@echo "make test        the tests"
 	@echo "make test-latest the tests with the newest packages that pyproject.toml allows"
+	@echo "make constraints and constraints-oracles write the versions that everyone installs, after their tests"
 	@echo "make test-slow   the longer checks"
 	@echo "make check       lint, format, types"
 	@echo "make gate        the demo suite again, held against the committed results"
@@ -29,7 +30,7 @@ demo: $(VENV)/.ready
 	$(BIN)/rerank-harness demo --results build/demo
 
 $(ORACLES)/.ready: .ci/setup .ci/constraints-oracles.txt
-	.ci/setup $(ORACLES) oracles
+	LATEST= .ci/setup $(ORACLES) oracles
 	@touch $@
 
 build/oracles.json: $(ORACLES)/.ready tests/oracles.py
@@ -45,7 +46,16 @@ test-latest:
 
 # The versions of .venv-latest, which `make test-latest` has tested, become those of everyone.
 constraints: test-latest
-	.ci/constraints .venv-latest
+	.ci/constraints .venv-latest .ci/constraints.txt
+
+# The same for the packages that hand their scores over: those that the newest of them runs with.
+constraints-oracles:
+	rm -rf $(ORACLES)
+	LATEST=1 .ci/setup $(ORACLES) oracles
+	@mkdir -p build
+	OMP_NUM_THREADS=1 $(ORACLES)/bin/python tests/oracles.py build/oracles.json
+	.ci/constraints $(ORACLES) .ci/constraints-oracles.txt
+	@touch $(ORACLES)/.ready build/oracles.json
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -m slow

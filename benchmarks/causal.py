@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.machine import fix_threads, load, matrix_rate, processor
+from benchmarks.machine import fix_threads, load, matrix_rate, processor, turns
 
 PREFIXES = (32, 96, 256, 768)
 AIMS = {256: 2.0, 768: 3.5}
@@ -41,6 +41,8 @@ _PADDED_ROWS = 4
 """So few that the sample is padded as little as a whole task sorted by length would be."""
 _BUDGET = 4096
 _LAYERED_PAIRS = 4
+_SECONDS = 25.0
+"""After so many no further round of a row begins."""
 _TOKENIZER = Path(__file__).resolve().parents[1] / "tests" / "assets" / "models" / "bge-reranker-layerwise"
 
 Way = Callable[["Prompts"], Any]
@@ -245,7 +247,7 @@ def take_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[st
     """CPU seconds of each way in every round, and what each gave."""
     scores = {}
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds):
+    for number in turns(rounds, _SECONDS):
         names = list(ways) if number % 2 == 0 else list(ways)[::-1]
         for name in names:
             started = time.process_time()
@@ -266,7 +268,7 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         f"{report['queries']} queries of {report['candidates']} passages of {report['data']}, {tokens}, {made}",
         f"{report['processor']}, {report['threads']} thread(s), load {before} to {after}, {rate}",
-        f"medians of {report['rounds']} rounds in turn, CPU time",
+        f"medians of at most {report['rounds']} rounds in turn, CPU time",
         "",
         f"{'shared':>8}{names}{'speed-up':>10}{'over last':>11}{'aim':>6}{'largest difference':>20}",
         *map(_line, report["prefixes"]),

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import fix_threads, load, processor
+from benchmarks.machine import fix_threads, load, processor, turns
 
 _SIZE = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "num_labels": 1, "vocab_size": 30_522}
 KINDS: dict[str, dict[str, Any]] = {
@@ -30,6 +30,8 @@ KINDS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """Class of transformers → its sizes beside those that all have; the gated feed-forward has half the width."""
+_SECONDS = 30.0
+"""After so many no further round of a kind begins."""
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 
 
@@ -37,7 +39,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure, and print a row a kind or one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.encoders", description=str(__doc__).splitlines()[0])
     parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.add_argument("--pairs", type=int, default=80, metavar="N", help="about so many pairs (20 a query)")
+    parser.add_argument("--pairs", type=int, default=40, metavar="N", help="about so many pairs (20 a query)")
     parser.add_argument("--rounds", type=int, default=3, metavar="R")
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS))
     chosen = parser.parse_args(words)
@@ -87,7 +89,7 @@ def _row(kind: str, sample: Any, rounds: int, folder: Path) -> dict[str, Any]:
     opened = {"peer": ways.sentence_transformers(folder), "ours": ways.ours(folder, "float32")}
     seconds: dict[str, list[float]] = {name: [] for name in opened}
     scores = {name: way(sample) for name, way in opened.items()}
-    for _ in range(rounds):
+    for _ in turns(rounds, _SECONDS):
         for name, way in opened.items():
             started = time.process_time()
             way(sample)

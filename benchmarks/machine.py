@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ def fix_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+def turns(rounds: int, seconds: float) -> Iterator[int]:
+    """Numbers of rounds, one at least: none begins after `seconds`, so that a slow chip takes fewer and not longer."""
+    begun = time.perf_counter()
+    for number in range(rounds):
+        if number and time.perf_counter() - begun > seconds:
+            return
+        yield number
 
 
 def processor() -> str:

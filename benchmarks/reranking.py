@@ -4,8 +4,9 @@
 
 Rates are in CPU time, the median of rounds in which the ways take turns, so that a neighbour's load
 meets all of them alike. bf16 is measured where the chip multiplies it faster than float32, which is
-tried first: elsewhere it costs several times as much and gains nothing. `share` is the model's whole work over real tokens (every layer, no padding)
-a CPU second, against the matrix rate that the machine reached in the same round.
+tried first: elsewhere it costs several times as much and gains nothing. `share` is the model's whole
+work over real tokens (every layer, no padding) a CPU second, against the matrix rate that the machine
+reached in the same round. After --seconds no further round begins; a median is of those that were.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.machine import fix_threads, load, matrix_rate, matrix_rates, processor
+from benchmarks.machine import fix_threads, load, matrix_rate, matrix_rates, processor, turns
 
 PLAIN = "plain loop, 32"
 OURS, OURS_HALF = "rerank-harness", "rerank-harness, bf16"
@@ -74,7 +75,7 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     if gain <= 1:
         _say(left_out_half(gain))
     _say(f"{len(lengths)} pairs of {sample.source}, {len(ways)} ways, {chosen.rounds} rounds")
-    rounds, scores = _take_turns(ways, sample, chosen.rounds, config)
+    rounds, scores = _take_turns(ways, sample, chosen.rounds, config, chosen.seconds)
     whole = work(lengths, config)
     trial = 1 + work(sorted(lengths)[-FLAG_BATCH:], config) / whole
     return {
@@ -83,7 +84,7 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "load": [before, load()],
         "data": sample.source,
         "pairs": len(lengths),
-        "rounds": chosen.rounds,
+        "rounds": len(rounds[OURS]),
         "mean_tokens": round(float(np.mean(lengths)), 1),
         "model": str(chosen.model or "all-MiniLM-L6-v2 with a random head"),
         "matrix_gflops": {
@@ -132,14 +133,14 @@ def _open_ways(folder: Path, *, half: bool) -> tuple[dict[str, tuple[str, Any]],
 
 
 def _take_turns(
-    ways: dict[str, tuple[str, Any]], sample: Any, rounds: int, config: Any
+    ways: dict[str, tuple[str, Any]], sample: Any, rounds: int, config: Any, seconds: float
 ) -> tuple[dict[str, list[Timed]], dict[str, Any]]:
     warm = sample.first(1)
     for _, way in ways.values():
         way(warm)
     found: dict[str, list[Timed]] = {name: [] for name in ways}
     scores = {}
-    for number in range(rounds):
+    for number in turns(rounds, seconds):
         for name, (kind, way) in ways.items():
             rates = matrix_rates(kind, config.hidden_size, config.intermediate_size)
             cpu, wall = time.process_time(), time.perf_counter()
@@ -263,8 +264,9 @@ def _targets(report: dict[str, Any]) -> list[str]:
 def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reranking", description=str(__doc__).splitlines()[0])
     parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.add_argument("--pairs", type=int, default=120, metavar="N", help="about so many pairs (20 a query)")
+    parser.add_argument("--pairs", type=int, default=80, metavar="N", help="about so many pairs (20 a query)")
     parser.add_argument("--rounds", type=int, default=3, metavar="R")
+    parser.add_argument("--seconds", type=float, default=120, metavar="S", help="after so many no further round begins")
     parser.add_argument("--threads", type=int, default=1, metavar="T")
     parser.add_argument("--model", metavar="FOLDER", help="a BERT cross-encoder of your own")
     return parser.parse_args(words)

@@ -180,17 +180,19 @@ def _table(what: str, sizes: Mapping[str, _Size], rate: Rate | None, cards: Card
     from .dry_run import duration
 
     own, all_ = list(sizes), list(sizes.values())
+    # Where room is short, a time that is known goes before language and measure, and one that is not leaves first.
+    aside, last = (0, 2) if rate is None else (2, 0)
     columns = [Column(what, own)]
     if what == "suite":
         columns.append(Column("tasks", [str(size.tasks) for size in all_]))
     else:
-        columns.append(Column("language", [_languages(cards.task(name)) for name in own]))
+        columns.append(Column("language", [_languages(cards.task(name)) for name in own], spare=aside))
     columns.append(Column("documents", [_rounded(size.documents) for size in all_], "docs"))
     columns.append(Column("queries", [_rounded(size.queries) for size in all_]))
     if what == "task":
-        columns.append(Column("measure", [str(cards.task(name).headline) for name in own]))
-    columns.append(Column(f"pairs at {_DEPTH}", [_rounded(size.pairs) for size in all_], "pairs", spare=1))
-    columns.append(Column("time", [duration(size.seconds(rate)) for size in all_], spare=2))
+        columns.append(Column("measure", [str(cards.task(name).headline) for name in own], spare=aside))
+    columns.append(Column(f"pairs at {_DEPTH}", [_rounded(size.pairs) for size in all_], "pairs", spare=min(1, last)))
+    columns.append(Column("time", [duration(size.seconds(rate)) for size in all_], spare=last))
     return fitted(columns, width())
 
 

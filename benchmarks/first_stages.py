@@ -28,7 +28,7 @@ from harness.engine.options import Options
 from harness.retrievers.fusion import fuse
 from harness.retrievers.retrieve import candidates_of, open_first_stage
 from harness.text import join_document, join_query
-from harness.types import Run
+from harness.types import Run, ranked
 
 K = 100
 ASKED = {"ranx": 1e-9}
@@ -39,7 +39,8 @@ import json, sys
 from ranx import Run, fuse
 told = json.load(sys.stdin)
 runs = [Run({query: dict(scores) for query, scores in run.items()}) for run in told["runs"]]
-rrf = fuse(runs=runs, norm=None, method="rrf", params={"k": 60})
+by_rank = [Run({query: dict(scores) for query, scores in run.items()}) for run in told["ranked"]]
+rrf = fuse(runs=by_rank, norm=None, method="rrf", params={"k": 60})
 wsum = fuse(runs=runs, norm="min-max", method="wsum", params={"weights": told["weights"]})
 print(json.dumps({"rrf": rrf.to_dict(), "sum": wsum.to_dict()}))
 """
@@ -125,8 +126,16 @@ ORACLES = {
 
 
 def ranx(interpreter: str, runs: Sequence[Run], weights: Sequence[float]) -> dict[str, Run]:
-    """The lists joined by ranx, by `rrf` and by `sum`."""
-    told = json.dumps({"runs": list(runs), "weights": list(weights)})
+    """The lists joined by ranx, by `rrf` and by `sum`.
+
+    Equal scores have ranks by document id here and by their place in ranx, so it is given ranks that are ours.
+    """
+    orders = [{query_id: ranked(scores) for query_id, scores in run.items()} for run in runs]
+    by_rank = [
+        {query_id: {doc_id: float(-place) for place, doc_id in enumerate(order)} for query_id, order in run.items()}
+        for run in orders
+    ]
+    told = json.dumps({"runs": list(runs), "ranked": by_rank, "weights": list(weights)})
     done = subprocess.run([interpreter, "-c", _RANX], input=told, capture_output=True, text=True, check=True)
     found: dict[str, Run] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -15,6 +15,7 @@ import numpy as np
 import processes
 import pytest
 from conftest import DATA, ROOT
+from exactness import both
 from tiny_models import bert, sentence_transformer, wordpiece_tokenizer, write_json
 
 from harness.engine.options import Options
@@ -68,14 +69,14 @@ def test_every_pooling_equals_sentence_transformers(tmp_path: Path, pooling: str
     ours = opened(tmp_path / "model", tmp_path)
     assert not ours.spec.recipe.library
     assert ours.spec.recipe.normalize is normalize
-    np.testing.assert_allclose(ours.encode(TEXTS, "query")[:], oracle.encode(TEXTS), atol=1e-5, rtol=1e-5)
+    both(lambda model: model.encode(TEXTS), oracle).check(ours.encode(TEXTS, "query")[:])
 
 
 def test_prompts_of_the_files_stand_before_queries_and_documents(tmp_path: Path):
     oracle = sentence_transformer(tmp_path, prompts={"query": "query : ", "document": "this passage "})
     ours = opened(tmp_path / "model", tmp_path)
-    np.testing.assert_allclose(ours.encode(TEXTS, "query")[:], oracle.encode_query(TEXTS), atol=1e-5)
-    np.testing.assert_allclose(ours.encode(TEXTS, "document")[:], oracle.encode_document(TEXTS), atol=1e-5)
+    both(lambda model: model.encode_query(TEXTS), oracle).check(ours.encode(TEXTS, "query")[:])
+    both(lambda model: model.encode_document(TEXTS), oracle).check(ours.encode(TEXTS, "document")[:])
     assert np.abs(ours.encode(TEXTS, "query")[:] - ours.encode(TEXTS, "document")[:]).max() > 0.01
 
 
@@ -83,7 +84,7 @@ def test_long_texts_are_cut_at_the_models_own_length(tmp_path: Path):
     oracle = sentence_transformer(tmp_path, max_seq_length=12)
     ours = opened(tmp_path / "model", tmp_path)
     assert ours.spec.recipe.max_length == 12
-    np.testing.assert_allclose(ours.encode(TEXTS, "query")[:], oracle.encode(TEXTS), atol=1e-5)
+    both(lambda model: model.encode(TEXTS), oracle).check(ours.encode(TEXTS, "query")[:])
     counts = ours.token_counts(TEXTS, "query")
     assert counts[:, 0].max() == 12
     whole = [len(ids_of(tmp_path / "model", text, 10**6)) for text in TEXTS]
@@ -99,17 +100,17 @@ def test_a_model_with_a_dense_module_runs_through_the_library(tmp_path: Path, in
     assert "2_Dense/model.safetensors" in open_model(str(tmp_path / "model"), tmp_path).needed_files()
     vectors = ours.encode(TEXTS, "query")
     assert vectors.shape == (len(TEXTS), 8)
-    np.testing.assert_allclose(vectors[:], oracle.encode_query(TEXTS), atol=1e-5)
-    np.testing.assert_allclose(ours.encode(TEXTS, "document")[:], oracle.encode_document(TEXTS), atol=1e-5)
+    both(lambda model: model.encode_query(TEXTS), oracle).check(vectors[:])
+    both(lambda model: model.encode_document(TEXTS), oracle).check(ours.encode(TEXTS, "document")[:])
 
 
 def test_a_prompt_left_out_of_the_pooling_is_left_out_here_too(tmp_path: Path):
     oracle = sentence_transformer(tmp_path, prompts={"query": "query : ", "document": ""}, include_prompt=False)
     ours = opened(tmp_path / "model", tmp_path)
-    np.testing.assert_allclose(ours.encode(TEXTS, "query")[:], oracle.encode_query(TEXTS), atol=1e-5)
+    both(lambda model: model.encode_query(TEXTS), oracle).check(ours.encode(TEXTS, "query")[:])
     # The same whole text, once as prompt and query, once as a document: two vectors, never one for both.
     document = ours.encode(["query : what"], "document")[:]
-    np.testing.assert_allclose(document, oracle.encode_document(["query : what"]), atol=1e-5)
+    both(lambda model: model.encode_document(["query : what"]), oracle).check(document)
     assert np.abs(document - ours.encode(["what"], "query")[:]).max() > 1e-3
 
 
@@ -140,7 +141,7 @@ def test_all_minilm_equals_sentence_transformers(tmp_path: Path):
     texts = [(sentence * 30)[3 * i : 40 * i] for i in range(48)] + ["ümlaut 日本語", "x"]
     oracle = SentenceTransformer(str(minilm()), device="cpu")
     ours = opened(minilm(), tmp_path).encode(texts, "document")
-    np.testing.assert_allclose(ours[:], oracle.encode(texts), atol=1e-5, rtol=0)
+    both(lambda model: model.encode(texts), oracle, draws=0).check(ours[:])
 
 
 @pytest.mark.shared

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_collection
-from exactness import alone
+from exactness import alone, beside
 from golden_cases import opened, score
 from tiny_models import PUNCTUATION, bert, colbert, pylate, write_json
 
@@ -47,7 +47,7 @@ def test_scores_equal_those_of_sentence_transformers(tmp_path: Path, layout: str
     found = score(open_late(tmp_path / "model", tmp_path), PAIRS)
     oracle = encoders.MultiVectorEncoder(str(tmp_path / "model"), device="cpu")
     expected = oracle.similarity(oracle.encode_query(QUERIES), oracle.encode_document(DOCUMENTS)).numpy().ravel()
-    np.testing.assert_allclose(found.margins, expected, atol=1e-4, rtol=0)
+    beside(expected, PAIRS, tmp_path / "model", tmp_path).check(found.margins)
     np.testing.assert_array_equal(found.published, found.margins)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import oracles
 import pytest
 from conftest import ROOT
-from exactness import MULTIPLE, alone
+from exactness import MULTIPLE, alone, beside
 from golden_cases import cases, model_folder, opened, score
 
 PAIRS = [tuple(pair) for pair in cases("bge-reranker")[0]["pairs"]]
@@ -34,14 +34,16 @@ def test_classifiers_score_as_sentence_transformers_cross_encoder(tmp_path: Path
     import torch
     from sentence_transformers import CrossEncoder
 
-    activation = torch.nn.Sigmoid() if normalize else torch.nn.Identity()
+    raw, activation = torch.nn.Identity(), torch.nn.Sigmoid() if normalize else torch.nn.Identity()
     oracle = CrossEncoder(str(model_folder(system)), device="cpu", max_length=max_length)
     if system == "bge-reranker":
         oracle[0].processor = tokenizer_of(model_folder(system), model_max_length=max_length)
-    expected = oracle.predict(PAIRS, activation_fn=activation, batch_size=3)
-    family = "sequence-classification"
-    (ours,) = opened(model_folder(system), tmp_path, family, max_length=max_length, normalize=normalize)
-    np.testing.assert_allclose(score(ours, PAIRS).published, expected, atol=1e-5, rtol=0)
+    logits, expected = (oracle.predict(PAIRS, activation_fn=each, batch_size=3) for each in (raw, activation))
+    how = (PAIRS, model_folder(system), tmp_path, "sequence-classification")
+    found = score(*opened(*how[1:], max_length=max_length, normalize=normalize), PAIRS)
+    yard = beside(logits, *how, max_length=max_length).through(found.model.activate)
+    yard.check(expected)
+    yard.check(found.published)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exactness import beside
 from golden_cases import opened, score
 
 from harness.errors import HarnessError
@@ -82,7 +83,7 @@ def test_without_a_padding_id_every_text_keeps_its_own_end(tmp_path: Path, kind:
     }
     (reranker,) = opened(folder, tmp_path / "cache")
     found = score(reranker, PAIRS)
-    np.testing.assert_allclose(found.margins, each_alone(folder, found.ids), atol=1e-5, rtol=0)
+    beside(each_alone(folder, found.ids), PAIRS, folder, tmp_path / "cache").check(found.margins)
     assert len(set(found.margins.tolist())) == len(PAIRS)
 
 
@@ -91,7 +92,7 @@ def test_a_text_may_end_in_the_stated_padding_id(tmp_path: Path, kind: str):
     folder = write_classifier(tmp_path / "model", kind, pad_token_id=0)
     (reranker,) = opened(folder, tmp_path / "cache")
     found = score(reranker, PAIRS)
-    np.testing.assert_allclose(found.margins, each_alone(folder, found.ids), atol=1e-5, rtol=0)
+    beside(each_alone(folder, found.ids), PAIRS, folder, tmp_path / "cache").check(found.margins)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,8 @@ def test_an_encoder_decoder_scores_texts_that_hold_the_end_of_sequence(tmp_path:
     pairs = [["what is it", text] for text in ("a river", "a </s> river", "the road and a river")]
     (reranker,) = opened(folder, tmp_path / "cache", "sequence-classification")
     found = score(reranker, pairs)
-    np.testing.assert_allclose(found.margins, each_alone(folder, found.ids), atol=1e-5, rtol=0)
+    theirs = each_alone(folder, found.ids)
+    beside(theirs, pairs, folder, tmp_path / "cache", "sequence-classification").check(found.margins)
 
 
 def test_roberta_loses_the_positions_up_to_its_padding_id_also_where_that_is_0():

@@ -46,6 +46,8 @@ class Heads:
     p: str = "p"
     p_short: str = "p"
     marked: str = "+ and - beside a figure: it beats the first stage, or loses to it."
+    beside: tuple[str, ...] = ()
+    """Rerankers that are named outside the table, from which its own are told apart too."""
 
 
 def usual_measure(lines: Sequence[Line]) -> str:
@@ -96,7 +98,7 @@ def _below(lines: Sequence[Line], width: int, heads: Heads, *, several: bool) ->
     """A row for each system in each place."""
     columns = _named(lines)
     if several:
-        short = short_names(dict.fromkeys(line.system or MISSING for line in lines))
+        short = short_names(dict.fromkeys([*(line.system or MISSING for line in lines), *heads.beside]))
         columns.append(Column(heads.system, [short[line.system or MISSING] for line in lines], name=True))
     columns += _figures(lines, "first_stage", heads.before, "first", spare=1)
     columns += _figures(lines, "reranked", heads.after)
@@ -132,7 +134,8 @@ def _beside(lines: Sequence[Line], systems: Sequence[str], width: int, heads: He
     room = max(8, (width - 36) // len(systems) - 2)
     after = [
         Column(shortened(head, room), [compact(_marked(row.get(system))) for row in rows.values()])
-        for system, head in short_names(systems).items()
+        for system, head in short_names(dict.fromkeys([*systems, *heads.beside])).items()
+        if system in systems
     ]
     return _in_parts(before, after, _figures(firsts, "oracle", "oracle", spare=1), width)
 

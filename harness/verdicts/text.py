@@ -28,7 +28,7 @@ def answer_text(comparisons: Sequence[Comparison], width: int = WIDTH) -> str:
     first, second = comparisons[0].first, f"{len(comparisons)} others" if several else comparisons[0].second
     title = ", ".join([f"{first} → {second}", usual_measure(lines), *stages[:2]])
     marked = f"+ and - beside a figure: it beats {first}, or loses to it."
-    table, notes = grid(lines, width, Heads("second", "first", "second", "p (corrected)", "p corr", marked))
+    table, notes = grid(lines, width, Heads("second", "first", "second", "p (corrected)", "p corr", marked, (first,)))
     told = [f"{verdict_in_words(each)} {least_seen(each)}" for each in comparisons]
     rule = (
         f"p (corrected): paired sign flips, over all {comparisons[0].family} rows shown together; it decides. The 95 % "

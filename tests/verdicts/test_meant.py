@@ -16,9 +16,10 @@ from harness.models.source import open_model
 from harness.rerankers.plugin import revision_of_file
 from harness.results.naming import place_of
 from harness.results.result import Result
-from harness.verdicts.compare import compare_all, open_system, open_systems
+from harness.verdicts.compare import System, compare_all, open_system, open_systems
 from harness.verdicts.gate import judge_against, scope_of, update
 from harness.verdicts.pairing import entries_in
+from harness.verdicts.text import answer_text
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +107,9 @@ def test_comparisons_name_both_by_their_folders(two: list[Path]):
     (found,) = compare_all(first, others)
     assert (found.first, found.second) == ("exp1/checkpoint-1000", "exp2/checkpoint-1000")
     assert found.rows[0].reranker == "exp1/checkpoint-1000 → exp2/checkpoint-1000"
+    (other,) = compare_all(first, [System("bm25", others[0].entries)])
+    rows = [line for line in answer_text([found, other], 120).splitlines() if line.startswith("Birds")]
+    assert any("exp2/" in row for row in rows), "nor is the second shortened to the name of the first"
 
 
 def test_settings_of_one_reranker_are_named_in_brackets():

@@ -52,6 +52,8 @@ class Bar:
     significant: bool
     shown: str
     """The figures as the tables print them."""
+    marks: str = ""
+    """Attributes that a page's filters know the row by."""
 
 
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
@@ -273,11 +275,11 @@ def forest(bars: Sequence[Bar], name: str) -> str:
         y = _TOP + row * (place + 0.5)
         style = ("win" if bar.value > 0 else "loss") if bar.significant else "tie"
         named = bar.name if len(bar.name) <= 62 else bar.name[:61] + "…"
-        parts.append(_text(label - 12, y + 4, named, "end", "axis"))
+        parts += [f"<g{bar.marks}>", _text(label - 12, y + 4, named, "end", "axis")]
         if bar.low is not None and bar.high is not None:
             parts.append(_rule(at(bar.low), y, at(bar.high), y, f"{style}-line"))
         parts.append(_dot(at(bar.value), y, 5, style, f"{bar.name}: {bar.shown}"))
-        parts.append(_text(width, y + 4, bar.shown, "end", "figure"))
+        parts += [_text(width, y + 4, bar.shown, "end", "figure"), "</g>"]
     parts.append(_text((left + right) / 2, height - 6, name, style="axis"))
     return _svg(width, height, name, parts)
 

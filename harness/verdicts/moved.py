@@ -17,7 +17,7 @@ from ..results.result import Result
 from ..text import join_document, join_query
 from ..types import Run, ranked
 
-__all__ = ["MovedDocument", "MovedQuery", "Side", "moved_queries"]
+__all__ = ["MovedDocument", "MovedQuery", "Side", "moved_queries", "told_of"]
 
 TOP = 10
 """Only documents in one of the two top tens are shown."""
@@ -65,7 +65,18 @@ def moved_queries(
     """The `most` queries whose value moved furthest, up or down; equal ones in the order of their ids."""
     moves = [(query_id, after[query_id] - before[query_id]) for query_id in before if query_id in after]
     chosen = sorted((move for move in moves if move[1] != 0), key=lambda move: (-abs(move[1]), move[0]))[:most]
-    if not chosen:
+    return told_of([query_id for query_id, _ in chosen], before, after, sides, cache)
+
+
+def told_of(
+    query_ids: Sequence[str],
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    sides: tuple[Side, Side],
+    cache: Path,
+) -> list[MovedQuery]:
+    """These queries, each with what changed places in it."""
+    if not query_ids:
         return []
     collection = find_prepared(sides[0].result.collection, cache)
     runs = [read_rankings(side.result, cache).get(side.stage, {}) for side in sides]
@@ -77,7 +88,7 @@ def moved_queries(
             _text(query_id, collection),
             _documents(query_id, runs, collection),
         )
-        for query_id, _ in chosen
+        for query_id in query_ids
     ]
 
 

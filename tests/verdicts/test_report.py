@@ -9,11 +9,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import open_browser
 from conftest import WORDS, Cli, write_collection, write_lines
 from made_results import made, saved
 
+from harness.results.result import Result
 from harness.verdicts.charts import Bar, Line, curves, forest, scatter, sorted_changes
 from harness.verdicts.report import page
 
@@ -284,3 +286,79 @@ def test_the_page_opens_in_a_real_browser_in_light_and_dark_wide_and_narrow(writ
         assert browser.get_log("browser") == []
         shot = browser.get_screenshot_as_png()
     assert len(shot) > 20_000, "an empty page compresses to less"
+
+
+# -- many results
+
+
+def thirty() -> list[Result]:
+    """Ten tasks by three rerankers: one that helps, one that harms, one that does neither; some with a warning."""
+    chance = np.random.default_rng(7)
+    found = []
+    for number in range(10):
+        first = chance.uniform(0.1, 0.7, 40)
+        for name, gain in (("better", 0.2), ("worse", -0.08), ("same", 0.0)):
+            after = np.clip(first + gain + chance.normal(0, 0.05, 40) * (gain != 0), 0, 1)
+            result = made(after.tolist(), first.tolist(), task=f"Task{number:02d}Retrieval", reranker=f"org/{name}")
+            row = result.measures["nDCG@10"]
+            row |= {"difference": row["reranked"] - row["first_stage"], "oracle": 0.9}
+            cut = {"truncated_pairs": 900, "pairs": 4000} if number % 2 else {}
+            curve = [{"k": k, "reranked": 0.4 + k / 1000, "oracle": 0.6 + k / 500} for k in (10, 50, 100)]
+            depth = {"depth_curve": {"points": curve, "measure": "nDCG@10", "first_stage": 0.4}}
+            found.append(replace(result, measures={"nDCG@10": row}, diagnostics={**cut, **depth}))
+    return found
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "page.html").write_text(page(thirty(), folder), encoding="utf-8")
+    return folder / "page.html"
+
+
+SIZES = """
+const shown = [...document.querySelectorAll("tbody tr, details.one")].filter(each => each.checkVisibility());
+const number = [...document.querySelectorAll("body *")].find(each => !each.children.length && /[+-]\\.[0-9]{2}/.test(each.textContent));
+return {
+  height: document.documentElement.scrollHeight, wide: document.documentElement.scrollWidth - window.innerWidth,
+  number: number.getBoundingClientRect().bottom, shown: shown.length,
+  faint: [...document.querySelectorAll("svg g")].filter(each => getComputedStyle(each).opacity < 0.5).length,
+};
+"""
+
+
+def test_thirty_results_stay_short_filter_by_style_and_say_a_number_first_on_a_phone(many: Path, tmp_path: Path):
+    with open_browser(tmp_path / "profile", 1400, 900) as browser:
+        size = "Emulation.setDeviceMetricsOverride"
+        seen = {}
+        for width, height in ((390, 664), (1400, 900)):
+            metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+            browser.execute_cdp_cmd(size, metrics)
+            browser.get(many.as_uri())
+            seen[width] = browser.execute_script(SIZES)
+            assert seen[width]["height"] < 6_000
+            assert seen[width]["wide"] <= 0
+            assert seen[width]["number"] < height, "a number is seen before anything is scrolled"
+        everything = seen[1400]["shown"]
+        left = []
+        for option in ("task-3", "reranker-1", "verdict-win"):
+            browser.execute_script(f'document.getElementById("{option}").selected = true')
+            left.append(browser.execute_script(SIZES))
+        assert everything > left[0]["shown"] > left[1]["shown"] == 2, "one result: its row and its section"
+        assert left[2]["shown"] == 0, "that one lost"
+        assert left[2]["faint"] == 30
+        assert browser.get_log("browser") == []
+        browser.get(f"{many.as_uri()}#r17")
+        opened = 'return document.getElementById("r17").closest("details").open'
+        assert browser.execute_script(opened), "a link opens the fold that it leads into"
+
+
+def test_contents_name_every_level_and_the_verdict_comes_before_the_tables(many: Path):
+    html = many.read_text()
+    links = re.findall(r'<a href="#(\w+)"', html.split("<nav")[1].split("</nav>")[0])
+    assert links[:3] == ["verdict", "tables", "queries"]
+    assert [html.index(f'id="{link}"') for link in links] == sorted(html.index(f'id="{link}"') for link in links)
+    said = Page(html.split('<section class="level" id="verdict">')[1].split("</section>")[0]).text
+    assert "better beats BM25 on 10 of 10" in said
+    assert "worse loses to BM25 on 10 of 10" in said
+    assert "same is not told apart from BM25 on any of 10" in said

@@ -31,6 +31,8 @@ DRAWS = 4
 ROUNDED = frozenset(
     {
         "linear",
+        "addmm",
+        "conv1d",
         "scaled_dot_product_attention",
         "layer_norm",
         "rms_norm",

@@ -22,7 +22,18 @@ from .pairing import Entry, entries_in, first_stage_label, match, remarks_on, ti
 from .rows import ALPHA, Row, rows_of
 from .samples import Sample, means_of_samples, samples_of
 
-__all__ = ["ALPHA", "Comparison", "Row", "System", "compare", "compare_all", "open_system", "open_systems", "rows_of"]
+__all__ = [
+    "ALPHA",
+    "Comparison",
+    "Row",
+    "System",
+    "compare",
+    "compare_all",
+    "corrected_together",
+    "open_system",
+    "open_systems",
+    "rows_of",
+]
 
 
 @dataclass(frozen=True)
@@ -121,10 +132,16 @@ def compare_all(
     """Each of the others against the first; p is corrected over the rows of all of them. Raises as `compare` does."""
     first, *others = _labelled([first, *others])
     found = [_compared(first, other, aggregates, measure=measure, allow_different=allow_different) for other in others]
-    rows = rows_of([sample for each in found for sample in each.samples])
+    return corrected_together(found)
+
+
+def corrected_together(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with the rows of their samples, whose p is corrected over the rows of all of them."""
+    samples = [sample for each in comparisons for sample in each.samples]
+    rows = rows_of(samples) if samples else []
     family = len(rows)
-    taken = [[rows.pop(0) for _ in each.samples] for each in found]
-    return [replace(each, rows=own, family=family) for each, own in zip(found, taken, strict=True)]
+    taken = [[rows.pop(0) for _ in each.samples] for each in comparisons]
+    return [replace(each, rows=own, family=family) for each, own in zip(comparisons, taken, strict=True)]
 
 
 def compare(

@@ -17,7 +17,10 @@ from ..results.figures import MISSING, interval, number, signed
 from ..results.naming import labelled
 from ..results.result import Result
 from .charts import CSS, Bar, forest
+from .compare import Comparison
 from .pairing import first_stage_label, title_of
+from .sheet.across import against_baseline, between, moved_since, rerankers_compared, said
+from .sheet.hardest import hardest
 from .sheet.one import finding, section
 from .sheet.outline import Filters, contents, filters_of, verdict_of
 from .sheet.parts import STAGES, code, figure, folded, headline, stages, table, tag, verdict
@@ -28,6 +31,8 @@ __all__ = ["page"]
 
 _SHOWN = 6
 """So many sentences stand on top; more are behind a fold."""
+_PAIRS = 3
+"""Of so many pairs of rerankers each has its sentence on top."""
 _OPEN = 2
 """Of so many results every fold about their queries is open."""
 
@@ -38,15 +43,20 @@ _RULE = (
 )
 
 
-def page(results: Sequence[Result], cache: Path, most: int = 5) -> str:
-    """The HTML of a page about `results`, which come with their values; `most` wins and losses for each."""
-    results = sorted(map(retested, labelled(results)), key=lambda result: (title_of(result), first_stage_label(result)))
+def page(results: Sequence[Result], cache: Path, most: int = 5, since: Comparison | None = None) -> str:
+    """The HTML of a page about `results`, which come with their values; `most` wins and losses for each.
+
+    `since` is their comparison with a baseline, which then stands beside them.
+    """
+    results = labelled(results)
+    against = between(results)
+    results = sorted(map(retested, results), key=lambda result: (title_of(result), first_stage_label(result)))
     tasks = list(dict.fromkeys(result.identity.task for result in results))
     filters = filters_of(results)
     level = {
-        "verdict": ("The verdict", _verdicts(results)),
-        "tables": ("Tables and intervals", _tables(results, filters)),
-        "queries": ("Queries", _queries(results, filters, cache, most)),
+        "verdict": ("The verdict", _verdicts(results, against, since)),
+        "tables": ("Tables and intervals", _tables(results, filters, against, since)),
+        "queries": ("Queries", _queries(results, filters, cache, most, since)),
         "warnings": ("What the warnings mean", _meanings(results)),
     }
     there = {anchor: pair for anchor, pair in level.items() if pair[1]}
@@ -74,23 +84,33 @@ def _level(anchor: str, title: str, inside: str, filters: Filters | None) -> str
     return f'<section class="level" id="{anchor}">{tag("h2", title)}{chosen}{inside}</section>'
 
 
-def _verdicts(results: Sequence[Result]) -> str:
+def _verdicts(results: Sequence[Result], against: Sequence[Comparison], since: Comparison | None) -> str:
     """The first level: a sentence for each reranker, or for each first stage where nothing was reranked."""
     told = sentences(results) or [f"{title_of(result)}: {finding(result)}" for result in results]
+    told = [*(said([since]) if since else ()), *told, *(said(against) if len(against) <= _PAIRS else ())]
     shown, more = ("".join(tag("p", each, "said") for each in part) for part in (told[:_SHOWN], told[_SHOWN:]))
     return shown + (folded(f"{len(told) - _SHOWN} more", more) if more else "")
 
 
-def _tables(results: Sequence[Result], filters: Filters) -> str:
+def _tables(
+    results: Sequence[Result], filters: Filters, against: Sequence[Comparison], since: Comparison | None
+) -> str:
     """The second level."""
-    return _summary(results, filters) + _intervals(results, filters) + _costs(results)
+    beside = against_baseline(since, filters) if since else ""
+    rerankers = rerankers_compared(against, filters)
+    return beside + _summary(results, filters) + _intervals(results, filters) + rerankers + _costs(results)
 
 
-def _queries(results: Sequence[Result], filters: Filters, cache: Path, most: int) -> str:
-    """The third level: each result behind a fold."""
-    return "".join(
-        section(place, result, cache, most, _marks(result, filters), unfolded=len(results) <= _OPEN)
-        for place, result in enumerate(results, 1)
+def _queries(results: Sequence[Result], filters: Filters, cache: Path, most: int, since: Comparison | None) -> str:
+    """The third level: what moved since the baseline, what is hard for all, and each result behind a fold."""
+    moved = moved_since(since, filters, cache, most) if since and most else ""
+    return (
+        moved
+        + hardest(results, filters, cache, most)
+        + "".join(
+            section(place, result, cache, most, _marks(result, filters), unfolded=len(results) <= _OPEN)
+            for place, result in enumerate(results, 1)
+        )
     )
 
 

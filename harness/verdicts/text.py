@@ -13,7 +13,16 @@ from .moved import MovedDocument, MovedQuery
 from .samples import Sample
 from .sentences import Told, difference_in_words, rounded, sentence_of
 
-__all__ = ["answer_text", "cluster_lines", "comparison_text", "moved_text", "rows_table", "shortened"]
+__all__ = [
+    "answer_text",
+    "cluster_lines",
+    "comparison_text",
+    "least_seen",
+    "moved_text",
+    "rows_table",
+    "shortened",
+    "verdict_in_words",
+]
 
 _WIDTH = 120
 _NOTES = 3

@@ -17,7 +17,10 @@ from made_results import made, saved
 
 from harness.results.result import Result
 from harness.verdicts.charts import Bar, Line, curves, forest, scatter, sorted_changes
+from harness.verdicts.compare import System, compare
+from harness.verdicts.pairing import entries_in
 from harness.verdicts.report import page
+from harness.verdicts.sheet.hardest import hardest_of
 
 NASTY = "</td><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&amp;'"
 
@@ -346,7 +349,7 @@ def test_thirty_results_stay_short_filter_by_style_and_say_a_number_first_on_a_p
             left.append(browser.execute_script(SIZES))
         assert everything > left[0]["shown"] > left[1]["shown"] == 2, "one result: its row and its section"
         assert left[2]["shown"] == 0, "that one lost"
-        assert left[2]["faint"] == 30
+        assert left[2]["faint"] == 30 + 32, "of the pairs, the one that lost is beaten by one with no change"
         assert browser.get_log("browser") == []
         browser.get(f"{many.as_uri()}#r17")
         opened = 'return document.getElementById("r17").closest("details").open'
@@ -362,3 +365,94 @@ def test_contents_name_every_level_and_the_verdict_comes_before_the_tables(many:
     assert "better beats BM25 on 10 of 10" in said
     assert "worse loses to BM25 on 10 of 10" in said
     assert "same is not told apart from BM25 on any of 10" in said
+
+
+# -- across results
+
+
+def cells_of(html: str, title: str) -> list[list[str]]:
+    """The rows of the first table behind the fold of this title, as texts."""
+    inside = html.split(title)[1].split("</table>", maxsplit=1)[0].split("<tbody>")[1]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in inside.split("</tr>") if "<td" in row]
+    return [[" ".join(re.sub("<[^>]+>", " ", cell).split()) for cell in row] for row in rows]
+
+
+def test_rerankers_are_held_against_each_other_as_compare_does(tmp_path: Path):
+    results = thirty()
+    html = page(results, tmp_path)
+    rows = cells_of(html, "Between the rerankers")
+    assert len(rows) == 3 * 11, "three pairs on ten tasks and their mean"
+    one, other = (next(r for r in results if r.reranker == f"org/{name}") for name in ("better", "worse"))
+    expected = np.mean(other.values["nDCG@10"]["reranked"]) - np.mean(one.values["nDCG@10"]["reranked"])
+    (found,) = [row for row in rows if row[0].startswith("Task00") and row[1].startswith("org/better → org/worse")]
+    assert found[2:5] == [
+        f"{np.mean(side.values['nDCG@10']['reranked']):.4f}" for side in (one, other)
+    ] + [f"{expected:+.4f}"]  # fmt: skip
+    alone = [saved(tmp_path / side.reranker.split("/")[1], side) for side in (one, other)]
+    systems = [System(folder.name, entries_in(folder)) for folder in alone]
+    (row,) = compare(*systems).rows
+    assert found[5] == f"[{row.low:+.4f}, {row.high:+.4f}]"
+    text = Page(html).text
+    assert "org/worse loses to org/better on 10 of 10" in text
+    assert "over all 33 rows together" in text
+
+
+def test_many_rerankers_are_all_held_against_the_one_named_first(tmp_path: Path):
+    results = [made([0.5 + n / 100] * 8, [0.4] * 8, reranker=f"org/m{9 - n}") for n in range(7)]
+    rows = cells_of(page(results, tmp_path), "Between the rerankers")
+    assert [row[1].split(" over")[0] for row in rows] == [f"org/m9 → org/m{9 - n}" for n in range(1, 7)]
+
+
+def test_results_of_other_questions_are_not_held_against_each_other(tmp_path: Path):
+    other_depth = made([0.9] * 8, [0.4] * 8, reranker="org/other", top_k=50)
+    html = page([made([0.5] * 8, [0.4] * 8), other_depth], tmp_path)
+    assert "Between the rerankers" not in html
+    nothing_shared = made({f"other{i}": 0.5 for i in range(8)}, [0.4] * 8, reranker="org/other")
+    html = page([made([0.5] * 8, [0.4] * 8), nothing_shared], tmp_path)
+    assert "org/model and org/other share no query or measure of Birds" in Page(html).text
+
+
+def test_a_baseline_stands_beside_the_current_results_with_what_moved(cli: Cli, tmp_path: Path):
+    old = [0.5, 0.4, 0.3, 0.2, 0.6, 0.5, 0.4, 0.3]
+    new = [value + 0.2 for value in old]
+    for folder, values in (("old", old), ("new", new)):
+        saved(tmp_path / folder, *(made(values, old, reranker=f"org/{name}") for name in ("a", "b")))
+    answer = cli("report", "new", "--baseline", "old", "--output", "page.html")
+    assert answer.code == 0, answer.err
+    html = (tmp_path / "page.html").read_text()
+    assert Page(html).open == []
+    rows = cells_of(html, "Baseline old, current new")
+    assert [row[1] for row in rows] == ["org/a over bm25 top 100", "org/b over bm25 top 100"]
+    assert rows[0][2:6] == ["0.4000", "0.4000", "0.6000", "+0.2000"]
+    text = Page(html).text
+    assert "new beats old on 2 of 2, most by +.20" in text
+    assert "Moved most since the baseline" in text
+    assert html.split('<p class="said">', 2)[1].startswith("new beats old"), "the answer comes first"
+
+
+def test_a_baseline_of_other_data_is_refused_unless_asked_for(cli: Cli, tmp_path: Path):
+    saved(tmp_path / "old", made([0.5] * 8, [0.4] * 8, top_k=50))
+    saved(tmp_path / "new", made([0.6] * 8, [0.4] * 8))
+    refused = cli("report", "new", "--baseline", "old", "--output", "page.html")
+    assert refused.code == 3
+    assert "depth 50 → 100" in refused.err
+    allowed = cli("report", "new", "--baseline", "old", "--allow-different", "--output", "page.html")
+    assert allowed.code == 0
+    assert "different, and compared all the same" in (tmp_path / "page.html").read_text()
+    assert cli("report", "new", "--allow-different").code == 2
+    assert cli("report", "new", "--baseline", "old", "--output", "p.svg").code == 2
+
+
+def test_the_hardest_queries_have_the_lowest_mean_over_all_systems(tmp_path: Path):
+    columns = {"one": {"a": 0.2, "b": 0.9, "c": 0.1, "x": 0.0}, "two": {"a": 0.2, "b": 0.9, "c": 0.5}}
+    assert hardest_of(columns, 2) == ["a", "c"], "x has no value of the other system"
+    first = [0.9, 0.1, 0.5, 0.3]
+    results = [made([0.9, 0.2, 0.5, 0.0], first, reranker="org/a"), made([0.9, 0.6, 0.5, 0.3], first, reranker="org/b")]
+    html = page(results, tmp_path, most=2)
+    rows = cells_of(html, "Hardest queries across systems")
+    assert [row[:5] for row in rows] == [
+        ["q3", "0.3000", "0.0000", "0.3000", "0.2000"],
+        ["q1", "0.1000", "0.2000", "0.6000", "0.3000"],
+    ]
+    assert "q3 org/a -0.3000 org/b +0.0000" in Page(html).text
+    assert "Hardest queries" not in page(results, tmp_path, most=0)

@@ -2,6 +2,7 @@
 
 - `parts`    elements, tables, folds, and what a result's headline says
 - `outline`  the contents list and the filters
-- `across`   rerankers against each other, a baseline beside the current results, the hardest queries
+- `across`   rerankers against each other, a baseline beside the current results
+- `hardest`  the queries that all systems answer worst
 - `one`      one result's section
 """

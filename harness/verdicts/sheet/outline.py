@@ -22,12 +22,21 @@ class Filters:
 
     tasks: tuple[str, ...]
     rerankers: tuple[str, ...]
+    results: tuple[Result, ...]
 
-    def marks(self, task: str, rerankers: Sequence[str | None], said: str) -> str:
-        """The attributes of an element about a task, some rerankers and a verdict; no task's own is about none alone."""
+    def name_of(self, result: Result) -> str | None:
+        """What the page calls the reranker of a result that a comparison may call otherwise."""
+        return next((own.reranker for own in self.results if own.identity == result.identity), result.reranker)
+
+    def marks(self, task: str, rerankers: Sequence[str | None], said: str = "") -> str:
+        """The attributes of an element about a task, some rerankers and a verdict, or about every verdict.
+
+        What is about no task of the page, such as a mean, is not shown once one is chosen.
+        """
         of = self.tasks.index(task) if task in self.tasks else "all"
         who = " ".join(str(self.rerankers.index(name)) for name in rerankers if name in self.rerankers)
-        return f' data-task="{of}" data-reranker="{who or "none"}" data-verdict="{said}"'
+        judged = f' data-verdict="{said}"' if said else ""
+        return f' data-task="{of}" data-reranker="{who or "none"}"{judged}'
 
     @property
     def html(self) -> str:
@@ -65,7 +74,8 @@ def _choice(kind: str, label: str, every: str, values: Sequence[str], words: Seq
 def filters_of(results: Sequence[Result]) -> Filters:
     """The filters of a page about `results`."""
     tasks = dict.fromkeys(map(title_of, results))
-    return Filters(tuple(tasks), tuple(dict.fromkeys(result.reranker for result in results if result.reranker)))
+    rerankers = dict.fromkeys(result.reranker for result in results if result.reranker)
+    return Filters(tuple(tasks), tuple(rerankers), tuple(results))
 
 
 def verdict_of(result: Result) -> str:

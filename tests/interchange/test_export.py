@@ -484,7 +484,7 @@ def test_every_flag_of_the_page_exists(cli: Cli):
     ("words", "told"),
     [
         (["absent", "--to", "csv", "--output", "t.csv"], '"absent" is no result file'),
-        (["results", "--to", "xml", "--output", "t.xml"], "invalid choice"),
+        (["results", "--to", "xml", "--output", "t.xml"], '"xml" is none of mteb'),
         (["results", "--to", "csv"], "--output"),
         (["results", "--to", "csv", "--output", "results"], "cannot write results"),
         (["results", "--to", "model-card", "--output", "binary.md"], "not UTF-8"),

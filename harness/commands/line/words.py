@@ -99,10 +99,11 @@ WORDS: dict[str, Words] = {
             "compare org/model-a org/model-b": "by the names that results have",
             "compare old-results new-results --queries 3 -v": "two folders, with the queries that moved most",
             "compare bm25 org/model-a --measure MAP@100": "a reranker against its first stage",
+            "compare org/model-a org/model-b --format latex": "a table for a paper, with daggers over the first",
         },
         {
             "what is compared": ("first", "others", "--results", "--measure", "--allow-different", "--tasks"),
-            "the answer": ("--queries", "--format", "-v", "-q", "-h"),
+            "the answer": ("--queries", "--format", "--columns", "-v", "-q", "-h"),
         },
     ),
     "gate": Words(
@@ -111,13 +112,15 @@ WORDS: dict[str, Words] = {
         {
             "gate --baseline results --current new-results": "in CI, after a run",
             "gate demo --baseline results --current new --max-drop 0.02": "one suite, a wider tolerance",
+            "gate --baseline results --current new --output gate.xml": "JUnit for a forge, besides the text",
         },
         {
             "what is held against what": (
                 "tasks", "--baseline", "--current", "--reranker", "--any-reranker", "--measure", "--tasks",
             ),
-            "the rule": ("--max-drop", "--alpha", "--undecided", "--update"),
-            **_ANSWER,
+            "the rule": ("--max-drop", "--alpha", "--undecided", "--allow-new"),
+            "a new baseline": ("--update", "--accept-drop"),
+            "the answer": ("--format", "--output", "-q", "-h"),
         },
     ),
     "report": Words(

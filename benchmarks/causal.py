@@ -41,7 +41,7 @@ _PADDED_ROWS = 4
 """So few that the sample is padded as little as a whole task sorted by length would be."""
 _BUDGET = 4096
 _LAYERED_PAIRS = 4
-_SECONDS = 25.0
+_SECONDS = 15.0
 """After so many no further round of a row begins."""
 _TOKENIZER = Path(__file__).resolve().parents[1] / "tests" / "assets" / "models" / "bge-reranker-layerwise"
 

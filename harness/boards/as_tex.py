@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..results.escaped import in_tex
 from ..results.figures import MISSING
 from .answer import answer
 from .build import Row, Table
+from .columns import Column
 from .words import Head, heads, notes, sources
 
 __all__ = ["tex"]
@@ -13,7 +16,7 @@ __all__ = ["tex"]
 
 def tex(table: Table) -> str:
     """The table environment, with a comment that says what it needs; every text from outside is escaped."""
-    shown = heads(table)
+    shown, best = heads(table), _best(table)
     cited = "; ".join(f"[{place}] {source}" for source, place in sources(table).items())
     below = " ".join([*notes(table), *([f"{cited}."] if cited else [])])
     dagger = any(0 in row.beats for row in table.rows)
@@ -30,7 +33,7 @@ def tex(table: Table) -> str:
         r"\toprule",
         _line([in_tex(head.title) for head in shown]),
         r"\midrule",
-        *(_line([_figured(head, row, table) for head in shown]) for row in table.rows),
+        *(_line([_figured(head, row, table, best) for head in shown]) for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"",
@@ -44,20 +47,29 @@ def _line(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _figured(head: Head, row: Row, table: Table) -> str:
+def _best(table: Table) -> dict[Column, float]:
+    """The best measured figure of each column that has several."""
+    means: dict[Column, list[float]] = {}
+    for row in table.rows:
+        if row.system.kind in _MEASURED:
+            for column, cell in row.cells.items():
+                means.setdefault(column, []).append(cell.mean)
+    return {column: max(found) for column, found in means.items() if len(found) > 1}
+
+
+def _figured(head: Head, row: Row, table: Table, best: Mapping[Column, float]) -> str:
     """A cell: the best measured figure of its column bold, a dagger where the row is ahead of its own first stage."""
     text = _cell(head.cell(row))
     column = head.column
     if column is None or column not in row.cells or row.system.kind not in _MEASURED:
         return text
-    means = [each.cells[column].mean for each in table.rows if column in each.cells and each.system.kind in _MEASURED]
     figure, space, interval = text.partition(" ")
-    best = rf"\textbf{{{figure}}}" if len(means) > 1 and row.cells[column].mean == max(means) else figure
+    figure = rf"\textbf{{{figure}}}" if row.cells[column].mean == best.get(column) else figure
     ahead = column == table.key and any(
         each.system.kind == "first stage" and each.system.stage == row.system.stage for each in row.beats.get(0, ())
     )
     mark = r"$^{\dagger}$" if ahead else ""
-    return f"{best}{mark}{space}{interval}"
+    return f"{figure}{mark}{space}{interval}"
 
 
 _MEASURED = ("reranker", "first stage")

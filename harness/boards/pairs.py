@@ -2,10 +2,10 @@
 
 The test is `measures.family`'s: the step-down max-T test, whose corrected p of a pair is the share of sign
 patterns in which the largest statistic among the pairs that moved no further reaches the pair's own. A p
-for every pair is not needed, only the distance from which on all pairs are rejected. So the pairs are
-put into classes by their statistic, one pass takes the largest of every class under every pattern, and
-the classes are walked from the farthest down; only in the class where the walk ends does a pair have its
-own step. The decisions are the same as those of the p values one by one.
+for every pair is not needed, only the distance from which on all pairs are rejected. It is walked
+to in steps, as Romano and Wolf do (JASA 100, 2005): what lies beyond the reach of all open pairs is
+rejected, and what remains is tried again without it, until a step rejects nothing. The decisions are the
+same as those of the p values one by one.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from ..measures.family import corrected
 from .resampling import Sums
 
 __all__ = ["Pairs"]
 
 Array = NDArray[np.float64]
 
-_CLASSES = 32
-_PATTERNS = 256
+_PATTERNS = 128
 """So many patterns of all systems stay in a core's own cache."""
 _SLACK = 1e-9
-"""As in `corrected`: statistics that are equal on paper differ by no more."""
+"""As in `measures.family.corrected`: statistics that are equal on paper differ by no more."""
+_AGAIN = 4
+"""A step looks again at so many times the patterns that may reach a rejected pair."""
 
 
 class Pairs:
@@ -53,64 +53,62 @@ class Pairs:
 
     def _rejected_from(self) -> float:
         """The statistic from which on every pair is rejected."""
-        upper = np.triu_indices(len(self._place), 1)
-        seen = self._seen[upper]
-        if not seen.size:
-            return np.inf
-        bounds = np.unique(np.quantile(seen, np.linspace(0, 1, _CLASSES + 1)[1:-1], method="higher"))
-        classes = np.searchsorted(bounds, self._seen, side="left")
-        highest = np.maximum.accumulate(self._highest(classes, bounds.size + 1), axis=0)
-        least, of = np.inf, classes[upper]
-        for number in range(bounds.size, -1, -1):
-            inside = np.flatnonzero(of == number)
-            lowest = seen[inside].min(initial=np.inf)
-            if not self._rejects(highest[number], lowest):
-                below = highest[number - 1] if number else np.zeros(highest.shape[1])
-                return min(least, self._inside(inside, upper, below))
-            least = min(least, lowest)
-        return least
+        patterns = self._flipped.shape[1]
+        # Of so many patterns a rejected pair may be reached: (count + 1) / (patterns + 1) <= alpha.
+        most = int(self._alpha * (patterns + 1)) - 1
+        seen = self._seen[np.triu_indices(len(self._place), 1)]
+        least = np.inf
+        if not seen.size or not 0 <= most < patterns:
+            return least
+        reach = self._reach(least, np.arange(patterns))
+        while True:
+            limit = np.partition(reach, -most - 1)[-most - 1]
+            rejected = seen[(seen < least) & (seen > limit + _SLACK)]
+            if not rejected.size:
+                return least
+            least = float(rejected.min())
+            reach = self._lowered(reach, least, most)
 
-    def _rejects(self, highest: Array, seen: float) -> bool:
-        return bool((np.count_nonzero(highest >= seen - _SLACK) + 1) / (highest.size + 1) <= self._alpha)
+    def _lowered(self, reach: Array, least: float, most: int) -> Array:
+        """The reach of the pairs nearer than `least`, exact where it is among the `most` + 1 largest.
 
-    def _inside(self, pairs: NDArray[np.int64], upper: tuple[NDArray[np.int64], ...], below: Array) -> float:
-        """As `_rejected_from`, of one class over those below it."""
-        rows, columns = upper[0][pairs], upper[1][pairs]
-        seen = self._seen[rows, columns]
+        Elsewhere it may be too high: fewer pairs reach no further than more did, so a pattern that fell short
+        then need not be looked at.
+        """
+        order = np.argsort(-reach, kind="stable")
+        for count in (_AGAIN * (most + 1), reach.size):
+            some, others = order[:count], order[count:]
+            lowered = reach.copy()
+            lowered[some] = self._reach(least, some)
+            if np.partition(lowered[some], -most - 1)[-most - 1] >= reach[others].max(initial=0.0):
+                break
+        return lowered
 
-        def flipped(place: int) -> Array:
-            one, other = rows[place], columns[place]
-            apart: Array = np.abs(self._flipped[other] - self._flipped[one]) * self._inverse[one, other]
-            return np.maximum(apart, below)
-
-        rejected = seen[np.array(corrected(seen.tolist(), flipped)) <= self._alpha]
-        return float(rejected.min(initial=np.inf))
-
-    def _highest(self, classes: NDArray[np.int64], count: int) -> Array:
-        """The largest statistic of every class under every pattern, shape [classes, patterns]."""
-        found = np.zeros((count, self._flipped.shape[1]))
+    def _reach(self, least: float, patterns: NDArray[np.int64]) -> Array:
+        """The largest statistic under each of `patterns`, of the pairs whose own is below `least`."""
+        found = np.empty(patterns.size)
+        open_pairs = [np.flatnonzero(row[one + 1 :] < least) + one + 1 for one, row in enumerate(self._seen)]
 
         def fill(start: int) -> None:
-            columns = slice(start, start + _PATTERNS)
-            _highest_of(np.ascontiguousarray(self._flipped[:, columns]), self._inverse, classes, found[:, columns])
+            some = slice(start, start + _PATTERNS)
+            found[some] = _reach_of(np.ascontiguousarray(self._flipped[:, patterns[some]]), self._inverse, open_pairs)
 
         with ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) as pool:
-            list(pool.map(fill, range(0, found.shape[1], _PATTERNS)))
+            list(pool.map(fill, range(0, patterns.size, _PATTERNS)))
         return found
 
 
-def _highest_of(flipped: Array, inverse: Array, classes: NDArray[np.int64], found: Array) -> None:
-    """Raise `found` of shape [classes, patterns] to what the pairs of `flipped` [systems, patterns] reach."""
-    for one in range(len(flipped) - 1):
-        order = np.argsort(classes[one, one + 1 :], kind="stable") + one + 1
-        own = classes[one, order]
-        starts = np.flatnonzero(np.r_[True, own[1:] != own[:-1]])
-        apart = flipped[order]
-        apart -= flipped[one]
-        np.abs(apart, out=apart)
-        apart *= inverse[one, order, None]
-        there = own[starts]
-        found[there] = np.maximum(found[there], np.maximum.reduceat(apart, starts, axis=0))
+def _reach_of(flipped: Array, inverse: Array, open_pairs: Sequence[NDArray[np.int64]]) -> Array:
+    """The largest statistic under each pattern of `flipped` [systems, patterns], of one system and those paired with it."""
+    found, room = np.zeros(flipped.shape[1]), np.empty_like(flipped)
+    for one, others in enumerate(open_pairs):
+        if others.size:
+            apart = np.take(flipped, others, axis=0, out=room[: others.size], mode="clip")
+            apart -= flipped[one]
+            np.abs(apart, out=apart)
+            apart *= inverse[one, others, None]
+            np.maximum(found, apart.max(axis=0), out=found)
+    return found
 
 
 def _inverse_sizes(values: Array) -> Array:

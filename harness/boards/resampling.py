@@ -87,10 +87,10 @@ class Sums:
         apart *= np.concatenate(self.freed)[:, None] if self.groups > 1 else 1.0
         apart += values.sum(axis=0) * weights[:, None]
         each_one = SignFlips.of_each(apart, weights, np.abs(values).sum(axis=0), np.count_nonzero(values, axis=0))
-        for system, flips in zip(tested, each_one, strict=True):
+        for place, flips in each_one:
             own = flips.interval(level)
             # Machines add in their own order; a board must read the same on all of them.
-            found[system] = None if own is None else Interval(round(own.low, 12), round(own.high, 12))
+            found[tested[place]] = None if own is None else Interval(round(own.low, 12), round(own.high, 12))
         return found
 
     def tested(self, system: int) -> bool:

@@ -10,7 +10,8 @@ subsample values as typical values, JASA 64, 1969). One pass over the patterns s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,23 +108,22 @@ class SignFlips:
         return cls._from(sums, weights, _flipped(sums, weights, sums != 0), scale, moved)
 
     @classmethod
-    def of_each(cls, sums: Array, weights: Array, scales: Array, moved: NDArray[np.int64]) -> Iterator[SignFlips]:
-        """As `of`, for each column of `sums` of shape [units, figures] and each of `scales` and `moved`.
+    def of_each(
+        cls, sums: Array, weights: Array, scales: Array, moved: NDArray[np.int64]
+    ) -> Iterator[tuple[int, SignFlips]]:
+        """As `of`, for each column of `sums` of shape [units, figures] and each of `scales` and `moved`: (its place, it).
 
-        One drawing serves all figures, and a matrix product adds up what it flips: equal to `of` but for
-        the order of adding.
+        One drawing serves all figures in which as many units moved, and a matrix product adds up what it flips:
+        equal to `of` but for the order of adding.
         """
         sums, weights = folded(sums, weights)
-        drawn = 2 ** len(weights) > PATTERNS
-        for start in range(0, sums.shape[1], _FIGURES):
-            some = sums[:, start : start + _FIGURES]
-            found = _products(np.column_stack([some, weights])) if drawn else np.empty((0, 0))
-            for number, column in enumerate(some.T):
-                flipped = (
-                    (found[number], found[-1]) if drawn and column.all() else _flipped(column, weights, column != 0)
-                )
-                of = start + number
-                yield cls._from(column, weights, flipped, float(scales[of]), int(moved[of]))
+        counts = np.count_nonzero(sums, axis=0)
+        for count in np.unique(counts):
+            places = np.flatnonzero(counts == count)
+            for some in np.split(places, range(_FIGURES, places.size, _FIGURES)):
+                for place, drawn in zip(some, _flipped_together(sums[:, some], weights, int(count)), strict=True):
+                    scale, of = float(scales[place]), int(moved[place])
+                    yield int(place), cls._from(sums[:, place], weights, drawn, scale, of)
 
     @classmethod
     def _from(cls, sums: Array, weights: Array, drawn: tuple[Array, Array], scale: float, moved: int) -> SignFlips:
@@ -192,31 +192,39 @@ class SignFlips:
         None where the test can reject nothing.
         """
         low = high = int(alpha * self.sums.size * len(unseen) / 2 + 1e-9)
-        means: dict[tuple[float, float], Array] = {}
-        for extra, weight in unseen:
+        times = Counter(unseen)
+        columns = []
+        for (extra, weight), count in times.items():
             sums, weights = self.sums + extra, self.weights + weight
-            empty = weights <= 1e-12
-            nothing = sums[empty]
-            low -= int(np.count_nonzero(nothing <= 0))
-            high -= int(np.count_nonzero(nothing >= 0))
-            if (extra, weight) not in means:
-                means[extra, weight] = sums[~empty] / weights[~empty] if nothing.size else sums / weights
+            empty = np.flatnonzero(weights <= 1e-12)
+            low -= count * int(np.count_nonzero(sums[empty] <= 0))
+            high -= count * int(np.count_nonzero(sums[empty] >= 0))
+            # Nothing has no mean: NaN is sorted last, from either end.
+            weights[empty] = np.nan
+            columns.append(np.divide(sums, weights, out=sums))
         if low < 0 or high < 0:
             return None
-        columns = [means[each] for each in unseen]
-        return _smallest(columns, low), -_smallest([-column for column in columns], high)
+        counts = list(times.values())
+        return _smallest(columns, counts, low), -_smallest([-column for column in columns], counts, high)
 
 
-def _smallest(columns: Sequence[Array], place: int) -> float:
-    """The value at `place` of all columns' values sorted: a sample tells which few are worth sorting."""
-    sample = np.concatenate([column[::_EVERY] for column in columns])
+def _smallest(columns: Sequence[Array], counts: Sequence[int], place: int) -> float:
+    """The value at `place` of all columns' values sorted, each column counted so many times.
+
+    A sample tells which few are worth sorting.
+    """
+    sample = _repeated([column[::_EVERY] for column in columns], counts)
     guess = place * 5 // (4 * _EVERY) + 32
     if guess < sample.size:
         most = np.partition(sample, guess)[guess]
-        few = np.concatenate([column[column <= most] for column in columns])
+        few = _repeated([column[column <= most] for column in columns], counts)
         if few.size > place:
             return float(np.partition(few, place)[place])
-    return float(np.partition(np.concatenate(columns), place)[place])
+    return float(np.partition(_repeated(columns, counts), place)[place])
+
+
+def _repeated(columns: Sequence[Array], counts: Sequence[int]) -> Array:
+    return np.concatenate([column for column, count in zip(columns, counts, strict=True) for _ in range(count)])
 
 
 def _flipped(sums: Array, weights: Array, moved: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -236,10 +244,26 @@ def _flipped(sums: Array, weights: Array, moved: NDArray[np.bool_]) -> tuple[Arr
     return flipped, shares
 
 
-def _products(columns: Array) -> Array:
-    """What `_flipped` draws where every unit moved, of each of the columns; shape [columns, patterns]."""
+def _flipped_together(sums: Array, weights: Array, count: int) -> Iterable[tuple[Array, Array]]:
+    """As `_flipped`, of each column of `sums`, of each of which `count` units moved."""
+    moved = sums != 0
+    if 2 ** len(weights) <= PATTERNS or 2**count <= PATTERNS:
+        return (_flipped(column, weights, of) for column, of in zip(sums.T, moved.T, strict=True))
+    # Where all weights are one, it does not matter whose they are.
+    whose = moved.T[:1] if np.ptp(weights) == 0 else moved.T
+    everyone = np.broadcast_to(weights, whose.shape)
+    own = np.column_stack([sums.T[moved.T].reshape(-1, count).T, everyone[whose].reshape(-1, count).T])
+    found = _products(own, SEED)
+    flipped, shares = found[: sums.shape[1]], found[sums.shape[1] :]
+    if count < len(weights):
+        shares += _products(everyone[~whose].reshape(len(whose), -1).T, SEED + 1)
+    return zip(flipped, np.broadcast_to(shares, flipped.shape), strict=True)
+
+
+def _products(columns: Array, seed: int) -> Array:
+    """What random patterns pick of each of the columns, and before them the empty pattern; shape [columns, patterns]."""
     found = np.zeros((columns.shape[1], PATTERNS + 1))
-    for rows, drawn in bit_chunks(len(columns), PATTERNS, SEED):
+    for rows, drawn in bit_chunks(len(columns), PATTERNS, seed):
         bits = np.unpackbits(drawn, axis=1, count=len(columns)).astype(np.float64)
         found[:, rows.start + 1 : rows.stop + 1] = (bits @ columns).T
     return found

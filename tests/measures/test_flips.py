@@ -33,9 +33,10 @@ def test_figures_flipped_together_have_the_intervals_of_each(units):
     sums[rng.random(sums.shape) < 0.3 * (np.arange(figures) % 3 == 0)] = 0.0
     weights, scales = np.full(units, 1 / units), np.abs(sums).sum(axis=0)
     moved = np.count_nonzero(sums, axis=0)
-    each = SignFlips.of_each(sums, weights, scales, moved)
-    for column, scale, found in zip(sums.T, scales, each, strict=True):
-        own, alone = found.interval(), SignFlips.of(column, weights, scale).interval()
+    each = dict(SignFlips.of_each(sums, weights, scales, moved))
+    assert sorted(each) == list(range(figures))
+    for place, (column, scale) in enumerate(zip(sums.T, scales, strict=True)):
+        own, alone = each[place].interval(), SignFlips.of(column, weights, scale).interval()
         assert (own is None) == (alone is None) == (np.count_nonzero(column) < LEAST_MOVED)
         assert own is None or tuple(own) == pytest.approx(tuple(alone), abs=1e-12)
 

@@ -202,6 +202,7 @@ class Workbench:
     def _judge(
         self, job: Job, collection: Collection, candidates: Candidates, qrels: Qrels, reranked: Reranked | None
     ) -> Result:
+        from .measures.depths import depth_curve
         from .measures.diagnosis import diagnose, diagnose_reranked
         from .measures.significance import INTERVAL_METHOD
         from .measures.verdict import cluster_of, judge, report_measures
@@ -223,7 +224,11 @@ class Workbench:
         found |= {"qrels_layer": self._layer} if self._layer else {}
         found |= {"until_decided": job.watch.record()} if job.watch else {}
         if reranked is not None and job.reranker is not None:
-            found |= diagnose_reranked(reranked, self._bound(job), candidates, qrels, collection, job.subset)
+            bound = self._bound(job)
+            found |= diagnose_reranked(reranked, bound, candidates, qrels, collection, job.subset)
+            if bound.spec.context == "pair" and first is not None:
+                level = job.identity.relevance_level
+                found["depth_curve"] = depth_curve(first, reranked.run, collection, qrels, measures[0], level, groups)
             if reranked.made_equal is None and (before := self._stored(job)) is not None:
                 found["made_equal"] = before.diagnostics.get("made_equal")  # stored scores are single already
         result = Result(

@@ -33,7 +33,9 @@ _OPTIONS: Options = {
     "--allow-different": {"action": "store_true", "help": "compare what both have although data, depth or candidates differ"},
     "--tasks": CARDS,
     "--format": {"choices": ("text", "json", "latex", "markdown", "csv"), "default": "text", "help": "of the answer on stdout: for a paper, latex, markdown or csv, with the best bold and daggers over A"},
-    "--columns": {"nargs": "+", "default": (), "metavar": "NAME", "help": "of a paper's table: these tasks, languages and means alone"},
+    "--columns": {"nargs": "+", "default": (), "metavar": "NAME", "help": "of a paper's table, of --plot and of --depth: these tasks, languages and means alone"},
+    "--depth": {"action": "store_true", "help": "the measure over the depth of reranking instead, with intervals of the difference from the first stage"},
+    "--plot": {"type": Path, "metavar": "FILE", "help": "write a picture too, .svg or .png: every query of both systems, or with --depth the curves"},
     **VERBOSE,
 }  # fmt: skip
 
@@ -49,13 +51,18 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..verdicts.aggregates import complete_aggregates
     from ..verdicts.compare import compare_all, open_systems
     from ..verdicts.paper import FORMS, paper_table
+    from ..verdicts.plots.files import write_picture
+    from ..verdicts.plots.per_query import per_query_plot
 
+    _require_sound(given)
     first, *others = open_systems([given.first, *given.others], given.results)
     entries = [entry for system in (first, *others) for entry in system.entries]
     aggregates = complete_aggregates(given.cards, entries)
     found = compare_all(first, others, aggregates, measure=given.measure, allow_different=given.allow_different)
-    if given.columns and given.format not in FORMS:
-        raise HarnessError(f"--columns is for --format {', '.join(FORMS)}")
+    if given.depth:
+        return _depth(found, given, say, answer)
+    if given.plot:
+        say(f"written: {write_picture(given.plot, per_query_plot(found, given.columns))}")
     if given.format in FORMS:
         answer(paper_table(found, given.format, given.columns))
         return 0
@@ -68,6 +75,35 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         answer(json.dumps({"comparisons": records}, ensure_ascii=False, allow_nan=False))
     else:
         _show(found, moved, answer, verbose=given.verbose)
+    return 0
+
+
+def _require_sound(given: argparse.Namespace) -> None:
+    from ..verdicts.paper import FORMS
+    from ..verdicts.plots.files import require_picture
+
+    if given.columns and not (given.format in FORMS or given.plot or given.depth):
+        raise HarnessError(f"--columns is for --format {', '.join(FORMS)}, --plot and --depth")
+    if given.depth and given.measure:
+        raise HarnessError("--depth has the measure that each result kept its curve of: leave --measure out")
+    if given.plot:
+        require_picture(given.plot)
+
+
+def _depth(found: Sequence[Comparison], given: argparse.Namespace, say: Say, answer: Say) -> int:
+    from ..files.cache import cache_folder
+    from ..results.terminal import width
+    from ..verdicts.compare import results_behind
+    from ..verdicts.plots.depth import depth_curves, depth_plot
+    from ..verdicts.plots.depth_table import depth_table
+    from ..verdicts.plots.files import write_picture
+
+    curves, notes = depth_curves(results_behind(found), cache_folder(), given.columns)
+    answer(depth_table(curves, given.format, width()))
+    for note in notes:
+        say(note)
+    if given.plot:
+        say(f"written: {write_picture(given.plot, depth_plot(curves))}")
     return 0
 
 

@@ -8,6 +8,7 @@
 - `family`             several figures tested at once
 - `betting`            a verdict from a part of the queries; `rounds` scores them until it is there
 - `verdict`            first stage, reranked and oracle of one result, and their difference
+- `depths`             the same of the first k candidates alone
 - `diagnosis`          counts and shares that a number hides
 - `performance`        time and memory
 """

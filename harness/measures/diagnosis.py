@@ -15,8 +15,8 @@ from ..data.collection import Collection
 from ..files.digest import Digest
 from ..rerankers.precision import made_equal
 from ..text import join_document
-from ..types import Candidates, Grades, Measure, Qrels, Run, Subset, cut
-from .measure import measure_run, missing_queries, oracle, tie_rate
+from ..types import Candidates, Grades, Measure, Qrels, Run, Subset
+from .measure import measure_run, missing_queries, tie_rate
 from .significance import paired_randomisation
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from ..rerankers.rerank import Reranked
     from ..retrievers.retrieve import FirstStage
 
-__all__ = ["DEPTHS", "depth_curve", "diagnose", "diagnose_reranked", "score_distribution", "tokens_of_language"]
+__all__ = ["diagnose", "diagnose_reranked", "score_distribution", "tokens_of_language"]
 
-DEPTHS = (10, 20, 50, 100, 200, 500, 1000)
 _NDCG = Measure("nDCG", 10)
 _SAMPLE = 200
 """Documents whose tokens are looked at."""
@@ -123,8 +122,6 @@ def diagnose_reranked(
         "reversed": _reversed(run, qrels, collection),
         "newly_initialised": list(reranker.newly_initialised),
     }
-    if reranker.spec.context == "pair" and candidates.scored:
-        found["depth_curve"] = depth_curve(candidates.run, run, qrels, collection)
     if reranked.tallies is not None:
         found["answers"] = reranked.tallies
     if reranked.special is not None:
@@ -183,28 +180,6 @@ def _one_side(qrels: Qrels, collection: Collection) -> tuple[str, Grades]:
     if collection.qrel_diff is None:
         return str(_NDCG), graded
     return f"{_NDCG} og", {query_id: judged for query_id, judged in graded.items() if query_id.endswith("-og")}
-
-
-def depth_curve(first_stage: Run, reranked: Run, qrels: Qrels, collection: Collection) -> dict[str, Any]:
-    """nDCG@10 when only the first k candidates are reranked, for each k of DEPTHS and the whole depth.
-
-    From the scores that are there: a pair's score does not depend on its neighbours, so the first
-    k candidates in the order of their scores are what a run of depth k would rank. With each k goes
-    the oracle, the best order of the same k.
-    """
-    name, judged = _one_side(qrels, collection)
-    deepest = max((len(scores) for scores in first_stage.values()), default=0)
-    points = []
-    for k in [*(depth for depth in DEPTHS if depth < deepest), deepest]:
-        shallow = cut(first_stage, k)
-        run = {q: {doc_id: reranked[q][doc_id] for doc_id in scores} for q, scores in shallow.items()}
-        found = {"k": k, "reranked": _mean(run, judged), "oracle": _mean(oracle(shallow, judged), judged)}
-        points.append(found)
-    return {"measure": name, "first_stage": _mean(first_stage, judged), "points": points}
-
-
-def _mean(run: Run, judged: Grades) -> float:
-    return measure_run(run, judged, [_NDCG])[_NDCG].mean
 
 
 def _reversed(run: Run, qrels: Qrels, collection: Collection) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from .measure import measure_run, oracle
 from .p_mrr import p_mrr
 from .significance import INTERVAL_METHOD, judged, units_of
 
-__all__ = ["cluster_of", "figures_of_pairs", "judge", "measured", "report_measures", "retested"]
+__all__ = ["cluster_of", "difference_of", "figures_of_pairs", "judge", "measured", "report_measures", "retested"]
 
 Stages = dict[str, dict[str, Measurement]]
 """measure, as printed → stage (first_stage, reranked, oracle) → its Measurement."""
@@ -57,8 +57,7 @@ def judge(
         if run is not None:
             for name, measurement in measured(run, collection, qrels, measures, relevance_level, groups, stage):
                 stages.setdefault(name, {})[stage] = measurement
-    of = clusters.of if clusters and clusters.used else None
-    return {name: _row(found, of) for name, found in stages.items()}, stages
+    return {name: _row(found, clusters) for name, found in stages.items()}, stages
 
 
 def measured(
@@ -106,18 +105,22 @@ def _plain(
     return found | measure_run(oracle(run, graded) if best else run, graded, by_gain, level)
 
 
-def _row(found: Mapping[str, Measurement], clusters: Mapping[str, str] | None) -> dict[str, float | None]:
+def _row(found: Mapping[str, Measurement], clusters: Clusters | None) -> dict[str, float | None]:
     row: dict[str, float | None] = dict.fromkeys(
         ("first_stage", "reranked", "oracle", "difference", "low", "high", "p")
     )
     row |= {stage: measurement.mean for stage, measurement in found.items()}
     if "first_stage" in found and "reranked" in found:
-        before, after = found["first_stage"].values, found["reranked"].values
-        row |= figures_of_pairs(
-            [(before[query_id], after[query_id]) for query_id in before], _clusters_of(before, clusters)
-        )
-        row["difference"] = found["reranked"].mean - found["first_stage"].mean
+        row |= difference_of(found["first_stage"], found["reranked"], clusters)
     return row
+
+
+def difference_of(first: Measurement, second: Measurement, clusters: Clusters | None) -> dict[str, float | None]:
+    """The difference second − first of paired values, with what `figures_of_pairs` says of it."""
+    before, after = first.values, second.values
+    of = clusters.of if clusters and clusters.used else None
+    pairs = [(before[query_id], after[query_id]) for query_id in before]
+    return {"difference": second.mean - first.mean, **figures_of_pairs(pairs, _clusters_of(before, of))}
 
 
 def figures_of_pairs(pairs: Sequence[tuple[float, float]], clusters: Sequence[str] | None) -> dict[str, float | None]:

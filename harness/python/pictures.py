@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HarnessError
-from ..files.cache import write_atomically
 from ..results.figures import ALPHA, interval, signed
 from ..verdicts.charts import Bar, forest, standing_alone
+from ..verdicts.plots.files import write_picture
 
 if TYPE_CHECKING:
     from ..verdicts.rows import Row
@@ -25,9 +25,8 @@ class Picture:
     svg: str
 
     def save(self, path: str | Path) -> Path:
-        """Write it to `path`, which it returns."""
-        write_atomically(Path(path), self.svg)
-        return Path(path)
+        """Write it to `path`, which it returns: .svg, or .png where the extra `plots` is installed."""
+        return write_picture(Path(path), self.svg)
 
     def _repr_svg_(self) -> str:
         return self.svg

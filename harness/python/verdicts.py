@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import HarnessError
+from ..files.cache import cache_folder
 from ..results.figures import interval, number, p_value, signed
 from ..verdicts.aggregates import complete_aggregates
-from ..verdicts.compare import Comparison, System, compare_all, open_systems
+from ..verdicts.compare import Comparison, System, compare_all, open_systems, results_behind
 from ..verdicts.gate import MAX_DROP, Gate, judge_against, scope_of
+from ..verdicts.plots.depth import DepthCurve, depth_curves, depth_plot
+from ..verdicts.plots.depth_table import depth_rows, depth_table, shown_rows
+from ..verdicts.plots.per_query import per_query_plot
 from ..verdicts.rows import ALPHA, Row
 from .pictures import Picture, differences
 from .run import Model, opened_of, running_of
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from ..types import Finding
     from ..verdicts.pairing import Entry
 
-__all__ = ["Comparisons", "Findings", "Judgement", "check", "compare", "gate"]
+__all__ = ["Comparisons", "Depths", "Findings", "Judgement", "check", "compare", "gate"]
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,45 @@ class Comparisons:
         ]
         return differences(rows, f"difference from {self.comparisons[0].first}")
 
+    def queries_picture(self, *tasks: str) -> Picture:
+        """Each query of both systems, of these tasks (and languages) or of all: `compare --plot`."""
+        return Picture(per_query_plot(self.comparisons, tasks))
+
+    def depths(self, *tasks: str) -> Depths:
+        """The measure over the depth of reranking, of these tasks or of all: `compare --depth`.
+
+        Raises HarnessError where no result has such a curve.
+        """
+        return Depths(*depth_curves(results_behind(self.comparisons), cache_folder(), tasks))
+
     def __repr__(self) -> str:
         return text_of(self._table(), notes=self.notes)
 
     def _repr_html_(self) -> str:
         return html_of(self._table(), notes=self.notes)
+
+
+@dataclass(frozen=True)
+class Depths:
+    """Rerankers over the depth of reranking, with intervals of the difference from the first stage."""
+
+    curves: Sequence[DepthCurve]
+    notes: Sequence[str]
+    """What is missing."""
+
+    def frame(self) -> pd.DataFrame:
+        """A row for each task, reranker and depth, with the figures as they are."""
+        return frame_of(depth_rows(self.curves))
+
+    def picture(self) -> Picture:
+        """A chart for each task, a line for each reranker."""
+        return Picture(depth_plot(self.curves))
+
+    def __repr__(self) -> str:
+        return "\n".join([depth_table(self.curves, "text"), *self.notes])
+
+    def _repr_html_(self) -> str:
+        return html_of(shown_rows(self.curves), notes=self.notes)
 
 
 class Findings(list["Finding"]):

@@ -13,5 +13,6 @@
 - `moved`            the queries that moved most
 - `text`             comparisons as text
 - `gate_text`        gates as text, for people and for CI; `paper` comparisons as a table for a paper
-- `report`, `charts` one page about some results, of the pieces in `sheet`; `trade_off` quality against cost
+- `report`, `charts` one page about some results, of the pieces in `sheet`; `trade_off` quality against cost;
+                     `plots` pictures for a paper
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -26,6 +27,8 @@ class Line:
     name: str
     style: str
     points: Sequence[tuple[float, float]]
+    ends: Sequence[tuple[float, float] | None] = ()
+    """The interval of each point, as y of its ends; None where there is none, empty where no point has one."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,15 @@ def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
 
 
 def standing_alone(chart: str) -> str:
-    """The chart as a file or a notebook shows it: with its own colours, on paper of its own."""
+    """The chart as a file or a notebook shows it: with its own colours, on paper of its own.
+
+    Colours stand there as they are: programs that draw for print know no variables of CSS.
+    """
     head, rest = chart.split(">", 1)
-    paper = '<rect width="100%" height="100%" style="fill: var(--paper)"/>'
-    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{CSS}</style>{paper}{rest}'
+    colours = dict(re.findall(r"(--[\w-]+): (#\w+);", CSS))
+    css = re.sub(r"var\((--[\w-]+)\)", lambda found: colours[found[1]], CSS.split("}", 1)[1])
+    paper = f'<rect width="100%" height="100%" style="fill: {colours["--paper"]}"/>'
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{css}</style>{paper}{rest}'
 
 
 def _text(x: float, y: float, words: str, anchor: str = "middle", style: str = "label") -> str:
@@ -130,11 +138,16 @@ def _turned(x: float, y: float, words: str) -> str:
 
 def curves(
     lines: Sequence[Line], x_name: str, y_name: str, level: float | None = None, level_name: str = "",
-    *, scale: Callable[[float], float] = math.log,
+    *, scale: Callable[[float], float] = math.log, named: bool = True,
 ) -> str:  # fmt: skip
-    """Lines over x, on a logarithmic axis unless `scale` is another, with `level` as a horizontal line across."""
+    """Lines over x, on a logarithmic axis unless `scale` is another, with `level` as a horizontal line across.
+
+    Lines with intervals stand a little beside each other, so that each can be seen. `named` writes each line's name
+    at its end.
+    """
     xs = sorted({x for line in lines for x, _ in line.points})
     ys = [y for line in lines for _, y in line.points] + ([] if level is None else [level])
+    ys += [y for line in lines for both in line.ends for y in both or ()]
     low, high = min(ys), max(ys)
     margin = max((high - low) * 0.1, 0.01)
     low, high = max(0.0, low - margin), min(1.0, high + margin)
@@ -159,15 +172,27 @@ def curves(
         y = place(xs[0], level)[1]
         parts.append(_rule(left, y, right, y, "level"))
         names.append((y, level_name))
-    for line in lines:
-        spots = [place(x, y) for x, y in line.points]
+    beside = _beside(lines)
+    for line, step in zip(lines, beside, strict=True):
+        spots = [(place(x, y)[0] + step, place(x, y)[1]) for x, y in line.points]
+        for (x, _), both in zip(spots, line.ends, strict=False):
+            if both is not None:
+                parts.append(_rule(x, place(xs[0], both[0])[1], x, place(xs[0], both[1])[1], f"{line.style} whisker"))
         parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in spots)}" class="{line.style}"/>')
+        dot = line.style if line.style.startswith("series-") else f"{line.style}-dot"
         for (x, y), (k, value) in zip(spots, line.points, strict=True):
-            parts.append(_dot(x, y, 3, f"{line.style}-dot", f"{line.name}, {x_name} {k:g}: {value:.4f}"))
-        names.append((spots[-1][1], line.name))
+            parts.append(_dot(x, y, 3, dot, f"{line.name}, {x_name} {k:g}: {value:.4f}"))
+        names += [(spots[-1][1], line.name)] if named else []
     parts += [_text(right + 6, y + 4, name, "start") for y, name in _apart(names, 14)]
     parts += [_text((left + right) / 2, _HEIGHT - 6, x_name, style="axis"), _turned(14, (top + bottom) / 2, y_name)]
     return _svg(_WIDTH, _HEIGHT, f"{y_name} over {x_name}", parts)
+
+
+def _beside(lines: Sequence[Line]) -> list[float]:
+    """How far each line is moved along x: 5 from one with intervals to the next."""
+    with_ends = [number for number, line in enumerate(lines) if line.ends]
+    middle = (len(with_ends) - 1) / 2
+    return [5 * (with_ends.index(number) - middle) if line.ends else 0.0 for number, line in enumerate(lines)]
 
 
 _COLOURS = 6

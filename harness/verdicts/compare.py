@@ -32,6 +32,7 @@ __all__ = [
     "corrected_together",
     "open_system",
     "open_systems",
+    "results_behind",
     "rows_of",
 ]
 
@@ -133,6 +134,12 @@ def compare_all(
     first, *others = _labelled([first, *others])
     found = [_compared(first, other, aggregates, measure=measure, allow_different=allow_different) for other in others]
     return corrected_together(found)
+
+
+def results_behind(comparisons: Sequence[Comparison]) -> list[Result]:
+    """The results that were compared, each once, with the values of their queries."""
+    both = [result for each in comparisons for sample in each.samples for result in sample.pair or ()]
+    return list({(result.identity.path(Path()), result.label, result.view): result for result in both}.values())
 
 
 def corrected_together(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -398,7 +399,38 @@ def test_the_depth_curve_is_that_of_runs_at_each_depth(cli: Cli, plugin):
     for point in curve["points"]:
         (alone,) = cli(*words, "--top-k", point["k"]).results()
         row = alone["measures"]["nDCG@10"]
-        assert (point["reranked"], point["oracle"]) == pytest.approx((row["reranked"], row["oracle"]), abs=1e-12)
+        for name in ("reranked", "oracle", "difference", "low", "high", "p"):
+            assert point[name] == pytest.approx(row[name], abs=1e-12), (point["k"], name)
+
+
+def test_a_curve_of_before_intervals_gets_them_from_the_rankings_in_the_cache(cli: Cli, birds: Path, plugin):
+    words = ["run", birds, "--reranker", plugin(GOOD), "--top-k", 20, "--format", "json"]
+    (result,) = cli(*words).results()
+    path = Path(result["path"])
+    record = json.loads(path.read_text())
+    new = record["diagnostics"]["depth_curve"]["points"]
+    assert new[0]["p"] is not None
+    record["diagnostics"]["depth_curve"]["points"] = [{k: each[k] for k in ("k", "reranked", "oracle")} for each in new]
+    path.write_text(json.dumps(record))
+
+    def points() -> list[dict[str, float]]:
+        answer = cli("compare", "bm25", path, "--depth", "--format", "json")
+        return json.loads(answer.out)["depths"][0]["points"]
+
+    assert points() == new
+    for kept in Path(os.environ["RERANK_HARNESS_CACHE"]).glob("rankings/*"):
+        kept.unlink()
+    assert [each["p"] for each in points()] == [*[None] * (len(new) - 1), new[-1]["p"]]
+
+
+def test_the_depth_curve_is_of_the_tasks_own_measure(cli: Cli, birds: Path, plugin):
+    words = ["run", birds, "--reranker", plugin(GOOD), "--measures", "MAP@100,nDCG@10", "--format", "json"]
+    (result,) = cli(*words).results()
+    curve, row = result["diagnostics"]["depth_curve"], result["measures"]["MAP@100"]
+    assert curve["measure"] == "MAP@100"
+    assert (curve["first_stage"], curve["points"][-1]["reranked"]) == pytest.approx(
+        (row["first_stage"], row["reranked"])
+    )
 
 
 def test_the_score_distribution_is_that_of_the_scores(cli: Cli, birds: Path, plugin):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,23 @@ def _depth(result: Result) -> str:
     curve = result.diagnostics.get("depth_curve")
     if not curve or not curve["points"]:
         return ""
+    points, before = curve["points"], curve["first_stage"]
+    ends = [_around(before, point) for point in points]
     lines = [
-        Line(name, name, [(point["k"], point[name]) for point in curve["points"]]) for name in ("reranked", "oracle")
+        Line("reranked", "reranked", [(point["k"], point["reranked"]) for point in points], ends if any(ends) else ()),
+        Line("oracle", "oracle", [(p["k"], p["oracle"]) for p in points if p["oracle"] is not None]),
     ]
-    drawn = curves(lines, "candidates reranked", curve["measure"], curve["first_stage"], "first stage")
-    return _chart(drawn, "How deep is worth it: only the first k candidates reranked.")
+    drawn = curves(
+        [line for line in lines if line.points], "candidates reranked", curve["measure"], before, "first stage"
+    )
+    told = " Bars: the 95 % interval of the difference from the first stage." if any(ends) else ""
+    return _chart(drawn, f"How deep is worth it: only the first k candidates reranked.{told}")
+
+
+def _around(before: float, point: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The interval of the difference from the first stage, where there is one, as figures of the measure."""
+    low, high = point.get("low"), point.get("high")
+    return None if low is None or high is None else (before + low, before + high)
 
 
 def _both(result: Result) -> bool:

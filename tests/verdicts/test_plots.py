@@ -151,9 +151,8 @@ def test_the_depth_table_has_each_form_with_interval_and_p(cli: Cli, results: Pa
 def test_the_depth_picture_draws_each_interval_around_its_curve(cli: Cli, results: Path):
     assert cli("compare", "base", "up", "--results", results, "--depth", "--plot", "depth.svg").code == 0
     root = ET.parse("depth.svg").getroot()
-    assert ["Birds, over bm25 top 100", "Fish, over bm25 top 100"] == [
-        w for w in words_of(Path("depth.svg")) if "over" in w
-    ]
+    titles = [each for each in words_of(Path("depth.svg")) if "over" in each]
+    assert titles == ["Birds, over bm25 top 100", "Fish, over bm25 top 100"]
     chart = root.find(f"{SVG}svg")
     assert chart is not None
     whiskers = [each for each in chart.iter(f"{SVG}line") if "whisker" in each.get("class", "")]
@@ -182,7 +181,7 @@ def test_a_curve_without_intervals_shows_dashes_and_the_interval_of_the_whole_de
     old = replace(plain, measures={"nDCG@10": row})
     curve = with_curve(old, [point(10, 0.5), point(100, row["reranked"])])
     (found,), notes = depth_curves([curve], tmp_path)
-    assert [(p.low, p.p) for p in found.points][0] == (None, None)
+    assert (found.points[0].low, found.points[0].p) == (None, None)
     assert found.points[1].p == pytest.approx(2 / 2**7)
     assert "no intervals but of the whole depth" in notes[0]
 

@@ -100,10 +100,12 @@ WORDS: dict[str, Words] = {
             "compare old-results new-results --queries 3 -v": "two folders, with the queries that moved most",
             "compare bm25 org/model-a --measure MAP@100": "a reranker against its first stage",
             "compare org/model-a org/model-b --format latex": "a table for a paper, with daggers over the first",
+            "compare org/model-a org/model-b --plot a.svg": "every query of both as a picture",
+            "compare bm25 org/model-a --depth --plot a.png": "how deep is worth it, with intervals",
         },
         {
             "what is compared": ("first", "others", "--results", "--measure", "--allow-different", "--tasks"),
-            "the answer": ("--queries", "--format", "--columns", "-v", "-q", "-h"),
+            "the answer": ("--queries", "--format", "--columns", "--depth", "--plot", "-v", "-q", "-h"),
         },
     ),
     "gate": Words(

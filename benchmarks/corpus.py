@@ -107,7 +107,7 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
 
     @contextmanager
     def stage(name: str) -> Iterator[None]:
-        with _peak() as memory:
+        with peak() as memory:
             started, worked = time.monotonic(), time.process_time()
             yield
             seconds[name], cpu[name] = time.monotonic() - started, time.process_time() - worked
@@ -178,7 +178,7 @@ def _word(number: int) -> str:
 
 
 @contextmanager
-def _peak() -> Iterator[Callable[[], tuple[float, float]]]:
+def peak() -> Iterator[Callable[[], tuple[float, float]]]:
     """The highest RssAnon and RssFile seen while the block runs, in GiB."""
     highest, running = [0, 0], threading.Event()
 

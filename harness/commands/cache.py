@@ -78,8 +78,11 @@ def _part(found: list[Unit], name: str, holds: str) -> CachePart:
 
 
 def verify(cache: Path) -> Iterator[Finding]:
-    """Read what can be checked against its own digest: candidates, vectors, prepared data, indexes, scores."""
+    """Read what can be checked against its own digest: candidates, token ids, vectors, prepared data, indexes, scores."""
+    from ..models.ids.kept import segment_is_whole
+
     yield _each("candidates", (cache / "candidates").glob("*/manifest.json"), _candidates_are_whole)
+    yield _each("tokens", (cache / "tokens").glob("[!.]*.ids"), segment_is_whole)
     yield _each("embeddings", (cache / "embeddings").glob("*.keys"), _vectors_are_whole)
     prepared = (cache / "collections").glob("*/*/manifest.json")
     yield _each("collections", prepared, lambda manifest: _collection_is_whole(manifest, cache))

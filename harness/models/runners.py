@@ -18,12 +18,13 @@ from ..engine.options import Options
 from ..engine.plan import Rows
 from ..errors import HarnessError
 from .ids.company import Company
+from .ids.framed import rows_with_specials
 from .library import load_library
 from .loading import load_weights
 from .recipes import EncoderSpec, Recipe, Side
 from .running import explaining
 from .source import ModelSource, snapshot
-from .tokenization import Tokenizer, encodings, load_tokenizer, lower_case
+from .tokenization import Tokenizer, load_tokenizer, lower_case
 
 __all__ = ["Batchable", "Ids", "LibraryRunner", "Runner", "TransformerRunner", "blocks", "pad", "pool"]
 
@@ -74,11 +75,8 @@ class TransformerRunner:
     def token_ids(self, texts: Sequence[str]) -> list[tuple[Ids, int]]:
         """For each text its ids after truncation, and how many truncation took."""
         tokenizer, ending = self.tokenizer
-        found = []
-        for entry in encodings(tokenizer.backend, texts, specials=True):
-            lost = sum(part.special_tokens_mask.count(0) for part in entry.overflowing)
-            found.append((np.array(entry.ids + ending, np.int32), lost))
-        return found
+        last = np.array(ending, np.int32)
+        return [(np.concatenate([row, last]), lost) for row, lost in rows_with_specials(tokenizer.backend, texts)]
 
     def pooled(self, rows: Sequence[Ids]) -> NDArray[np.float32]:
         """One vector for each row of ids."""

@@ -12,11 +12,14 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import HarnessError
+from ..files.digest import digest_of
 from .ids.flat import FlatIds, chunks
+from .ids.kept import kept_rows
 from .vocabulary import refuse_empty, through_transformers
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "load_tokenizer",
     "lower_case",
     "padding_id",
+    "rules_of",
     "token_limit",
     "uncut",
     "with_encodings",
@@ -67,9 +71,39 @@ class Tokenizer:
 
 
 def ids_of(backend: Any, texts: Iterable[str], most: int | None = None, *, end: bool = False) -> FlatIds:
-    """As `Tokenizer.encode_ids`, of a `tokenizers.Tokenizer`."""
+    """As `Tokenizer.encode_ids`, of a `tokenizers.Tokenizer`. What was tokenized before is read from the cache."""
+
+    def fresh(chunk: list[str]) -> Iterator[list[int]]:
+        return (entry.ids for entry in encodings(backend, chunk))
+
     with uncut(backend):
-        return FlatIds.of((entry.ids for entry in encodings(backend, texts)), most, end=end)
+        return FlatIds.of(kept_rows(texts, lambda: rules_of(backend), fresh), most, end=end)
+
+
+_said: tuple[Any, tuple[object, ...], str] = (None, (), "")
+"""The tokenizer that was asked last, what it looked like, and all that it says of itself: a large one says 10 MB."""
+
+
+def rules_of(backend: Any, more: str = "") -> str | None:
+    """32 hex digits over all that decides the ids of a text as `backend` is now, truncation aside; None where that
+    cannot be said: for a rule written in Python, or one that draws lots.
+
+    The library's version is a part: another one may mend a rule. `more` is what else a row depends on.
+    """
+    global _said  # noqa: PLW0603
+    if any(getattr(backend.model, chance, None) for chance in ("dropout", "alpha", "nbest_size")):
+        return None
+    parts = (backend.normalizer, backend.pre_tokenizer, backend.post_processor)
+    sizes = backend.get_vocab_size(), len(backend.get_added_tokens_decoder())
+    looks = (*sizes, backend.encode_special_tokens, *map(str, parts))
+    said = _said
+    if said[0] is not backend or said[1] != looks:
+        try:
+            with uncut(backend):
+                _said = said = backend, looks, digest_of(backend.to_str())
+        except Exception:  # noqa: BLE001 – a rule written in Python cannot be said, and tokenizers has no class for it
+            return None
+    return digest_of("ids", version("tokenizers"), str(backend.encode_special_tokens), said[2], more)
 
 
 def encodings(backend: Any, texts: Iterable[str], *, specials: bool = False) -> Iterator[Any]:

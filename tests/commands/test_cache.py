@@ -13,6 +13,7 @@ from commands.test_bad_input import one_line
 from conftest import ROOT, Cli, Counter
 
 from harness.files.units import PARTS, TAG, is_marked, mark
+from harness.models.ids.kept import KeptIds, key_of
 from harness.retrievers.sparse import build_postings
 from harness.retrievers.sparse_encoder import SparseRows
 
@@ -34,6 +35,20 @@ def test_damaged_candidates_are_named_and_made_again(cli: Cli, collection_folder
     assert "damaged" in cli("cache", "verify").out
     assert cli("run", collection_folder, "--reranker", counter.name, "--results", "b").code == 0
     assert "damaged" not in cli("cache", "verify").out
+
+
+def test_kept_token_ids_are_shown_verified_and_pruned(cli: Cli, collection_folder: Path):
+    cli("run", collection_folder)
+    held = KeptIds(Path("cache").absolute(), "0" * 32)
+    held.rows(["a river"], [key_of("a river")], lambda _: [[1, 2, 3]])
+    held.close()
+    assert re.search(r"^tokens +1 +0\.0 ", cli("cache", "show").out, re.MULTILINE)
+    assert re.search(r"^.*tokens.*1 are whole", cli("cache", "verify").out, re.MULTILINE)
+    (path,) = Path("cache/tokens").iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert re.search(r"^.*tokens.*1 of 1 are damaged", cli("cache", "verify").out, re.MULTILINE)
+    cli("cache", "prune", "tokens", "--yes")
+    assert not Path("cache/tokens").exists()
 
 
 def test_prune_without_parts_keeps_everything_that_is_in_use(cli: Cli, collection_folder: Path, counter: Counter):
@@ -74,7 +89,7 @@ def test_prune_by_age_goes_by_whole_indexes(cli: Cli, collection_folder: Path, c
 
 FOREIGN = [
     ".ssh/id_rsa", ".git/config", ".env", ".venv/bin/python", "bm25/notes.txt", "bm25/.hidden/key", "models/my.safetensors",
-    "embeddings/mine.keys", "candidates/mine/run.trec", "collections/mine/corpus.arrow", ".cache.part",
+    "embeddings/mine.keys", "tokens/mine.ids", "candidates/mine/run.trec", "collections/mine/corpus.arrow", ".cache.part",
     "models/.movie.part", "digests/.movie.part", "bm25/.notes.a1b2c3d4", "scores.sqlite.bak",
 ]  # fmt: skip
 

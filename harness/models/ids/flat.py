@@ -70,13 +70,13 @@ class Texts(Sequence[str], Generic[T]):
         return [self._text_of(one) for one in found] if isinstance(place, slice) else self._text_of(found)
 
 
-def chunks(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The texts in lists that may be tokenized at a time, bounded in number and in characters."""
-    chunk: list[str] = []
+def chunks(items: Iterable[T], text_of: Callable[[T], str] = str) -> Iterator[list[T]]:
+    """The texts (or what has a text) in lists that may be tokenized at a time, bounded in number and in characters."""
+    chunk: list[T] = []
     characters = 0
-    for text in texts:
-        chunk.append(text)
-        characters += len(text)
+    for item in items:
+        chunk.append(item)
+        characters += len(text_of(item))
         if len(chunk) == _TEXTS_AT_ONCE or characters >= _CHARACTERS_AT_ONCE:
             yield chunk
             chunk, characters = [], 0

@@ -20,13 +20,14 @@ from ...engine.plan import plan_batches
 from ...errors import HarnessError
 from ...text import JOIN_RULE
 from ..ids.company import padding_setting
-from ..ids.flat import FlatIds
+from ..ids.flat import FlatIds, Texts
+from ..ids.framed import rows_with_specials
 from ..loading import load_weights, torch_dtype
 from ..runners import pad
 from ..running import explaining, numeric_settings
 from ..settings import Reader, read_settings, whole_number
 from ..source import ModelSource, snapshot
-from ..tokenization import Tokenizer, encodings, load_tokenizer, token_limit
+from ..tokenization import Tokenizer, load_tokenizer, token_limit
 from .layouts import LateLayout, Projection, read_layout
 
 __all__ = ["FAMILY", "TokenEncoder", "TokenRow", "TokenRows", "late_settings", "max_sim"]
@@ -154,17 +155,17 @@ class TokenEncoder:
     ) -> tuple[FlatIds, NDArray[np.int64]]:
         """Ids with the marker, cut to `length`, and how many tokens each text lost."""
         backend = self._tokenizer.backend
-        inserted = [self._id_of(marker)] if marker else []
+        inserted = np.array([self._id_of(marker)] if marker else [], np.int32)
         specials = self._tokenizer.specials_in(pair=False) + len(inserted)
         if length is not None and length <= specials:
             raise HarnessError(f"{self.source.name} puts {specials} special tokens around a text; {length} are too few")
         backend.enable_truncation((length or 0) - len(inserted))
         lost = np.zeros(len(texts), np.int64)
 
-        def rows() -> Iterator[list[int]]:
-            for place, entry in enumerate(encodings(backend, (prompt + text for text in texts), specials=True)):
-                lost[place] = sum(part.special_tokens_mask.count(0) for part in entry.overflowing)
-                yield entry.ids[:1] + inserted + entry.ids[1:]
+        def rows() -> Iterator[NDArray[np.int32]]:
+            for place, (ids, cut) in enumerate(rows_with_specials(backend, Texts(texts, lambda text: prompt + text))):
+                lost[place] = cut
+                yield np.concatenate([ids[:1], inserted, ids[1:]])
 
         return FlatIds.of(rows()), lost
 

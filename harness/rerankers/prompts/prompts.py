@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import HarnessError
+from ...files.digest import Digest
 from ...models.ids.flat import FlatIds
-from ...models.tokenization import Tokenizer, with_encodings
+from ...models.ids.kept import kept_rows
+from ...models.tokenization import Tokenizer, rules_of, uncut, with_encodings
 from ...types import DocumentText, QueryText
 from .template import SLOTS, Filled, Part, Rule, Template
 from .truncation import Taken, only_second
@@ -130,24 +132,45 @@ class Prompter:
 
     def _pieces(self, part: Part, pairs: Iterable[tuple[QueryText, DocumentText]], *, joint: bool = False) -> Pieces:
         filled_parts = (self.template.fill(part, query, document) for query, document in pairs)
+        filled_rows = self._joint(filled_parts) if joint else self._apart(filled_parts)
         limit = None if part.limit is None else int(self.max_length * part.limit)
         every_rank, whole, asking = array("b"), array("q"), array("q")
 
         def rows() -> Iterator[NDArray[np.int32]]:
-            texts = ((filled.text, filled) for filled in filled_parts)
-            for (_, filled), entry in with_encodings(self.tokenizer.backend, texts):
-                ids = np.array(entry.ids, np.int32)
-                ranks = _ranks(entry, filled) if len(ids) >= self.room or not joint else np.zeros(len(ids), np.int8)
+            for ids, ranks, instruction in filled_rows:
                 whole.append(len(ids))
                 asking.append(int((ranks < DOCUMENT_RANK).sum()))
-                ids, ranks = ids[:limit], ranks[:limit]
+                fitting = ids[:limit], ranks[:limit]
                 if joint:
-                    ids, ranks = self.fit(ids, ranks, self.room, filled.instruction)
-                every_rank.frombytes(ranks.tobytes())
-                yield ids
+                    fitting = self.fit(*fitting, self.room, instruction)
+                every_rank.frombytes(fitting[1].tobytes())
+                yield fitting[0]
 
         ids = FlatIds.of(rows())
         return Pieces(ids, np.asarray(every_rank, np.int8), np.asarray(whole, np.int64), np.asarray(asking, np.int64))
+
+    def _joint(self, filled_parts: Iterable[Filled]) -> Iterator[_Ranked]:
+        """Of parts that hold both sides, where ranks matter to a body alone that is too long."""
+        texts = ((filled.text, filled) for filled in filled_parts)
+        for (_, filled), entry in with_encodings(self.tokenizer.backend, texts):
+            ids = np.array(entry.ids, np.int32)
+            ranks = _ranks(entry, filled) if len(ids) >= self.room else np.zeros(len(ids), np.int8)
+            yield ids, ranks, filled.instruction
+
+    def _apart(self, filled_parts: Iterable[Filled]) -> Iterator[_Ranked]:
+        """Of parts that hold one side: ids and ranks are kept together, as one row."""
+        backend = self.tokenizer.backend
+
+        def fresh(chunk: list[Filled]) -> Iterator[NDArray[np.int32]]:
+            texts = ((filled.text, filled) for filled in chunk)
+            for (_, filled), entry in with_encodings(backend, texts):
+                yield np.array([*entry.ids, *_ranks(entry, filled)], np.int32)
+
+        with uncut(backend):
+            rows = kept_rows(filled_parts, lambda: rules_of(backend, "ranks"), fresh, _text_of, _key_of)
+            for row in rows:
+                ids, ranks = np.split(np.asarray(row, np.int32), 2)
+                yield ids, ranks.astype(np.int8), ""
 
     def _ending(self, instruction: str) -> NDArray[np.int32]:
         """The ids that the body ends with whatever its texts are, found as sentence-transformers finds them."""
@@ -230,6 +253,19 @@ class Prompts:
         ranks = np.concatenate([column.pieces.ranks_of(column.rows[row]) for column in self._columns])
         # A part that holds both sides was cut when it was tokenized.
         return (ids, ranks) if len(self._columns) == 1 else self._prompter.fit(ids, ranks, int(self._kept[row]))
+
+
+_Ranked = tuple[NDArray[np.int32], NDArray[np.int8], str]
+"""A text's ids, the rank of each, and its instruction where a cut may need it."""
+
+
+def _text_of(filled: Filled) -> str:
+    return filled.text
+
+
+def _key_of(filled: Filled) -> bytes:
+    """16 bytes: a digest of a text and of where its slots stand."""
+    return Digest().add(filled.text, *(",".join(map(str, span)) for span in filled.spans)).bytes()
 
 
 def _ranks(entry: Any, filled: Filled) -> NDArray[np.int8]:

@@ -28,6 +28,11 @@ KINDS: dict[str, dict[str, Any]] = {
         "intermediate_size": 768, "max_position_embeddings": 512, "pad_token_id": 0, "cls_token_id": 101,
         "bos_token_id": 101, "sep_token_id": 102, "eos_token_id": 102,
     },
+    "DebertaV2": {
+        "intermediate_size": 1536, "max_position_embeddings": 512, "relative_attention": True,
+        "position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": True, "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+    },
 }  # fmt: skip
 """Class of transformers → its sizes beside those that all have; the gated feed-forward has half the width."""
 _SECONDS = 20.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["joined", "knows_decoder", "note_of", "pack", "pack_causal", "pack_classifier", "pack_pooled"]
 
-_ENCODERS = ("bert", "camembert", "modernbert", "roberta", "xlm-roberta")
+_ENCODERS = ("bert", "camembert", "deberta-v2", "modernbert", "roberta", "xlm-roberta")
 _DECODERS = ("gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3")
 _ROTARY = ("default", "linear", "llama3", "yarn", "dynamic")
 """Ways to scale rotary positions whose frequencies do not depend on the batch."""
@@ -29,6 +29,7 @@ def pack(model: Any) -> PackedEncoder | None:
 
     What is not laid out anew is shared with `model`; drop the model to keep one copy of the weights.
     """
+    from .deberta import PackedDeberta, read_deberta
     from .modernbert import PackedModernBert, read_modernbert
     from .packed import PackedEncoder
     from .weights import read_weights
@@ -36,6 +37,9 @@ def pack(model: Any) -> PackedEncoder | None:
     modern = read_modernbert(model)
     if modern is not None:
         return PackedModernBert(modern)
+    deberta = read_deberta(model)
+    if deberta is not None:
+        return PackedDeberta(deberta)
     weights = read_weights(model)
     return PackedEncoder(weights) if weights else None
 

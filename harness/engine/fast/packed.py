@@ -114,6 +114,10 @@ class PackedEncoder:
     def _layer(self, layer: Layer, x: Any, asking: Any, groups: Sequence[Group]) -> Any:
         """The layer over all tokens `x`, for the positions in `asking`: all, or one a row."""
         context = self._attention(layer.query(asking), layer.key_value(x), groups, self._weights.heads)
+        return self._behind(layer, context, asking)
+
+    def _behind(self, layer: Layer, context: Any, asking: Any) -> Any:
+        """What the layer makes of what its attention found for the positions in `asking`."""
         asking = layer.context_norm(layer.context.plus(context, asking))
         inner = layer.inner.gelu(asking) if layer.activation is None else layer.activation(layer.inner(asking))
         return layer.outer_norm(layer.outer.plus(inner, asking))

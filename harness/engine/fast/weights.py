@@ -13,7 +13,7 @@ import torch
 
 from .linear import Linear, linear
 
-__all__ = ["Layer", "Norm", "Weights", "is_plain", "read_weights"]
+__all__ = ["Layer", "Norm", "Weights", "exact", "is_plain", "read_layer", "read_weights"]
 
 _BODIES = {"BertModel", "CamembertModel", "RobertaModel", "XLMRobertaModel"}
 _CLASSIFIERS = {
@@ -86,7 +86,7 @@ def read_weights(model: Any) -> Weights | None:
         norm=Norm.of(embeddings.LayerNorm),
         padding=getattr(embeddings, "padding_idx", None),
         heads=model.config.num_attention_heads,
-        layers=tuple(map(_layer, body.encoder.layer)),
+        layers=tuple(map(_bert_layer, body.encoder.layer)),
         head=_head(model) if name in _CLASSIFIERS else None,
     )
 
@@ -101,14 +101,19 @@ def is_plain(model: Any) -> bool:
     return not (changed or relative or wrapped or mixed)
 
 
-def _layer(module: Any) -> Layer:
+def _bert_layer(module: Any) -> Layer:
+    attention = module.attention.self
+    return read_layer(module, attention.query, attention.key, attention.value)
+
+
+def read_layer(module: Any, query: Any, key: Any, value: Any) -> Layer:
+    """A layer of BERT's, or of its kin, whose attention's three linears have other names."""
     from transformers.activations import GELUActivation
 
-    attention = module.attention.self
     activation = module.intermediate.intermediate_act_fn
     return Layer(
-        query=_joined([attention.query]),
-        key_value=_joined([attention.key, attention.value]),
+        query=_joined([query]),
+        key_value=_joined([key, value]),
         context=_joined([module.attention.output.dense]),
         context_norm=Norm.of(module.attention.output.LayerNorm),
         inner=_joined([module.intermediate.dense]),
@@ -121,11 +126,12 @@ def _layer(module: Any) -> Layer:
 def _head(model: Any) -> tuple[Linear, Linear]:
     """In float32 whatever the model's dtype: rounded logits tie."""
     if hasattr(model.base_model, "pooler") and model.base_model.pooler is not None:
-        return _exact(model.base_model.pooler.dense), _exact(model.classifier)
-    return _exact(model.classifier.dense), _exact(model.classifier.out_proj)
+        return exact(model.base_model.pooler.dense), exact(model.classifier)
+    return exact(model.classifier.dense), exact(model.classifier.out_proj)
 
 
-def _exact(module: Any) -> Linear:
+def exact(module: Any) -> Linear:
+    """A torch Linear in float32 whatever its dtype."""
     return linear(module.weight.detach().float(), module.bias.detach().float())
 
 

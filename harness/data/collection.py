@@ -90,40 +90,41 @@ class Collection:
         return qrels if self.gains is None else {query_id: self.gains[query_id] for query_id in qrels}
 
     @cached_property
-    def _corpus(self) -> Corpus:
+    def corpus(self) -> Corpus:
+        """Every document, mapped."""
         return Corpus(self.folder / "corpus.arrow")
 
     def doc_ids(self) -> Any:
         """All doc_ids, ascending: a mapped pyarrow.ChunkedArray of strings, length `size`."""
-        return self._corpus.doc_ids()
+        return self.corpus.doc_ids()
 
     def doc_ids_at(self, rows: Sequence[int]) -> list[str]:
         """The doc_ids of these rows (0-based), in the order of `rows`."""
-        return self._corpus.doc_ids_at(rows)
+        return self.corpus.doc_ids_at(rows)
 
     def rows_of(self, doc_ids: Iterable[str]) -> dict[str, int]:
         """doc_id → its place in `doc_ids`, for those that the corpus has. One pass over all ids: ask for many at once."""
-        return self._corpus.rows_of(doc_ids)
+        return self.corpus.rows_of(doc_ids)
 
     def known(self, doc_ids: Iterable[str]) -> set[str]:
         """Those of `doc_ids` that the corpus has. One pass over all ids: ask for many at once."""
-        return self._corpus.known(doc_ids)
+        return self.corpus.known(doc_ids)
 
     def refuse_other_forms(self, doc_ids: Iterable[str], what: str) -> None:
         """Raises HarnessError where one of `doc_ids`, none of which the corpus has, is there in another form."""
-        refuse_other_forms(doc_ids, self._corpus.iterate_ids(), what, "the corpus")
+        refuse_other_forms(doc_ids, self.corpus.iterate_ids(), what, "the corpus")
 
     def documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
         """doc_id → text for those of `doc_ids` that the corpus has. One pass over all ids: ask for many at once."""
-        return self._corpus.documents(doc_ids)
+        return self.corpus.documents(doc_ids)
 
     def few_documents(self, doc_ids: Iterable[str]) -> dict[str, DocumentText]:
         """As `documents`, for a handful: looks each of them up, and costs nothing of the corpus's size."""
-        return self._corpus.few_documents(doc_ids)
+        return self.corpus.few_documents(doc_ids)
 
     def iterate_texts(self) -> Iterator[DocumentText]:
         """Every document's text, in the order of `doc_ids`, a batch at a time."""
-        return self._corpus.iterate_texts()
+        return self.corpus.iterate_texts()
 
 
 # -- prepared collections

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +21,33 @@ from .formats import read_corpus
 from .names import CORPUS, Fields
 from .rows import Place
 
-__all__ = ["Corpus", "Written", "write_corpus"]
+__all__ = ["Corpus", "Stretch", "Written", "write_corpus"]
 
 _BATCH_ROWS = 16_384
 _BATCH_CHARACTERS = 16_000_000
 _COLUMNS = ("id", "title", "text")
+_LONGEST_STRETCH = 8
+"""In batches."""
 
 Values = list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some batches of a corpus file, one after another, for a process that reads them and no others."""
+
+    path: Path
+    first: int
+    last: int
+    """The batch after the last one."""
+
+    def texts(self) -> Iterator[DocumentText]:
+        """Every document's text in the order of rows, a batch at a time."""
+        import pyarrow as pa
+
+        with pa.ipc.open_file(pa.memory_map(str(self.path))) as reader:
+            for number in range(self.first, self.last):
+                yield from _texts(reader.get_batch(number))
 
 
 class Corpus:
@@ -39,6 +60,7 @@ class Corpus:
         import numpy as np
         import pyarrow as pa
 
+        self._path = path
         try:
             self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (pa.ArrowException, OSError) as error:
@@ -89,7 +111,20 @@ class Corpus:
     def iterate_texts(self) -> Iterator[DocumentText]:
         """Every document's text in the order of rows, a batch at a time."""
         for batch in self._batches:
-            yield from map(DocumentText, batch.column("title").to_pylist(), batch.column("text").to_pylist())
+            yield from _texts(batch)
+
+    def stretches(self, processes: int) -> Iterator[Stretch]:
+        """The whole corpus in stretches for so many processes, which take them in turn: the last ones are short,
+        so that all processes end at about the same time.
+        """
+        first, end = 0, len(self._batches)
+        while first < end:
+            last = first + max(1, min((end - first) // (2 * processes), _LONGEST_STRETCH))
+            yield Stretch(self._path, first, last)
+            first = last
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
 
     def _rows_of(self, doc_ids: Iterable[str]) -> Any:
         import numpy as np
@@ -121,6 +156,10 @@ class Corpus:
                 for place, value in zip(order[low:high].tolist(), values, strict=True):
                     found[place] = value
         return found
+
+
+def _texts(batch: Any) -> Iterator[DocumentText]:
+    return map(DocumentText, batch.column("title").to_pylist(), batch.column("text").to_pylist())
 
 
 class Written(NamedTuple):

@@ -38,6 +38,8 @@ class Options:
     """`--set key=value`, as typed; each family knows its own keys."""
     workers: Workers | None = field(default=None, compare=False, repr=False)
     """Who computes batches instead of this process; it moves no score."""
+    cores: int | None = field(default=None, compare=False)
+    """How many cores of this machine BM25 indexes and searches with; None: all of them. It moves no score."""
 
     @property
     def precision(self) -> dict[str, object]:

@@ -240,7 +240,9 @@ def _with_workers(asked: Asking, options: Options, say: Say) -> Options:
         return options
     from ..engine.scale_out import Workers
 
-    return replace(options, workers=Workers(asked.workers, options.device, address=asked.ray_address, report=say))
+    workers = Workers(asked.workers, options.device, address=asked.ray_address, report=say)
+    one_core_each = options.device == "cpu" and asked.ray_address is None
+    return replace(options, workers=workers, cores=asked.workers if one_core_each else None)
 
 
 def _first_stages(

@@ -1,163 +1,151 @@
-"""Texts → term ids, on as many cores as there are: the same ids for any number of processes.
+"""Texts → blocks of postings, on as many cores as there are: the same index for any number of processes.
 
-A term's number is its place in the order of first appearance, which only one process can know. So the
-others turn chunks of texts into terms numbered within the chunk, and this one, chunk after chunk in
-the order of the corpus, gives each new term the next number. They are plain child processes with a
-pipe each, not `multiprocessing`, which would run the caller's own script again in every child.
+A term's number is its place in the order of first appearance, which only one process can know. So each
+process numbers the terms of what it reads for itself, and this one, stretch after stretch in the order of
+the corpus, gives each new term the next number and tells every block the numbers of its terms.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pickle
-import queue
-import subprocess
-import sys
 from array import array
-from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count, islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HarnessError
+from ..data.corpus import Corpus, Stretch
+from ..files.cache import hash_of
+from ..text import join_document
 from .analyzers import analyzer
+from .crew import Answer
+from .postings import Block, Target, merge, write_block
 
-__all__ = ["Tokens", "cores", "term_ids"]
+__all__ = ["ALONE", "Found", "Numbers", "Worker", "in_parts"]
 
-_CHUNK = 4096
-ALONE = 8 * _CHUNK
+_CHUNK = 16_384
+_CHUNK_CHARACTERS = 16_000_000
+ALONE = 2 * _CHUNK
 """So many texts are analyzed before it is worth the second that starting processes takes."""
-_AHEAD = 4
-"""Chunks in flight for each process, so that none waits while a block is sorted here."""
 
 
-class Tokens(NamedTuple):
-    """Some texts' terms, one text after another."""
-
-    ids: NDArray[np.int32]
-    lengths: NDArray[np.int32]
-    """How many of `ids` each text has."""
-
-
-class _Chunk(NamedTuple):
-    terms: list[str]
-    """In the order of their first appearance; `tokens.ids` are places in it."""
-    tokens: Tokens
-
-
-def cores() -> int:
-    """How many this process may use."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def term_ids(
-    texts: Iterable[str], language: str, vocabulary: MutableMapping[str, int], workers: int
-) -> Iterator[Tokens]:
-    """The terms of all texts, some texts at a time; `vocabulary` gains each new term.
-
-    After the first ALONE texts, `workers` processes analyze the rest. Raises HarnessError where one of
-    them ends before its work does.
-    """
+def in_parts(texts: Iterable[str] | Corpus, processes: int) -> tuple[int, Iterator[list[str] | Stretch]]:
+    """How many processes the texts are worth, of these at most, and the texts in parts for them."""
+    if isinstance(texts, Corpus):
+        processes = processes if len(texts) > ALONE else 1
+        return processes, texts.stretches(processes)
     rest = iter(texts)
-    first = islice(rest, ALONE) if workers > 1 else rest
-    for chunk in _chunks(first):
-        yield _numbered(_analyzed(chunk, language), vocabulary)
-    for chunk_found in _in_processes(_chunks(rest), language, workers):
-        yield _numbered(chunk_found, vocabulary)
+    begun = list(islice(rest, ALONE + 1 if processes > 1 else 0))
+    return processes if len(begun) > ALONE else 1, _lists(chain(begun, rest))
 
 
-def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
-    while chunk := list(islice(texts, _CHUNK)):
-        yield chunk
+def _lists(texts: Iterator[str]) -> Iterator[list[str]]:
+    """The texts in lists that a process may hold."""
+    for first in texts:
+        some, characters = [first], len(first)
+        for text in islice(texts, _CHUNK - 1):
+            some.append(text)
+            characters += len(text)
+            if characters >= _CHUNK_CHARACTERS:
+                break
+        yield some
 
 
-def _analyzed(texts: Sequence[str], language: str) -> _Chunk:
-    analyze = analyzer(language)
-    places: defaultdict[str, int] = defaultdict(count().__next__)
-    ids, lengths = array("i"), array("i")
-    for text in texts:
-        before = len(ids)
-        ids.extend(map(places.__getitem__, analyze(text)))
-        lengths.append(len(ids) - before)
-    return _Chunk(list(places), Tokens(np.asarray(ids, np.int32), np.asarray(lengths, np.int32)))
+class Found(NamedTuple):
+    """A block of postings on disk, whose terms have the numbers of the process that wrote it."""
+
+    path: str
+    new_terms: list[str]
+    """Those that the process had not seen before, in the order of their first appearance."""
+    lengths: NDArray[np.int32]
+    """How many terms each document has."""
+    highest: int
+    """Of the frequencies."""
 
 
-def _numbered(chunk: _Chunk, vocabulary: MutableMapping[str, int]) -> Tokens:
-    numbers = np.fromiter((vocabulary.setdefault(term, len(vocabulary)) for term in chunk.terms), np.int32)
-    return Tokens(numbers[chunk.tokens.ids] if len(numbers) else chunk.tokens.ids, chunk.tokens.lengths)
+class Worker:
+    """One process's part of building an index. `scratch` is a folder for its blocks, of about `most` tokens each."""
+
+    def __init__(self, language: str, scratch: Path, most: int) -> None:
+        self._vocabulary: dict[str, int] = {}
+        self._numbers = analyzer(language).numbering(self._vocabulary)
+        self._scratch, self._most = scratch, most
+        self._blocks = 0
+
+    def invert(self, texts: list[str] | Stretch) -> list[Found]:
+        """The postings of some texts that follow one another in the corpus, one block or several."""
+        found = []
+        joined = iter(map(join_document, texts.texts()) if isinstance(texts, Stretch) else texts)
+        for first in joined:
+            known = len(self._vocabulary)
+            tokens, lengths = self._numbered(chain([first], joined))
+            path = str(self._scratch / f"{os.getpid()}-{self._blocks}")
+            highest = write_block(path, tokens, lengths)
+            found.append(Found(path, list(islice(self._vocabulary, known, None)), lengths, highest))
+            self._blocks += 1
+        return found
+
+    def _numbered(self, texts: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The terms of the first of `texts`, as many as a block takes, and how many each text has."""
+        tokens, ends = array("i"), array("i", [0])
+        for text in texts:
+            tokens.extend(self._numbers(text))
+            ends.append(len(tokens))
+            if len(tokens) >= self._most:
+                break
+        bounds = np.asarray(ends, np.int32)
+        return np.asarray(tokens, np.int32), bounds[1:] - bounds[:-1]
+
+    def merge(self, blocks: list[Block], first: int, starts: NDArray[np.int64], target: Target) -> None:
+        """Writes the postings of some terms (`postings.merge`)."""
+        merge(blocks, first, starts, target)
+
+    def seal(self, path: Path) -> str:
+        """The digest of a file, which is on the disk thereafter."""
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        return hash_of(path)
 
 
-def _in_processes(chunks: Iterator[list[str]], language: str, workers: int) -> Iterator[_Chunk]:
-    """What `_analyzed` finds in each chunk, in their order; no process starts where there is no chunk."""
-    pending: deque[Future[_Chunk]] = deque()
-    with contextlib.ExitStack() as stack:
-        idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-        pool: ThreadPoolExecutor | None = None
-        for chunk in chunks:
-            if pool is None:
-                # The processes end before the threads that wait for them do.
-                pool = stack.enter_context(ThreadPoolExecutor(workers))
-                for _ in range(workers):
-                    idle.put(stack.enter_context(_process(language)))
-            pending.append(pool.submit(_asked, idle, chunk))
-            if len(pending) > workers * _AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+class Numbers:
+    """The numbers of all terms. It takes the blocks in the order of the corpus and knows what they hold."""
 
+    def __init__(self) -> None:
+        self.vocabulary: dict[str, int] = {}
+        self.blocks: list[Block] = []
+        self.highest = 0
+        """Of the frequencies."""
+        self._of_process: dict[int, NDArray[np.int32]] = {}
+        self._lengths: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+        self._counts = np.zeros(0, np.int64)
+        self._rows = 0
 
-@contextlib.contextmanager
-def _process(language: str) -> Iterator[subprocess.Popen[bytes]]:
-    here = str(Path(__file__).parents[2])
-    paths = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", __name__, language]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    def add(self, answer: Answer) -> None:
+        """Numbers the terms of the blocks that a process has written."""
+        for found in answer.value:
+            self._add(answer.process, found)
 
+    def _add(self, process: int, found: Found) -> None:
+        vocabulary = self.vocabulary
+        new = np.fromiter((vocabulary.setdefault(term, len(vocabulary)) for term in found.new_terms), np.int32)
+        known = self._of_process.get(process, np.empty(0, np.int32))
+        numbers = self._of_process[process] = np.concatenate((known, new))
+        block = Block(found.path, self._rows)
+        terms = block.number(numbers)
+        self._counts = np.pad(self._counts, (0, len(vocabulary) - len(self._counts)))
+        self._counts[terms["number"]] += terms["count"]
+        self.blocks.append(block)
+        self.highest = max(self.highest, found.highest)
+        self._lengths.append(found.lengths)
+        self._rows += len(found.lengths)
 
-def _asked(idle: queue.SimpleQueue[subprocess.Popen[bytes]], texts: list[str]) -> _Chunk:
-    process = idle.get()
-    try:
-        _send(texts, process.stdin)
-        terms, ids, lengths = pickle.load(process.stdout)  # type: ignore[arg-type]  # noqa: S301  # our own child
-        return _Chunk(terms, Tokens(ids, lengths))
-    except (OSError, EOFError, pickle.UnpicklingError):
-        raise HarnessError(
-            f"a process that analyzes the corpus for BM25 ended with status {process.wait()} before its work did; what "
-            f"it wrote stands above. The same command builds the index again"
-        ) from None
-    finally:
-        idle.put(process)
+    def lengths(self) -> NDArray[np.int32]:
+        """How many terms each document of the corpus has."""
+        return np.concatenate(self._lengths)
 
-
-def _send(found: object, pipe: IO[bytes] | None) -> None:
-    assert pipe is not None
-    pickle.dump(found, pipe, pickle.HIGHEST_PROTOCOL)
-    pipe.flush()
-
-
-def serve(language: str) -> None:
-    """Chunks of texts from standard input, what `_analyzed` finds to standard output, until there are no more."""
-    with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
-        while True:
-            # Plain values: this module has another name here than in the process that asked.
-            terms, (ids, lengths) = _analyzed(pickle.load(sys.stdin.buffer), language)  # noqa: S301  # our own parent
-            _send((terms, ids, lengths), sys.stdout.buffer)
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1])
+    def counts(self) -> NDArray[np.int64]:
+        """How many documents hold each term."""
+        return self._counts

@@ -9,24 +9,28 @@ defaults, k1 0.9 and b 0.4, and for a query as a bag of words. Scores equal Luce
 from __future__ import annotations
 
 import bisect
+import contextlib
 import json
 import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.corpus import Corpus
 from ..errors import HarnessError
-from ..files.cache import hash_of
+from ..files.cache import write_atomically
 from . import BM25_VERSION
-from .analysis import Tokens, cores, term_ids
+from .analysis import Numbers, Worker, in_parts
 from .analyzers import analyzer
+from .crew import Answer, Ask, alone, cores, in_order, together
+from .postings import Target, begin, starts_of
 
 __all__ = [
     "K1",
@@ -48,37 +52,37 @@ B = 0.4
 
 _META = "index.json"
 _ARRAYS = ("docs", "freqs", "starts", "norms", "terms", "term_starts", "term_ids")
-
-
-class _Block(NamedTuple):
-    """Postings sorted by term, then document; `starts` says where each term's begin, and where the last one's end."""
-
-    docs: NDArray[Any]
-    freqs: NDArray[Any]
-    starts: NDArray[Any]
+_LEAST_TOKENS = 1 << 20
 
 
 def build(
-    texts: Iterable[str], language: str, folder: Path, *, block_tokens: int = 1 << 24, workers: int | None = None
+    texts: Iterable[str] | Corpus,
+    language: str,
+    folder: Path,
+    *,
+    block_tokens: int = 1 << 24,
+    workers: int | None = None,
 ) -> None:
     """Writes the index of `texts` to `folder`, whole or not at all; an index that stands there is replaced.
 
-    `texts` are the documents in row order, each with its fields joined. About `block_tokens` tokens
-    are held in memory at a time, and the vocabulary; the rest waits on disk beside `folder`. A build
-    that is killed may leave a folder `.<name>.*` there, which nothing reads. A large corpus is analyzed by
-    `workers` processes (as many as there are cores); the index is the same to the byte for any number.
+    `texts` are the documents in row order, each with its fields joined, or a prepared corpus. For a large
+    one there are `workers` processes (as many as there are cores), each of which reads the corpus for itself;
+    the index is the same to the byte for any number. All processes together hold about `block_tokens`
+    tokens in memory at a time (or a million each), and each of them a vocabulary; the rest waits on disk beside
+    `folder`. A build that is killed may leave a folder `.<name>.*` there, which nothing reads.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
         new = temporary / "index"
         new.mkdir()
-        vocabulary: dict[str, int] = {}
-        tokens = term_ids(texts, language, vocabulary, workers or cores())
-        _write_index(tokens, vocabulary, language, new, temporary, block_tokens)
-        for path in new.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        processes, parts = in_parts(texts, workers or cores())
+        most = max(block_tokens // processes, min(block_tokens, _LEAST_TOKENS))
+        with _workers(processes, language, temporary, most) as ask:
+            numbers = Numbers()
+            for answer in in_order((ask("invert", part) for part in parts), processes):
+                numbers.add(answer)
+            _write_index(numbers, language, new, most, ask)
         if folder.exists():
             os.rename(folder, temporary / "old")
         os.rename(new, folder)
@@ -86,27 +90,22 @@ def build(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_index(
-    tokens: Iterable[Tokens],
-    vocabulary: Mapping[str, int],
-    language: str,
-    new: Path,
-    scratch: Path,
-    block_tokens: int,
-) -> None:
-    analyze = analyzer(language)
-    rows = 0
-    all_lengths: list[NDArray[np.int32]] = []
-    blocks: list[_Block] = []
-    for ids, lengths in _blocks(tokens, block_tokens):
-        block = _sorted_block(ids, lengths, rows, len(vocabulary))
-        blocks.append(_on_disk(block, scratch / f"block{len(blocks)}"))
-        all_lengths.append(lengths)
-        rows += len(lengths)
-    lengths = np.concatenate(all_lengths)
-    _write_vocabulary(vocabulary, new)
-    _merge(blocks, len(vocabulary), new, block_tokens)
+def _workers(processes: int, language: str, scratch: Path, most: int) -> contextlib.AbstractContextManager[Ask]:
+    if processes == 1:
+        return contextlib.nullcontext(alone(Worker(language, scratch, most)))
+    return together(processes, Worker, "indexes the corpus for BM25", language, scratch, most)
+
+
+def _write_index(numbers: Numbers, language: str, new: Path, most: int, ask: Ask) -> None:
+    analyze, lengths = analyzer(language), numbers.lengths()
+    merging = _merging(numbers, new, most, ask)
+    # Meanwhile, here:
+    _write_vocabulary(numbers.vocabulary, new)
     np.save(new / "norms.npy", length_bytes(lengths))
+    for merged in merging:
+        merged.result()
+    sealing = [ask("seal", new / f"{name}.npy") for name in _ARRAYS]
+    digests = dict(zip(_ARRAYS, (sealed.result().value for sealed in sealing), strict=True))
     meta = {
         "version": VERSION,
         "language": language,
@@ -114,45 +113,23 @@ def _write_index(
         "documents": len(lengths),
         "documents_with_terms": int(np.count_nonzero(lengths)),
         "tokens": int(lengths.sum(dtype=np.int64)),
-        "digests": {name: hash_of(new / f"{name}.npy") for name in _ARRAYS},
+        "digests": digests,
     }
-    (new / _META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    write_atomically(new / _META, json.dumps(meta, indent=1) + "\n")
 
 
-def _blocks(tokens: Iterable[Tokens], block_tokens: int) -> Iterator[Tokens]:
-    """The terms of some documents after another, about `block_tokens` at a time."""
-    held: list[Tokens] = [Tokens(np.empty(0, np.int32), np.empty(0, np.int32))]
-    for some in tokens:
-        held.append(some)
-        if sum(len(each.ids) for each in held) >= block_tokens:
-            yield _joined(held)
-            held = held[:1]
-    yield _joined(held)
-
-
-def _joined(held: Sequence[Tokens]) -> Tokens:
-    return Tokens(*(np.concatenate(arrays) for arrays in zip(*held, strict=True)))
-
-
-def _sorted_block(tokens: NDArray[np.int32], lengths: NDArray[np.int32], first_row: int, terms: int) -> _Block:
-    keys = tokens.astype(np.int64) << 32
-    keys |= np.repeat(np.arange(first_row, first_row + len(lengths)), lengths)
-    keys.sort()
-    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
-    freqs = np.diff(firsts, append=len(keys))
-    keys = keys[firsts]
-    counts = np.bincount(keys >> 32, minlength=terms)
-    return _Block((keys & 0x7FFFFFFF).astype(np.int32), freqs.astype(np.int32), _starts(counts))
-
-
-def _starts(counts: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-
-
-def _on_disk(block: _Block, path: Path) -> _Block:
-    for name, values in block._asdict().items():
-        np.save(f"{path}.{name}.npy", values)
-    return _Block(*(_load(Path(f"{path}.{name}.npy")) for name in _Block._fields))
+def _merging(numbers: Numbers, new: Path, most: int, ask: Ask) -> list[Future[Answer]]:
+    """Has the blocks' postings merged, about `most` of them at a time."""
+    starts = starts_of(numbers.counts())
+    np.save(new / "starts.npy", starts)
+    target = Target(new / "docs.npy", new / "freqs.npy", np.min_scalar_type(numbers.highest))
+    begin(target, int(starts[-1]))
+    asked, first, terms = [], 0, len(starts) - 1
+    while first < terms:
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + most, side="right")) - 1)
+        asked.append(ask("merge", numbers.blocks, first, starts[first : last + 1], target))
+        first = last
+    return asked
 
 
 def _write_vocabulary(vocabulary: Mapping[str, int], new: Path) -> None:
@@ -160,46 +137,8 @@ def _write_vocabulary(vocabulary: Mapping[str, int], new: Path) -> None:
     terms = sorted(vocabulary)
     encoded = [term.encode("utf-8", "surrogatepass") for term in terms]
     np.save(new / "terms.npy", np.frombuffer(b"".join(encoded), np.uint8))
-    np.save(new / "term_starts.npy", _starts(np.fromiter(map(len, encoded), np.int64, len(encoded))))
+    np.save(new / "term_starts.npy", starts_of(np.fromiter(map(len, encoded), np.int64, len(encoded))))
     np.save(new / "term_ids.npy", np.fromiter(map(vocabulary.__getitem__, terms), np.int32, len(terms)))
-
-
-def _merge(blocks: Sequence[_Block], terms: int, new: Path, most: int) -> None:
-    """Joins the blocks' postings term by term, about `most` of them in memory at a time."""
-    starts = np.zeros(terms + 1, np.int64)
-    for block in blocks:
-        starts[: len(block.starts)] += block.starts
-        starts[len(block.starts) :] += block.starts[-1]
-    highest = max(int(block.freqs.max(initial=0)) for block in blocks)
-    freq_type = np.min_scalar_type(highest)
-    np.save(new / "starts.npy", starts)
-    with open(new / "docs.npy", "wb") as docs, open(new / "freqs.npy", "wb") as freqs:
-        for file, kind in ((docs, np.dtype(np.int32)), (freqs, freq_type)):
-            header = {"descr": kind.str, "fortran_order": False, "shape": (int(starts[-1]),)}
-            np.lib.format.write_array_header_1_0(file, header)
-        first = 0
-        while first < terms:
-            last = max(first + 1, int(np.searchsorted(starts, starts[first] + most, side="right")) - 1)
-            merged = _merged(blocks, first, last, starts[first : last + 1])
-            docs.write(merged.docs.tobytes())
-            freqs.write(merged.freqs.astype(freq_type).tobytes())
-            first = last
-
-
-def _merged(blocks: Sequence[_Block], first: int, last: int, starts: NDArray[Any]) -> _Block:
-    """The postings of the terms from `first` up to `last`, out of all blocks."""
-    docs, freqs = (np.empty(starts[-1] - starts[0], np.int32) for _ in range(2))
-    ends = starts[:-1] - starts[0]
-    for block in blocks:
-        of_block = block.starts[min(first, len(block.starts) - 1) : last + 1]
-        counts = np.zeros(last - first, np.int64)
-        counts[: len(of_block) - 1] = np.diff(of_block)
-        here = slice(int(of_block[0]), int(of_block[-1]))
-        before = _starts(counts)[:-1]
-        places = np.arange(here.stop - here.start) + np.repeat(ends - before, counts)
-        docs[places], freqs[places] = block.docs[here], block.freqs[here]
-        ends += counts
-    return _Block(docs, freqs, starts)
 
 
 def length_bytes(lengths: NDArray[Any]) -> NDArray[Any]:
@@ -272,17 +211,19 @@ class Index:
         exclude: Sequence[Sequence[int] | NDArray[Any]] | None = None,
         within: Sequence[NDArray[Any]] | None = None,
         tie_order: NDArray[Any] | None = None,
+        threads: int | None = None,
     ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """For each query the best `k` documents: (int32 rows, float32 scores), best first.
 
-        Only documents that hold a term of the query are returned. `exclude` names, for each query,
-        rows that are left out before the cut at `k`, `within` the only ones that may be found. Equal scores come in ascending order of
-        `tie_order` (one rank for each row; without it the row itself), also at the cut.
+        Only documents that hold a term of the query are returned. `exclude` names, for each query, rows
+        that are left out before the cut at `k`, `within` the only ones that may be found. Equal scores come in
+        ascending order of `tie_order` (one rank for each row; without it the row itself), also at the cut.
+        `threads` search at a time (as many as there are cores).
         """
         analyze = analyzer(self.language)
         ranks = np.arange(self.documents) if tie_order is None else tie_order
         terms = [Counter(analyze(query)) for query in queries]
-        threads = min(cores(), len(queries)) or 1
+        threads = min(threads or cores(), len(queries)) or 1
 
         def some(first: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
             scores, own = np.zeros(self.documents, np.float64), []

@@ -81,7 +81,7 @@ def open_first_stage(name: str, options: Options, cache: Path) -> FirstStage:
     settings = dict(options.settings)
     chosen = settings.pop(_ANALYZER, "")
     if name == BM25:
-        return _bm25(cache, analyzer=chosen)
+        return _bm25(cache, options.cores, analyzer=chosen)
     return _dense(name, replace(options, settings=tuple(settings.items())), cache)
 
 
@@ -105,7 +105,7 @@ def refuse_idle_settings(names: Sequence[str], settings: Sequence[tuple[str, str
             )
 
 
-def _bm25(cache: Path, language: str = "und", analyzer: str = "") -> FirstStage:
+def _bm25(cache: Path, cores: int | None, language: str = "und", analyzer: str = "") -> FirstStage:
     from . import BM25_VERSION, analyzers
 
     language = analyzers.chosen(language, analyzer) if analyzer else language
@@ -122,9 +122,12 @@ def _bm25(cache: Path, language: str = "und", analyzer: str = "") -> FirstStage:
     def search(collection: Collection, task: Task, subset: Subset, k: int) -> Run:
         from .search import bm25_run
 
-        return bm25_run(collection, language, cache, k, scope_of(collection, task))
+        return bm25_run(collection, language, cache, k, scope_of(collection, task), cores)
 
-    return FirstStage(BM25, tuple(settings.items()), search, in_language=lambda code: _bm25(cache, code, analyzer))
+    def in_language(code: str) -> FirstStage:
+        return _bm25(cache, cores, code, analyzer)
+
+    return FirstStage(BM25, tuple(settings.items()), search, in_language=in_language)
 
 
 def _dense(name: str, options: Options, cache: Path) -> FirstStage:

@@ -30,22 +30,28 @@ if TYPE_CHECKING:
 __all__ = ["bm25_run", "dense_run", "late_run", "sparse_run"]
 
 
-def bm25_run(collection: Collection, language: str, cache: Path, k: int, scope: Scope = None) -> Run:
-    """BM25's best `k` documents of every query; the index is built once for a collection and language."""
+def bm25_run(
+    collection: Collection, language: str, cache: Path, k: int, scope: Scope = None, cores: int | None = None
+) -> Run:
+    """BM25's best `k` documents of every query; the index is built once for a collection and language.
+
+    `cores` is how many processes build it, and how many threads search; None: as many as there are.
+    """
     chosen = analyzer(language)
     key = digest_of(collection.fingerprint, chosen.language, chosen.name, chosen.version, BM25_VERSION, JOIN_RULE)
     folder = cache / "bm25" / key
     texts = [join_query(query) for query in collection.queries.values()]
-    found = _index(collection, language, folder, cache).search(texts, k, within=scope, tie_order=tie_order(collection))
-    return _as_run(collection, found)
+    index = _index(collection, language, folder, cache, cores)
+    return _as_run(collection, index.search(texts, k, within=scope, tie_order=tie_order(collection), threads=cores))
 
 
-def _index(collection: Collection, language: str, folder: Path, cache: Path) -> Index:
+def _index(collection: Collection, language: str, folder: Path, cache: Path, cores: int | None) -> Index:
     """The index in `folder`, built where there is none, or one that is damaged or half gone."""
     try:
         return open_index(folder, digest=lambda path: file_digest(path, cache))
     except DamagedIndexError:
-        build((join_document(document) for document in collection.iterate_texts()), language, folder)
+        with writing(cache):
+            build(collection.corpus, language, folder, workers=cores)
         return open_index(folder, digest=lambda path: file_digest(path, cache))
 
 

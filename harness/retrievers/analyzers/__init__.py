@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from typing import TypeVar
 
 from . import languages
 from .languages import chosen
@@ -15,14 +16,17 @@ _MEMORY = 1 << 20
 _LONGEST_REMEMBERED = 32
 
 
-class _Memo(dict[str, tuple[str, ...]]):
+_Term = TypeVar("_Term", str, int)
+
+
+class _Memo(dict[str, tuple[_Term, ...]]):
     """Pieces of text → their terms, worked out at the first look-up."""
 
-    def __init__(self, analyze: Callable[[str], Iterable[str]]) -> None:
+    def __init__(self, analyze: Callable[[str], Iterable[_Term]]) -> None:
         super().__init__()
-        self._analyze = analyze
+        self._analyze: Callable[[str], Iterable[_Term]] = analyze
 
-    def __missing__(self, piece: str) -> tuple[str, ...]:
+    def __missing__(self, piece: str) -> tuple[_Term, ...]:
         terms = tuple(self._analyze(piece))
         if len(piece) <= _LONGEST_REMEMBERED:
             if len(self) >= _MEMORY:
@@ -46,10 +50,20 @@ class Analyzer:
         self.version = chain.version
         self.known = chain.known
         self._pieces = chain.pieces
+        self._analyze: Callable[[str], Iterable[str]] = chain.analyze
         self._memo = _Memo(chain.analyze)
 
     def __call__(self, text: str) -> list[str]:
         return list(itertools.chain.from_iterable(map(self._memo.__getitem__, self._pieces(text))))
+
+    def numbering(self, vocabulary: MutableMapping[str, int]) -> Callable[[str], Iterator[int]]:
+        """Text → its terms as numbers in `vocabulary`, which gains each term that first appears, in that order."""
+
+        def numbers(piece: str) -> Iterator[int]:
+            return (vocabulary.setdefault(term, len(vocabulary)) for term in self._analyze(piece))
+
+        pieces, memo = self._pieces, _Memo(numbers)
+        return lambda text: itertools.chain.from_iterable(map(memo.__getitem__, pieces(text)))
 
 
 def analyzer(language: str) -> Analyzer:

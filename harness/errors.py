@@ -17,7 +17,7 @@ class HarnessError(Exception):
     """A mistake in the input or the surroundings, told in one line.
 
     `exit_code` is what the command line ends with: 2 usage or input, 3 something to compare is
-    missing (the other codes, 0, 1 and 130, are not errors of this kind).
+    missing, 1 a baseline that would accept what the gate refuses (0 and 130 are no errors of this kind).
     """
 
     exit_code = 2

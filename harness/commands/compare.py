@@ -48,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Compare each of the others with the first."""
     from ..files.cache import cache_folder
+    from ..results.result import SCHEMA
     from ..verdicts.aggregates import complete_aggregates
     from ..verdicts.compare import compare_all, open_systems
     from ..verdicts.paper import FORMS, paper_table
@@ -72,7 +73,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
             {**each.record(), "moved": [_moved_record(*entry) for entry in own]}
             for each, own in zip(found, moved, strict=True)
         ]
-        answer(json.dumps({"comparisons": records}, ensure_ascii=False, allow_nan=False))
+        answer(json.dumps({"schema": SCHEMA, "comparisons": records}, ensure_ascii=False, allow_nan=False))
     else:
         _show(found, moved, answer, verbose=given.verbose)
     return 0

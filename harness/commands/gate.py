@@ -71,7 +71,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         tasks = _task_names(given.tasks, given.cards, [*entries, *current])
         scope = scope_of(given.reranker, tasks, entries, current)._replace(allow_new=given.allow_new or given.update)
         if given.update:
-            return _update(given, scope, entries, say, answer)
+            return _update(given, scope, entries, current, say, answer)
         found = _judged(given, scope, entries)
     except HarnessError as error:
         if error.exit_code == 3:
@@ -101,19 +101,31 @@ def _judged(given: argparse.Namespace, scope: Scope, entries: Sequence[Entry]) -
     return replace(found, undecided_fails=given.undecided == "fail")
 
 
-def _update(given: argparse.Namespace, scope: Scope, entries: Sequence[Entry], say: Say, answer: Say) -> int:
-    """Make the current results the baseline, having shown what is accepted; 1, and nothing written, where that is a drop."""
-    from ..verdicts.gate import update
+def _update(
+    given: argparse.Namespace, scope: Scope, before: Sequence[Entry], now: Sequence[Entry], say: Say, answer: Say
+) -> int:
+    """Make the current results the baseline, having shown what is accepted.
 
-    if any(scope.holds(entry.result) for entry in entries):
-        found = _judged(given, scope, entries)
-        say(_formed(found, "text"))
+    Raises HarnessError, exit code 1, where that is a drop: then nothing is written.
+    """
+    from ..verdicts.gate import introduced, update
+
+    if any(scope.holds(entry.result) for entry in before):
+        found = _judged(given, scope, before)
+        _write(given, found)
+        say(_formed(found, given.format))
         if found.failed and not given.accept_drop:
-            say(f"nothing is written: {given.baseline} would accept what the gate refuses; --accept-drop writes it")
-            return 1
+            raise HarnessError(
+                f"nothing is written: {given.baseline} would accept what the gate refuses; --accept-drop writes it",
+                exit_code=1,
+            )
+    else:
+        say("\n".join(introduced(entry) for entry in now if scope.holds(entry.result)))
     written = update(given.baseline, given.current, any_reranker=given.any_reranker, scope=scope)
-    answer("\n".join(map(str, written)))
-    say(f"{len(written)} results written to {given.baseline}: review and commit them")
+    if written:
+        answer("\n".join(map(str, written)))
+    told = "review and commit them" if written else "it has every result as it is"
+    say(f"{len(written)} result{'' if len(written) == 1 else 's'} written to {given.baseline}: {told}")
     return 0
 
 

@@ -15,13 +15,15 @@ from typing import Any
 from ..errors import HarnessError, did_you_mean
 from ..files.cache import write_atomically
 from ..files.yaml_file import read_yaml
+from ..results.faces import FACE
 from ..results.result import SCHEMA
 from ..verdicts.pairing import Entry
 
 __all__ = ["KINDS", "export_json", "schema_of"]
 
-KINDS = ("results", "result", "values", "run")
-"""What there is a schema of: `export --to json`, a file of a result, the values beside it, `run --format json`."""
+KINDS = ("results", "result", "values", "run", "baseline", "compare", "depths", "gate")
+"""What there is a schema of: `export --to json`, a file of a result, the values beside it, the JSON of `run`, a file of a
+baseline, the JSON of `compare`, `compare --depth` and `gate`."""
 
 
 def export_json(entries: Sequence[Entry], output: Path) -> None:
@@ -47,7 +49,7 @@ def schema_of(kind: str) -> dict[str, Any]:
     definitions = _definitions()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:rerank-harness:{kind}:{SCHEMA}",
+        "$id": f"urn:rerank-harness:{kind}:{FACE if kind == 'baseline' else SCHEMA}",
         **definitions[kind],
         "$defs": {name: each for name, each in definitions.items() if name != kind},
     }

@@ -1,6 +1,7 @@
 """Stage 5: the Result and what is said of it: means, published figures, warnings, tables.
 
 - `result`, `environment`               the Result, its JSON and path, and where it was made
+- `faces`                               what a baseline shows of a result, for diffs
 - `naming`                              what a reranker is called among others
 - `rankings`                            documents of a result, kept in the cache
 - `means`                               over languages and tasks

@@ -6,7 +6,8 @@
 A file name says more where a setting departs from the default and could move a number:
 `.<subset>`, `.first<N>` (a partial run), `.until-<8>` (a run that stopped when a verdict was certain), `.rel<N>` (another level than the card's), `.skip-missing-text`, `.no-instructions`, `.batch<N>`
 (half precision alone), `.card-<8>` (a card of the user's own), `.split-<name>`. Beside each result,
-`….values.json.gz` holds the value of every query.
+`….values.json.gz` holds the value of every query. In a baseline that `gate --update` writes, the JSON is a face (see
+`faces`) and the whole record lies in that file too.
 This module imports only the standard library: it is all that a run whose results exist needs.
 """
 
@@ -26,6 +27,7 @@ from typing import Any
 from ..errors import HarnessError
 from ..files.cache import write_atomically
 from ..types import DEFAULT_BATCH_TOKENS
+from .faces import FACE, face_of, face_text, lines_path, require_agreement, require_lines, values_lines
 
 __all__ = [
     "ORACLE",
@@ -217,19 +219,33 @@ class Result:
     def save(self, results: Path) -> Path:
         """Write the result and its per-query values under `results`; the JSON last. Returns its path."""
         path = self.identity.path(results)
-        beside = {"query_ids": self.query_ids, "values": self.values}
-        beside |= {"clusters": self.clusters} if self.clusters else {}
-        values = json.dumps(beside, allow_nan=False)
         text = json.dumps(self.record(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         try:
-            write_atomically(values_path(path), gzip.compress(values.encode(), mtime=0))
+            self._keep_values(path, {})
             write_atomically(path, text)
+            lines_path(path).unlink(missing_ok=True)
         except OSError as error:
             raise HarnessError(
                 f"cannot write {path}: {error.strerror or error}; the scores are kept in the cache, and the same command "
                 f"with --results DIR puts results elsewhere"
             ) from None
         return path
+
+    def save_face(self, results: Path) -> Path:
+        """Write the result as a baseline keeps it (see `faces`) under `results`; the face last. Returns its path.
+
+        Raises OSError for a disk that does not take it.
+        """
+        path, record = self.identity.path(results), self.record()
+        self._keep_values(path, {"record": record})
+        write_atomically(lines_path(path), values_lines(self.query_ids, self.values))
+        write_atomically(path, face_text(face_of(record)))
+        return path
+
+    def _keep_values(self, path: Path, more: Mapping[str, Any]) -> None:
+        beside = {"query_ids": self.query_ids, "values": self.values, **more}
+        beside |= {"clusters": self.clusters} if self.clusters else {}
+        write_atomically(values_path(path), gzip.compress(json.dumps(beside, allow_nan=False).encode(), mtime=0))
 
     def record(self) -> dict[str, Any]:
         """What its file holds, but for the values of queries."""
@@ -272,33 +288,43 @@ def load_result(path: Path, *, with_values: bool = False) -> Result:
     """The result at `path`, with the values of its queries where these are asked for.
 
     Raises HarnessError for a file that is not a result or of a later schema, for values that are missing
-    (exit code 3), and for figures that are not the means of their values.
+    (exit code 3), for figures that are not the means of their values, and for a baseline whose texts do not agree with
+    its exact figures.
     """
-    if with_values and path.is_file() and not values_path(path).is_file():
-        raise HarnessError(
-            f"{values_path(path)} is missing: the values of {path.name}'s queries; keep both files together",
-            exit_code=3,
-        )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        schema = record.pop("schema")
-        if schema > SCHEMA:
-            raise HarnessError(f"{path} has schema {schema}, later than the {SCHEMA} known here: update rerank-harness")
-        identity = Identity(**record.pop("identity"))
-        record["asked"] = tuple(record["asked"])
-        if with_values:
-            record |= _values_beside(path)
-            record["query_ids"] = tuple(record["query_ids"])
-            record["clusters"] = tuple(record.get("clusters", ()))
-        result = Result(identity, **record)
+        face = record["schema"] == FACE
+        if not face and record["schema"] > SCHEMA:
+            raise HarnessError(
+                f"{path} has schema {record['schema']}, later than the {SCHEMA} known here: update rerank-harness"
+            )
+        beside = _values_beside(path) if with_values or face else {}
+        if face:
+            require_agreement(path, record, beside["record"])
+            record = beside.pop("record")
+        if face and with_values:
+            require_lines(path, beside["query_ids"], beside["values"])
+        record |= beside if with_values else {}
+        result = _result_of(record)
         _require_means(result, path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HarnessError(f"{path} is not a result of the harness: {type(error).__name__}: {error}") from None
     return result
 
 
+def _result_of(record: dict[str, Any]) -> Result:
+    del record["schema"]
+    identity = Identity(**record.pop("identity"))
+    lists = {name: tuple(record.get(name, ())) for name in ("query_ids", "clusters")}
+    return Result(identity, **{**record, **lists, "asked": tuple(record["asked"])})
+
+
 def _values_beside(path: Path) -> dict[str, Any]:
     beside = values_path(path)
+    if not beside.is_file():
+        raise HarnessError(
+            f"{beside} is missing: the values of {path.name}'s queries; keep both files together", exit_code=3
+        )
     try:
         found: dict[str, Any] = json.loads(gzip.decompress(beside.read_bytes()))
     except (OSError, EOFError, zlib.error, ValueError) as error:

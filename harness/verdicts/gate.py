@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import HarnessError
-from ..files.cache import write_atomically
 from ..measures.significance import INTERVAL_METHOD
+from ..results.faces import lines_path
 from ..results.figures import number
 from ..results.naming import Known, aligned, known_of, settings_apart
-from ..results.result import Result, values_path
+from ..results.result import SCHEMA, Result, load_result, values_path
 from ..types import Aggregate
 from .answers import answered
 from .meant import rerankers_meant
@@ -26,7 +26,7 @@ from .pairing import Entry, Matched, entries_in, first_stage_label, match, remar
 from .rows import ALPHA, Row
 from .samples import means_of_samples, samples_of
 
-__all__ = ["MAX_DROP", "Gate", "Scope", "judge_against", "scope_of", "update"]
+__all__ = ["MAX_DROP", "Gate", "Scope", "introduced", "judge_against", "scope_of", "update"]
 
 MAX_DROP = 0.01
 """In the measure's own unit: a hundredth of nDCG, a point of p-MRR as papers print it."""
@@ -191,7 +191,7 @@ class Gate:
         """The gate as JSON takes it."""
         failed = [id(row) for row in self.failed]
         return {
-            "verdict": self.state, "interval_method": INTERVAL_METHOD,
+            "schema": SCHEMA, "verdict": self.state, "interval_method": INTERVAL_METHOD,
             "rows": [{**row.record(), "failed": id(row) in failed} for row in self.rows],
             "mismatches": self.mismatches, "notes": self.notes, "power": self.power, "cannot_fail": self.blind,
             "max_drop": self.max_drop, "alpha": self.alpha, "undecided": "fail" if self.undecided_fails else "pass",
@@ -241,7 +241,7 @@ def judge_against(
     return Gate(
         rows=answered(samples, max_drop, alpha) if samples else [],
         mismatches=_mismatches(matched, new),
-        notes=[*_notes(matched), *(f"{_named(entry)} is not in the baseline: gate --update adds it" for entry in new)],
+        notes=[*_notes(matched), *(f"{introduced(entry)}: gate --update adds it" for entry in new)],
         max_drop=max_drop,
         alpha=alpha,
     )
@@ -273,6 +273,13 @@ def _named(entry: Entry) -> str:
     return f"{title_of(entry.result)} over {first_stage_label(entry.result)}, {entry.result.reranker or 'the first stage alone'}"
 
 
+def introduced(entry: Entry) -> str:
+    """A result that the baseline lacks, with its figure, in words."""
+    name, row = next(iter(entry.result.measures.items()))
+    figure = f"{name} {number(row.get(entry.result.stage), name)}"
+    return f"{_named(entry)} is not in the baseline ({figure})"
+
+
 def _mismatches(matched: Matched, new: Sequence[Entry]) -> list[str]:
     lines = [f"{_named(old)}: {', '.join(differences)}" for old, _, differences in matched.differing]
     lines += [f"{_named(entry)}: not among the current results" for entry in matched.only_first]
@@ -291,7 +298,9 @@ def update(
     any_reranker: bool = False,
     scope: Scope = _EVERYTHING,
 ) -> list[Path]:
-    """Make `current` the baseline: copy its results, and remove those they replace; returns what was written.
+    """Make `current` the baseline: write its results as faces (see `results.faces`), and remove those they replace.
+
+    Returns what was written; a result that the baseline has already, but for what differs from run to run, is left.
 
     A result replaces the one of the same reranker, task, subset and first stage (with `any_reranker`
     that of any reranker); what `current` says nothing of stays, and so does what is outside `scope`.
@@ -306,23 +315,32 @@ def update(
         if entry.result.identity.until:
             raise HarnessError(f"{_named(entry)} is of a part of the queries, which is no baseline: run it to the end")
     match(entries, entries, lambda result: _key(result, any_reranker=any_reranker))  # refuses two that could be meant
-    for entry in entries:
-        entry.whole()
+    whole = {entry.result.identity.path(baseline): entry.whole() for entry in entries}
+    moved = {path: result for path, result in whole.items() if not _is_kept(path, result)}
     olds = [old.path for old in known if _is_replaced(old, known, entries, any_reranker=any_reranker)]
-    written = {entry.result.identity.path(baseline): entry.path for entry in entries}
     try:
-        for target, source in written.items():
-            write_atomically(values_path(target), values_path(source).read_bytes())
-            write_atomically(target, source.read_bytes())
+        written = [result.save_face(baseline) for result in moved.values()]
         for old in olds:
-            if old not in written:
+            if old not in whole:
                 _remove(old, baseline)
     except OSError as error:
         raise HarnessError(
             f"cannot write the baseline {baseline}: {error.strerror or error}; make room or give rights, and say the "
             f"same command again"
         ) from None
-    return list(written)
+    return written
+
+
+def _is_kept(path: Path, result: Result) -> bool:
+    """Whether the baseline has this very result already: only time, memory or machine differ, which nobody reviews."""
+    if not lines_path(path).is_file():
+        return False
+    try:
+        old = load_result(path, with_values=True)
+    except HarnessError:
+        return False
+    like = replace(old, label=result.label, performance=result.performance, environment=result.environment)
+    return like == result and old.values == result.values
 
 
 def _is_replaced(old: Entry, known: Sequence[Entry], entries: Sequence[Entry], *, any_reranker: bool) -> bool:
@@ -342,7 +360,8 @@ def _is_replaced(old: Entry, known: Sequence[Entry], entries: Sequence[Entry], *
 def _remove(path: Path, baseline: Path) -> None:
     """A result, its values, and the folders below the baseline that are then empty."""
     path.unlink()
-    values_path(path).unlink(missing_ok=True)
+    for beside in (values_path(path), lines_path(path)):
+        beside.unlink(missing_ok=True)
     for folder in path.parents:
         if folder == baseline or any(folder.iterdir()):
             break

@@ -48,14 +48,17 @@ def test_what_is_printed_is_a_json_schema_with_its_number(cli: Cli, kind):
     answer = cli("schema", kind)
     schema = json.loads(answer.out)
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert schema["$id"] == f"urn:rerank-harness:{kind}:1"
+    assert schema["$id"] == f"urn:rerank-harness:{kind}:{2 if kind == 'baseline' else 1}"
     assert schema == schema_of(kind)
 
 
 def test_an_unknown_kind_is_one_line(cli: Cli):
     answer = cli("schema", "reslut")
     assert answer.code == 2
-    assert 'there is no schema of "reslut"; there are results, result, values, run. Did you mean "result"' in answer.err
+    assert (
+        'there is no schema of "reslut"; there are results, result, values, run, baseline, compare, depths, gate. Did you mean "result"'
+        in answer.err
+    )
 
 
 def test_every_committed_result_fits():
@@ -89,6 +92,28 @@ def test_the_means_of_a_run_over_parts_fit(cli: Cli, tmp_path: Path):
     document = json.loads(done.out)
     assert document["means"]
     VALIDATORS["run"].validate(document)
+
+
+def test_what_compare_gate_and_a_baseline_say_fits(cli: Cli, collection_folder: Path, tmp_path: Path):
+    Path("mine.py").write_text(
+        "def one(query, documents):\n    return [len(text) for text in documents]\none.context = 'pair'\n"
+        "def two(query, documents):\n    return [-len(text) for text in documents]\n"
+    )
+    assert cli("run", collection_folder, "--reranker", "mine.py:one", "--reranker", "mine.py:two").code == 0
+    compared = json.loads(cli("compare", "mine.py:one", "mine.py:two", "--format", "json").out)
+    assert compared["comparisons"][0]["moved"][0]["queries"][0]["documents"]
+    VALIDATORS["compare"].validate(compared)
+    VALIDATORS["depths"].validate(json.loads(cli("compare", "bm25", "mine.py:one", "--depth", "--format", "json").out))
+    assert cli("gate", "--baseline", "baseline", "--current", "results", "--update").code == 0
+    gate = json.loads(cli("gate", "--baseline", "baseline", "--current", "results", "--format", "json").out)
+    assert gate["rows"][0]["answer"]
+    VALIDATORS["gate"].validate(gate)
+    faces = list((tmp_path / "baseline").rglob("*@*.json"))
+    assert len(faces) == 2
+    for path in faces:
+        VALIDATORS["baseline"].validate(json.loads(path.read_bytes()))
+        beside = path.with_name(path.name.replace(".json", ".values.json.gz"))
+        VALIDATORS["values"].validate(json.loads(gzip.decompress(beside.read_bytes())))
 
 
 def examples() -> list[tuple[str, str]]:

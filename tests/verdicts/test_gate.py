@@ -390,16 +390,21 @@ def test_an_answer_of_an_unknown_ending_is_refused(cli: Cli, baseline: Path):
 
 def test_update_makes_the_current_results_the_baseline(cli: Cli, baseline: Path, tmp_path: Path):
     now = saved(tmp_path / "now", made(WORSE, reranker_revision="1" * 40), made(BEFORE, task="Fish"))
-    refused = cli("gate", "--baseline", baseline, "--current", now, "--update")
+    refused = cli("gate", "--baseline", baseline, "--current", now, "--update", "--output", "gate.xml")
     assert (refused.code, refused.out) == (1, "")
     assert "FAILED: Birds" in refused.err
+    assert "<failure" in Path("gate.xml").read_text()
+    assert "nothing is written" in cli("gate", "--baseline", baseline, "--current", now, "--update", "-q").err
     assert "--accept-drop writes it" in refused.err
     assert run_gate(cli, baseline, now, "--allow-new")[0] == 1, "nothing was written"
     answer = cli("gate", "--baseline", baseline, "--current", now, "--update", "--accept-drop")
     assert answer.code == 0
     assert "review and commit" in answer.err
-    written = sorted(path.relative_to(baseline) for path in baseline.rglob("*") if path.is_file())
-    assert written == sorted(path.relative_to(now) for path in now.rglob("*") if path.is_file())
+    assert "Fish over bm25 top 100, org/model is not in the baseline (nDCG@10 " in answer.err
+    written = {path.relative_to(baseline) for path in baseline.rglob("*") if path.is_file()}
+    copied = {path.relative_to(now) for path in now.rglob("*") if path.is_file()}
+    lines = {path.with_name(path.name.replace(".json.gz", ".txt")) for path in copied if path.name.endswith(".gz")}
+    assert written == copied | lines
     assert run_gate(cli, baseline, now)[0] == 0
 
 

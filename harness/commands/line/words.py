@@ -164,7 +164,7 @@ WORDS: dict[str, Words] = {
     ),
     "schema": Words(
         "what JSON of the harness looks like",
-        "Print the JSON Schema of results, of a result's file, of the values beside it, or of run --format json.",
+        "Print the JSON Schema of results, of a result's file, of the values beside it, of a baseline's file, or of what a command prints as JSON.",
         {"schema": "of results"},
     ),
     "import": Words(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from ...errors import HarnessError
+from ...errors import HarnessError, MissingDependency
 from ...files.cache import write_atomically
 
 __all__ = ["ENDINGS", "png_of", "require_picture", "write_picture"]
@@ -60,7 +60,6 @@ def _resvg() -> Callable[..., bytes]:
     try:
         from resvg_py import svg_to_bytes
     except ImportError:
-        raise HarnessError(
-            "a PNG takes resvg, which is not installed: pip install 'rerank-harness[plots]'; .svg takes nothing"
-        ) from None
+        install = "pip install 'rerank-harness[plots]'; .svg needs nothing"
+        raise MissingDependency("a picture as PNG", "resvg-py", install) from None
     return svg_to_bytes

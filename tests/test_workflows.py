@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -63,7 +64,7 @@ def test_a_workflow_is_valid_and_its_commands_exist(path: Path, cli: Cli):
 
 
 ACTION = ROOT / ".github" / "actions" / "gate" / "action.yml"
-GITLAB = ROOT / ".gitlab" / "gate.yml"
+GITLAB = ROOT / "templates" / "gate.yml"
 
 
 def run_steps(scripts: list[str], values: dict[str, str], folder: Path) -> list[int]:
@@ -110,13 +111,26 @@ def test_the_action_scores_gates_and_reports(repository: Path):
     assert names == {"gate.txt", "gate.json", "gate.xml", "gate.md", "report.html"}
 
 
-def test_the_gitlab_job_scores_gates_and_reports(repository: Path):
-    job = read(GITLAB)["reranker-gate"]
-    values = {**job["variables"], "RERANK_TASKS": "./birds", "RERANK_RERANKER": "mine.py:model"}
-    values["RERANK_HARNESS_CACHE"] = str(repository / "cache")
-    assert run_steps([*job["script"], *job["after_script"]], values, repository) == [0, 1, 0]
+def component(path: Path, given: dict[str, str]) -> dict[str, Any]:
+    """The jobs of a GitLab component with its inputs filled in, as GitLab does before it reads them."""
+    head, body = path.read_text(encoding="utf-8").split("\n---\n")
+    inputs = yaml.safe_load(head)["spec"]["inputs"]
+    assert set(given) <= set(inputs)
+    values = {name: given.get(name, (entry or {}).get("default")) for name, entry in inputs.items()}
+    filled = re.sub(r"\$\[\[ inputs\.([\w-]+) \]\]", lambda found: json.dumps(values.pop(found[1])), body)
+    assert not values, "every input is used"
+    return yaml.safe_load(filled)
+
+
+def test_the_gitlab_component_scores_gates_and_reports(repository: Path):
+    job = component(GITLAB, {"tasks": "./birds", "reranker": "mine.py:model", "install": "true"})["reranker-gate"]
+    values = {**job["variables"], "RERANK_HARNESS_CACHE": str(repository / "cache")}
+    steps = [*job["before_script"], *job["script"], *job["after_script"]]
+    assert run_steps(steps, values, repository) == [0, 0, 1, 0]
     report = job["artifacts"]["reports"]["junit"].replace("$RERANK_OUTPUT", values["RERANK_OUTPUT"])
     assert 'failures="1"' in (repository / report).read_text()
+    names = {path.name for path in (repository / values["RERANK_OUTPUT"]).iterdir()}
+    assert names == {"gate.txt", "gate.json", "gate.xml", "gate.md", "report.html"}
 
 
 def test_ci_runs_the_script_that_runs_everywhere():

@@ -59,8 +59,9 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
 
     With GITHUB_STEP_SUMMARY set, the answer goes there as Markdown too.
     """
-    from ..verdicts.gate import Gate, scope_of
+    from ..verdicts.gate import MAX_DROP, Gate, scope_of
     from ..verdicts.pairing import entries_in
+    from ..verdicts.rows import ALPHA
 
     if given.any_reranker and given.reranker:
         raise HarnessError("--reranker looks at one reranker and --any-reranker at all of them: give one of the two")
@@ -74,9 +75,10 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
             return _update(given, scope, entries, current, say, answer)
         found = _judged(given, scope, entries)
     except HarnessError as error:
-        if error.exit_code == 3:
+        if error.exit_code != 1:
             # Who reads the files in CI has to find there why nothing was compared.
-            _write(given, Gate([], [str(error)], [], given.max_drop or 0.0, given.alpha or 0.0))
+            drop, alpha = (MAX_DROP if given.max_drop is None else given.max_drop), given.alpha or ALPHA
+            _write(given, Gate([], [str(error)], [], drop, alpha))
         raise
     _write(given, found)
     answer(_formed(found, given.format))

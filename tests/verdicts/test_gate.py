@@ -370,13 +370,25 @@ def test_one_call_writes_every_form_and_the_forges_summary(cli: Cli, baseline: P
     assert summary.read_text() == f"before\n{page}"
 
 
-def test_files_say_why_nothing_could_be_compared(cli: Cli, baseline: Path, tmp_path: Path):
-    out = tmp_path / "gate.xml"
-    answer = cli("gate", "--baseline", baseline, "--current", tmp_path / "none", "--output", out)
-    assert answer.code == 3
+@pytest.mark.parametrize(("wrong", "code"), [("nothing there", 3), ("damaged", 2), ("another measure", 3)])
+def test_files_say_why_nothing_could_be_compared(
+    cli: Cli, baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, code: int
+):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    out, now = tmp_path / "gate.xml", tmp_path / "now"
+    if wrong != "nothing there":
+        (path,) = saved(now, made(BEFORE)).rglob("*@*.json")
+        path.write_text("{" if wrong == "damaged" else path.read_text())
+    measure = ["--measure", "MAP@100"] if wrong == "another measure" else []
+    answer = cli("gate", "--baseline", baseline, "--current", now, "--output", out, "--output", "gate.json", *measure)
+    assert answer.code == code
     root = ET.fromstring(out.read_text())
     assert root.get("errors") == "1"
-    assert "none" in root.find(".//error").text
+    told = answer.err.strip().removeprefix("error: ")
+    assert root.find(".//error").text == told
+    record = json.loads(Path("gate.json").read_text())
+    assert (record["mismatches"], record["max_drop"], record["alpha"]) == ([told], 0.01, 0.05)
+    assert "cannot be compared" in (tmp_path / "summary.md").read_text()
 
 
 def test_an_answer_of_an_unknown_ending_is_refused(cli: Cli, baseline: Path):

@@ -9,20 +9,25 @@ from .columns import Column
 from .systems import IMPORTED
 from .words import figure, title_of
 
-__all__ = ["answer"]
+__all__ = ["answer", "sentences"]
 
 
 def answer(table: Table) -> str:
     """`No reranker beats bm25 top 100 on SciFact nDCG@10; …`: beyond chance, as ranks are, all pairs of rows corrected together."""
+    return " ".join(filter(None, sentences(table)))
+
+
+def sentences(table: Table) -> tuple[str, str]:
+    """The answer's first sentence, and what stands after it: on which suites and in which languages; empty for none."""
     rerankers = _ranked(table.rows, table.key, "reranker")
     if not rerankers:
         measured = any(row.system.kind in ("first stage", "reranker") for row in table.rows)
         head = f"No reranker was measured on {_titled(table.key)}" if measured else "Nothing was measured here"
-        return f"{head}{_cited(table)}."
+        return f"{head}{_cited(table)}.", ""
     held = [row for row in rerankers if _stage(table, row) is not None]
     if not held:
-        return f"{_short(rerankers[0])} leads on {title_of(table.key)}; no first stage stands beside it."
-    return " ".join(filter(None, (_overall(table, held), _parts(table, held[0]))))
+        return f"{_short(rerankers[0])} leads on {title_of(table.key)}; no first stage stands beside it.", ""
+    return _overall(table, held), _parts(table, held[0])
 
 
 def _overall(table: Table, held: Sequence[Row]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..results.escaped import in_tex
 from ..results.figures import MISSING
-from .answer import answer
+from .answer import sentences
 from .build import Row, Table
 from .columns import Column
 from .words import Head, heads, notes, sources
@@ -16,24 +16,24 @@ __all__ = ["tex"]
 
 def tex(table: Table) -> str:
     """The table environment, with a comment that says what it needs; every text from outside is escaped."""
-    shown, best = heads(table), _best(table)
+    shown, best, marks = heads(table), _best(table), _marks(table)
     cited = "; ".join(f"[{place}] {source}" for source, place in sources(table).items())
-    below = " ".join([*notes(table), *([f"{cited}."] if cited else [])])
-    dagger = any(0 in row.beats for row in table.rows)
-    below = rf"$\dagger$: ahead of its own first stage beyond chance. {in_tex(below)}" if dagger else in_tex(below)
+    first, rest = sentences(table)
+    notices = in_tex(" ".join(filter(None, [rest, *notes(table), f"{cited}." if cited else ""])))
+    below = " ".join(filter(None, (_daggers(table, set(marks.values())), notices)))
     lines = [
         r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc} with \usepackage{textcomp}; names in other",
         "% scripts than Latin need LuaLaTeX or XeLaTeX with a font that has them. Made by rerank-harness leaderboard.",
         r"\begin{table}",
         r"\centering",
         r"\small",
-        rf"\caption{{{in_tex(table.board.title)}: {in_tex(answer(table))}}}",
+        rf"\caption{{{in_tex(table.board.title)}: {in_tex(first)}}}",
         rf"\label{{tab:{_label(table.board.name)}}}",
         rf"\begin{{tabular}}{{{''.join('r' if head.numeric else 'l' for head in shown)}}}",
         r"\toprule",
         _line([in_tex(head.title) for head in shown]),
         r"\midrule",
-        *(_line([_figured(head, row, table, best) for head in shown]) for row in table.rows),
+        *(_line([_figured(head, row, best, marks) for head in shown]) for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"",
@@ -57,19 +57,47 @@ def _best(table: Table) -> dict[Column, float]:
     return {column: max(found) for column, found in means.items() if len(found) > 1}
 
 
-def _figured(head: Head, row: Row, table: Table, best: Mapping[Column, float]) -> str:
-    """A cell: the best measured figure of its column bold, a dagger where the row is ahead of its own first stage."""
+Marks = dict[tuple[int, Column], str]
+"""(id of a row, column) → † or ‡."""
+
+
+def _figured(head: Head, row: Row, best: Mapping[Column, float], marks: Marks) -> str:
+    """A cell: the best measured figure of its column bold, with its dagger."""
     text = _cell(head.cell(row))
     column = head.column
     if column is None or column not in row.cells or row.system.kind not in _MEASURED:
         return text
     figure, space, interval = text.partition(" ")
     figure = rf"\textbf{{{figure}}}" if row.cells[column].mean == best.get(column) else figure
-    ahead = column == table.key and any(
-        each.system.kind == "first stage" and each.system.stage == row.system.stage for each in row.beats.get(0, ())
-    )
-    mark = r"$^{\dagger}$" if ahead else ""
-    return f"{figure}{mark}{space}{interval}"
+    return f"{figure}{_DAGGERS[marks.get((id(row), column), '')]}{space}{interval}"
+
+
+_DAGGERS = {"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "": ""}
+
+
+def _marks(table: Table) -> Marks:
+    """Over the board's baseline in each column, or without one over each row's own first stage, in the column that ranks."""
+    if table.baseline is not None:
+        return {(id(row), column): mark for row in table.rows for column, mark in row.marks.items()}
+    marks: Marks = {}
+    for row in table.rows:
+        for other in row.beats.get(0, ()):
+            if row.system.stage == other.system.stage and "first stage" in (row.system.kind, other.system.kind):
+                own = row.system.kind == "first stage"
+                marks[id(other if own else row), table.key] = "‡" if own else "†"
+    return marks
+
+
+def _daggers(table: Table, marks: set[str]) -> str:
+    """What the daggers mean; empty where none stands."""
+    if table.baseline is None:
+        words = {"†": r"$\dagger$: ahead of", "‡": r"$\ddagger$: behind"}
+        return " ".join(f"{text} its own first stage beyond chance." for mark, text in words.items() if mark in marks)
+    name = in_tex(table.baseline.system.name or table.baseline.system.stage)
+    rule = "beyond chance (paired sign flips, corrected over all pairs of rows of a column)."
+    if not marks:
+        return f"No figure differs from that of {name} {rule}"
+    return rf"$\dagger$ and $\ddagger$: higher and lower than {name} {rule}"
 
 
 _MEASURED = ("reranker", "first stage")

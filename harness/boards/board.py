@@ -34,7 +34,7 @@ COLUMNS = (
 
 _KEYS = {
     "title", "description", "tasks", "suites", "measure", "columns", "first_stages", "rerankers", "results", "oracle",
-    "published", "imported", "models", "figures",
+    "published", "imported", "models", "figures", "baseline",
 }  # fmt: skip
 _LISTS = ("tasks", "suites", "columns", "first_stages", "rerankers", "results", "imported", "figures")
 
@@ -64,6 +64,8 @@ class Board:
     """Only these, as shell patterns (`BAAI/*`); empty for all."""
     oracle: bool = True
     published: bool = False
+    baseline: str = ""
+    """The row that the daggers of the paper's table are over; empty for each row's own first stage."""
     imported: tuple[Path, ...] = ()
     """Tables that `import` wrote."""
     models: Mapping[str, Facts] = field(default_factory=dict)
@@ -128,6 +130,7 @@ def board_of(name: str, entry: Mapping[str, Any], cards: Cards, cache: Path, whe
         rerankers=tuple(str(word) for word in entry.get("rerankers") or []),
         oracle=entry.get("oracle", True),
         published=entry.get("published", False),
+        baseline=str(entry.get("baseline") or ""),
         imported=tuple(Path(str(word)) for word in entry.get("imported") or []),
         models=facts_from(entry.get("models") or {}, where),
         figures=stated_figures(entry.get("figures") or [], tasks, where),
@@ -142,7 +145,7 @@ def _check(entry: Mapping[str, Any], where: str) -> None:
             )
         if key in _LISTS and not isinstance(value, list):
             raise HarnessError(f'{where}: "{key}" is a list, as in "{key}: [one, two]"')
-        if key in ("title", "description") and not isinstance(value, str | None):
+        if key in ("title", "description", "baseline") and not isinstance(value, str | None):
             raise HarnessError(f'{where}: "{key}" is a text, as in "{key}: Rerankers over BM25"')
         if key in ("oracle", "published") and not isinstance(value, bool):
             raise HarnessError(f'{where}: "{key}" is yes or no, not "{value}"')

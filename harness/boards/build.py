@@ -9,11 +9,11 @@ and published figures have no rank: the one is a ceiling, the others come withou
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..errors import HarnessError
+from ..errors import HarnessError, did_you_mean
 from ..types import Interval, Task
 from .board import Board
 from .columns import Column, Part, View, subset_columns, views_of
@@ -61,6 +61,8 @@ class Row:
     """The number of a view → rank; a view is missing where the row has no rank in it."""
     beats: dict[int, list[Row]] = field(default_factory=dict, repr=False)
     """The number of a view → rows that it is ahead of beyond chance: its own first stage, and among the best _MATRIX rows each."""
+    marks: dict[Column, str] = field(default_factory=dict, repr=False)
+    """† or ‡ where the figure is higher or lower beyond chance than that of the board's baseline; only where it names one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Table:
     languages: tuple[Column, ...]
     """A column for each language or part of a task of several."""
     rows: tuple[Row, ...]
+    baseline: Row | None = None
+    """The row that the board names as its baseline."""
 
     @property
     def key(self) -> Column:
@@ -102,10 +106,35 @@ def build_table(board: Board) -> Table:
         raise HarnessError(
             "; ".join(told) or f"{board.name}: no row is left by first_stages, rerankers and oracle; widen them"
         )
-    table = Table(board, views, languages, tuple(_row(board, system) for system in systems))
+    rows = tuple(_row(board, system) for system in systems)
+    table = Table(board, views, languages, rows, _baseline(board, rows))
     _fill(table)
-    rows = sorted(table.rows, key=lambda row: _order(row, table.key))
-    return Table(board, views, languages, tuple(rows))
+    return replace(table, rows=tuple(sorted(rows, key=lambda row: _order(row, table.key))))
+
+
+def _baseline(board: Board, rows: Sequence[Row]) -> Row | None:
+    """The row that the board names. Raises HarnessError where no measured row, or more than one, is called so."""
+    if not board.baseline:
+        return None
+    measured = [row for row in rows if row.system.kind in ("reranker", "first stage")]
+    found = [row for row in measured if board.baseline in _called(row)]
+    if len(found) == 1:
+        return found[0]
+    names = [_called(row)[-1] for row in found or measured]
+    if found:
+        raise HarnessError(f'{board.name}: baseline "{board.baseline}" is {" and ".join(names)}: name one of them')
+    raise HarnessError(
+        f'{board.name}: no measured row is called "{board.baseline}", as baseline says; there is {", ".join(names)}.'
+        f"{did_you_mean(board.baseline, [name for row in measured for name in _called(row)])}"
+    )
+
+
+def _called(row: Row) -> tuple[str, ...]:
+    """What a board's `baseline` may call a row; the last is its alone."""
+    system = row.system
+    name = f"{system.name} ({system.note})" if system.note else system.name
+    stage = system.stage.rpartition(" top ")[0] or system.stage
+    return (system.name, name, f"{name} over {system.stage}") if system.name else (stage, system.stage)
 
 
 def _order(row: Row, key: Column) -> tuple[object, ...]:
@@ -135,7 +164,7 @@ def _fill(table: Table) -> None:
         of_it = [column for column in table.columns if task.name in left[column]]
         for column in of_it:
             if column not in open_columns:
-                ranked = any(view.key == column for view in table.views)
+                ranked = any(view.key == column for view in table.views) or _is_marked(table, column)
                 open_columns[column] = Sums(len(measured), RESAMPLES, ranked=ranked)
         _resample(measured, task, of_it, open_columns)
         for column in of_it:
@@ -194,6 +223,35 @@ def _settle(table: Table, measured: Sequence[Row], column: Column, sums: Sums) -
     for place, view in enumerate(table.views):
         if view.key == column:
             _rank(measured, place, column, sums)
+    if _is_marked(table, column):
+        _mark(table, measured, column, sums)
+
+
+def _is_marked(table: Table, column: Column) -> bool:
+    view = table.views[0]
+    return table.baseline is not None and column in (view.key, *view.columns)
+
+
+def _mark(table: Table, rows: Sequence[Row], column: Column, sums: Sums) -> None:
+    """Which figures of a column differ from the baseline's, corrected over all pairs of its rows."""
+    numbers = _tested(rows, column, sums)
+    base = next((number for number in numbers if rows[number] is table.baseline), None)
+    if base is None:
+        return
+    pairs = Pairs(sums, numbers, ALPHA)
+    for number in numbers:
+        if number != base and pairs.differ(base, number):
+            higher = rows[number].cells[column].mean > rows[base].cells[column].mean
+            rows[number].marks[column] = "†" if higher else "‡"
+
+
+def _tested(rows: Sequence[Row], column: Column, sums: Sums) -> list[int]:
+    """The numbers of the rows that can be tested in this column."""
+    return [
+        number
+        for number, row in enumerate(rows)
+        if column in row.cells and row.system.kind in ("reranker", "first stage") and sums.tested(number)
+    ]
 
 
 def _within(interval: Interval | None, column: Column) -> Interval | None:
@@ -215,11 +273,7 @@ def _cell(system: System, column: Column, interval: Interval | None) -> Cell | N
 
 
 def _rank(rows: Sequence[Row], view: int, key: Column, sums: Sums) -> None:
-    ranked = [
-        (row.cells[key].mean, number)
-        for number, row in enumerate(rows)
-        if key in row.cells and row.system.kind in ("reranker", "first stage") and sums.tested(number)
-    ]
+    ranked = [(rows[number].cells[key].mean, number) for number in _tested(rows, key, sums)]
     order = [number for _, number in sorted(ranked, key=lambda entry: (-entry[0], _order(rows[entry[1]], key)))]
     if not order:
         return

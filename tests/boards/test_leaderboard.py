@@ -213,6 +213,50 @@ def test_the_best_figure_is_bold_and_a_dagger_marks_who_beats_its_first_stage(ca
     assert r"$\dagger$: ahead of its own first stage beyond chance." in text
 
 
+def test_daggers_are_over_the_baseline_that_the_board_names_in_each_column(cards: Cards, tmp_path: Path):
+    results = saved(
+        tmp_path,
+        made([0.8, 0.82] * 10, [0.5] * 20, reranker="a/up", reranker_fingerprint="1" * 32),
+        made([0.4, 0.42] * 10, [0.5] * 20, reranker="a/up", reranker_fingerprint="1" * 32, task="Trees"),
+        made([0.6, 0.62] * 10, [0.5] * 20, reranker="a/mid", reranker_fingerprint="2" * 32),
+        made([0.6, 0.62] * 10, [0.5] * 20, reranker="a/mid", reranker_fingerprint="2" * 32, task="Trees"),
+    )
+
+    def of(baseline: str) -> str:
+        return render(table(cards, results, tasks=["Birds", "Trees"], baseline=baseline, oracle=False))["mine.tex"]
+
+    text = of("a/mid")
+    (up,) = (line for line in text.splitlines() if line.startswith("1 & a/up") or " a/up &" in line)
+    assert r"\textbf{0.8100}$^{\dagger}$" in up
+    assert r"0.4100$^{\ddagger}$" in up
+    (mid,) = (line for line in text.splitlines() if " a/mid &" in line)
+    assert "dagger" not in mid
+    assert r"$\dagger$ and $\ddagger$: higher and lower than a/mid beyond chance (paired sign flips" in text
+    assert r"0.4100$^{\ddagger}$" in of("bm25")
+    assert "own first stage" not in of("bm25 top 100")
+    for word in ("a/mdi", "a/up over bm25 top 10"):
+        with pytest.raises(HarnessError, match=r"no measured row is called .* Did you mean"):
+            of(word)
+
+
+def test_a_baseline_that_could_be_two_rows_is_refused_by_their_names(cards: Cards, tmp_path: Path):
+    results = saved(tmp_path, made([0.8, 0.82], [0.5] * 2), made([0.8, 0.82], [0.5] * 2, top_k=50))
+    with pytest.raises(HarnessError, match="is org/model over bm25 top 100 and org/model over bm25 top 50: name one"):
+        table(cards, results, tasks=["Birds"], baseline="org/model")
+    assert (
+        table(cards, results, tasks=["Birds"], baseline="org/model over bm25 top 50").baseline.system.stage
+        == "bm25 top 50"
+    )
+
+
+def test_the_papers_caption_is_one_sentence_and_the_rest_stands_below(cards: Cards, tmp_path: Path):
+    down = made([0.2, 0.22] * 10, [0.5] * 20, reranker="a/down")
+    text = render(table(cards, saved(tmp_path, down), tasks=["Birds"], title="Mine"))["mine.tex"]
+    assert r"\caption{Mine: down loses to bm25 top 100 on Birds nDCG@10, 0.2100 against 0.5000.}" in text
+    assert r"0.2100$^{\ddagger}$" in text
+    assert r"$\ddagger$: behind its own first stage beyond chance." in text
+
+
 def test_first_stages_rerankers_and_oracle_choose_the_rows(cards: Cards, tmp_path: Path):
     stages = [made([0.5, 0.7], [0.3, 0.4], retriever=name, retriever_settings={}) for name in ("bm25", "org/dense")]
     more = [made([0.5, 0.6], [0.3, 0.4], reranker="other/model", retriever_settings={})]

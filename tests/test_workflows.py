@@ -98,7 +98,7 @@ def repository(tmp_path: Path) -> Path:
 
 def test_the_action_scores_gates_and_reports(repository: Path):
     action = read(ACTION)
-    given = {"tasks": "./birds", "reranker": "mine.py:model"}
+    given = {"tasks": "./birds", "reranker": "mine.py:model", "options": "--allow-new --measure nDCG@10"}
     values = {name: given.get(name, entry.get("default", "")) for name, entry in action["inputs"].items()}
     steps = action["runs"]["steps"]
     filled = {
@@ -123,7 +123,9 @@ def component(path: Path, given: dict[str, str]) -> dict[str, Any]:
 
 
 def test_the_gitlab_component_scores_gates_and_reports(repository: Path):
-    job = component(GITLAB, {"tasks": "./birds", "reranker": "mine.py:model", "install": "true"})["reranker-gate"]
+    job = component(
+        GITLAB, {"tasks": "./birds", "reranker": "mine.py:model", "install": "true", "options": "--allow-new"}
+    )["reranker-gate"]
     values = {**job["variables"], "RERANK_HARNESS_CACHE": str(repository / "cache")}
     steps = [*job["before_script"], *job["script"], *job["after_script"]]
     assert run_steps(steps, values, repository) == [0, 0, 1, 0]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli
+from conftest import Cli, Counter
 from made_results import made, saved
 
 from harness.results.result import load_result
@@ -129,3 +129,18 @@ def test_a_query_id_of_any_kind_is_one_line(tmp_path: Path):
     lines = path.with_name(path.name.removesuffix(".json") + ".values.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 6
     assert judge_against(tmp_path / "baseline", tmp_path / "now").state == "passed"
+
+
+def test_a_run_reuses_a_baseline_and_what_it_writes_there_anew_has_no_lines(
+    cli: Cli, counter: Counter, collection_folder: Path
+):
+    words = ("run", collection_folder, "--reranker", counter.name, "--format", "json")
+    (first,) = cli(*words).results()
+    assert cli("gate", "--baseline", "baseline", "--current", "results", "--update").code == 0
+    counter.reset()
+    (again,) = cli(*words, "--results", "baseline").results()
+    assert (again["reused"], counter.pairs(), again["measures"]) == (True, [], first["measures"])
+    assert len(list(Path("baseline").rglob("*.values.txt"))) == 1
+    (other,) = cli(*words, "--results", "baseline", "--measures", "P@3").results()
+    assert other["path"] == again["path"]
+    assert not list(Path("baseline").rglob("*.values.txt")), "the result there is another one now"

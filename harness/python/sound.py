@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import HarnessError, did_you_mean
 
-__all__ = ["level", "sound", "tolerance"]
+__all__ = ["level", "one_of", "sound", "tolerance"]
 
 _COUNTS = ("limit", "relevance_level", "workers", "batch_tokens")
 _CHOICES = {"missing_text": ("error", "skip"), "instructions": ("given", "none"), "fuse_by": ("rrf", "sum")}
@@ -58,6 +58,13 @@ def level(value: Any) -> None:
     """Raises HarnessError for what is no significance level."""
     if not _number(value) or not 0 < value < 0.5:
         raise HarnessError(f"alpha={value!r} is no significance level: between 0 and 0.5, as 0.05")
+
+
+def one_of(value: Any, words: Collection[str]) -> str:
+    """The word. Raises HarnessError for one that is none of `words`."""
+    if value not in words:
+        raise HarnessError(f"{value!r} is none of {', '.join(words)}.{did_you_mean(str(value), words)}")
+    return str(value)
 
 
 def _number(value: Any) -> bool:

@@ -13,13 +13,14 @@ from ..results.figures import interval, number, p_value, signed
 from ..verdicts.aggregates import complete_aggregates
 from ..verdicts.compare import Comparison, System, compare_all, open_systems, results_behind
 from ..verdicts.gate import MAX_DROP, Gate, judge_against, scope_of
+from ..verdicts.paper import FORMS, paper_table
 from ..verdicts.plots.depth import DepthCurve, depth_curves, depth_plot
 from ..verdicts.plots.depth_table import depth_rows, depth_table, shown_rows
 from ..verdicts.plots.per_query import per_query_plot
 from ..verdicts.rows import ALPHA, Row
 from .pictures import Picture, differences
 from .run import Model, opened_of, running_of
-from .sound import level, tolerance
+from .sound import level, one_of, tolerance
 from .tables import frame_of, html_of, text_of
 from .views import Evaluation, Evaluations
 
@@ -75,6 +76,10 @@ class Comparisons:
         ]
         return differences(rows, f"difference from {self.comparisons[0].first}")
 
+    def paper(self, form: str, *columns: str) -> str:
+        """The table for a paper, latex, markdown or csv, of these columns or all. Raises HarnessError for another."""
+        return paper_table(self.comparisons, one_of(form, FORMS), columns)
+
     def queries_picture(self, *tasks: str) -> Picture:
         """Each query of both systems, of these tasks (and languages) or of all: `compare --plot`."""
         return Picture(per_query_plot(self.comparisons, tasks))
@@ -104,6 +109,10 @@ class Depths:
     def frame(self) -> pd.DataFrame:
         """A row for each task, reranker and depth, with the figures as they are."""
         return frame_of(depth_rows(self.curves))
+
+    def paper(self, form: str) -> str:
+        """The table in latex, markdown or csv. Raises HarnessError for another."""
+        return depth_table(self.curves, one_of(form, FORMS))
 
     def picture(self) -> Picture:
         """A chart for each task, a line for each reranker."""

@@ -205,6 +205,10 @@ def test_a_comparison_in_a_notebook_has_both_pictures_and_the_depths_as_a_table(
     assert list(depths.frame()[["k", "reranked", "low"]].itertuples(index=False, name=None)) == [(10, 0.5, -0.01), (100, 0.6, 0.1)]  # fmt: skip
     assert "+0.1050" in depths._repr_html_()
     assert ".6000" in repr(depths)
+    assert r"\textbf{0.5300}" in comparison.paper("latex", "Birds")
+    assert depths.paper("markdown").splitlines()[2].startswith("| Birds | up |")
+    with pytest.raises(HarnessError, match=r"'latx' is none of latex, markdown, csv\. Did you mean"):
+        depths.paper("latx")
     path = depths.picture().save(tmp_path / "depth.svg")
     assert ET.parse(path).getroot().get("aria-label") == "Over the depth of reranking"
 

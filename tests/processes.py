@@ -25,7 +25,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 _LARGE = [
     "torch", "torch._dynamo", "torch._inductor.config", "torch.distributed.tensor", "torch.distributed.fsdp",
-    "scipy.optimize", "pandas", "pyarrow.parquet", "httpx", "yaml", "jinja2", "pytrec_eval",
+    "scipy.optimize", "pandas", "pyarrow.parquet", "httpx", "httpx2", "yaml", "jinja2", "pytrec_eval",
+    "regex", "tokenizers", "safetensors.torch", "sentencepiece", "fsspec", "tqdm", "xml.dom.minidom",
 ]  # fmt: skip
 _READ_AT_IMPORT = ("OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 """What the large packages have read when the server forks: a program with other values gets a process of its own."""

@@ -72,14 +72,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("bench"))
 
 
-SHORT = ("--set", "max_length=64")
+SHORT = ("--set", "max_length=32")
 PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """Threads that wait for each other sleep: on a machine that is busy they would spin most of the time away."""
 
 
 @pytest.fixture(scope="module")
 def sound(bench: Bench) -> Path:
-    """The baseline: a sound model on 55 English queries. At 64 tokens, which makes it quick."""
+    """The baseline: a sound model on 55 English queries. At 32 tokens, which makes it quick."""
     return bench.run("sound", "DemoEnglish", "--reranker", bench.model("sound-model"), *SHORT)
 
 
@@ -107,7 +107,7 @@ def test_noise_in_the_weights_fails_the_gate(bench: Bench, sound: Path):
 
 def test_a_halved_max_length_fails_the_gate(bench: Bench, sound: Path):
     model = bench.model("halved-model")
-    halved = bench.run("halved", "DemoEnglish", "--reranker", model, "--set", "max_length=32")
+    halved = bench.run("halved", "DemoEnglish", "--reranker", model, "--set", "max_length=16")
     code, found = gate(sound, halved)
     assert code == 1, found["rows"]
 
@@ -159,9 +159,9 @@ def test_another_order_of_the_rows_in_the_files_passes(bench: Bench):
             head, *lines = (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()
             random.Random(4).shuffle(lines)
             write_lines(folder / "qrels" / "test.tsv", [head, *lines])
-        # 32 tokens are enough here: the question is the order.
+        # 16 tokens are enough here: the question is the order.
         model = bench.model(f"{name}-model")
-        orders[name] = bench.run(name, folder, "--reranker", model, "--set", "max_length=32")
+        orders[name] = bench.run(name, folder, "--reranker", model, "--set", "max_length=16")
     code, found = gate(orders["straight"], orders["shuffled"])
     assert code == 0, found["mismatches"]
     assert abs(found["rows"][0]["difference"]) < 1e-6
@@ -198,7 +198,7 @@ class Mine:
             self._model = AutoModel.from_pretrained(FOLDER).eval()
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            batch = self._tokenizer(new, padding=True, truncation=True, max_length=96, return_tensors="pt")
+            batch = self._tokenizer(new, padding=True, truncation=True, max_length=48, return_tensors="pt")
             with torch.inference_mode():
                 hidden = self._model(**batch).last_hidden_state
             mask = batch["attention_mask"][..., None]

@@ -55,13 +55,16 @@ def _room_for_another() -> Iterator[None]:
     """What a model that was loaded inside the block held is free after it.
 
     Only objects made inside the block are looked at: a collection of all that large packages made costs .3 s.
+    What the caller's program has frozen stays so.
     """
+    frozen = gc.get_freeze_count()
     gc.freeze()
     try:
         yield
         gc.collect()
     finally:
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -101,6 +101,37 @@ def cross_encoder(folder: Path) -> Any:
     return CrossEncoder(str(folder), device="cpu", max_length=MAX_LENGTH, activation_fn=torch.nn.Identity())
 
 
+def generating(folder: Path) -> Way:
+    """monoT5 as mteb's MonoT5Reranker runs it: one token generated for each prompt, 32 at a time, sorted by characters."""
+    import torch
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(str(folder), dtype=torch.float32).eval()
+    labels = tokenizer.convert_tokens_to_ids(["▁false", "▁true"])
+
+    def score(sample: Sample) -> Scores:
+        prompts = [f"Query: {query} Document: {document} Relevant:" for query, document in sample.texts]
+        order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+        found = np.empty(len(prompts), np.float32)
+        for start in range(0, len(order), 32):
+            rows = order[start : start + 32]
+            inputs = tokenizer(
+                [prompts[row] for row in rows],
+                padding=True,
+                truncation=True,
+                max_length=MAX_LENGTH,
+                return_tensors="pt",
+            )
+            with torch.inference_mode():
+                said = model.generate(**inputs, max_new_tokens=1, return_dict_in_generate=True, output_scores=True)
+            logits = said.scores[0][:, labels]
+            found[rows] = (logits[:, 1] - logits[:, 0]).numpy()
+        return found
+
+    return score
+
+
 def flag_reranker(folder: Path) -> Way | None:
     """FlagEmbedding's FlagReranker, sorted by tokens; None where it cannot be imported."""
     try:
@@ -113,14 +144,14 @@ def flag_reranker(folder: Path) -> Way | None:
     return lambda sample: np.asarray(model.compute_score(sample.texts), np.float32)
 
 
-def ours(folder: Path, dtype: str) -> Way:
-    """Stage 3 of the harness as `run` calls it, with an empty score store."""
+def ours(folder: Path, dtype: str, **settings: str) -> Way:
+    """Stage 3 of the harness as `run` calls it, with an empty score store; `settings` as after --set."""
     from harness.engine.options import Options
     from harness.engine.store import ScoreStore
     from harness.rerankers.rerank import rerank
     from harness.rerankers.resolve import open_rerankers
 
-    options = Options(dtype=dtype, settings=(("max_length", str(MAX_LENGTH)),))
+    options = Options(dtype=dtype, settings=(("max_length", str(MAX_LENGTH)), *settings.items()))
     cache = TemporaryDirectory()
     (reranker,) = open_rerankers(str(folder), options, Path(cache.name))
 

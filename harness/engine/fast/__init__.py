@@ -1,6 +1,6 @@
 """The fast path: no padding, the last layer only where it is scored, the chip's own kernels.
 
-`pack` and `pack_causal` take the weights of a loaded transformers model over. Scores equal the
+`pack`, `pack_causal` and `pack_answer` take the weights of a loaded transformers model over. Scores equal the
 model's own to float noise. An architecture that is not known here runs as transformers runs it, and
 `note_of` says so in one sentence. The modules below import torch; this one does not until a model
 is packed.
@@ -15,11 +15,23 @@ if TYPE_CHECKING:
     from .decoder import PackedDecoder, PackedLastToken
     from .decoder_weights import DecoderShape
     from .packed import PackedEncoder
+    from .t5 import PackedT5Answer
 
-__all__ = ["joined", "knows_decoder", "note_of", "pack", "pack_causal", "pack_classifier", "pack_pooled"]
+__all__ = [
+    "joined",
+    "knows_decoder",
+    "knows_t5",
+    "note_of",
+    "pack",
+    "pack_answer",
+    "pack_causal",
+    "pack_classifier",
+    "pack_pooled",
+]
 
 _ENCODERS = ("bert", "camembert", "deberta-v2", "modernbert", "roberta", "xlm-roberta")
 _DECODERS = ("gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3")
+_T5 = ("mt5", "t5", "umt5")
 _ROTARY = ("default", "linear", "llama3", "yarn", "dynamic")
 """Ways to scale rotary positions whose frequencies do not depend on the batch."""
 
@@ -27,11 +39,13 @@ _ROTARY = ("default", "linear", "llama3", "yarn", "dynamic")
 def pack(model: Any) -> PackedEncoder | None:
     """The model on the fast path, or None where its architecture takes the plain one.
 
-    What is not laid out anew is shared with `model`; drop the model to keep one copy of the weights.
+    What is not laid out anew is shared with `model`; drop the model to keep one copy of the weights. A T5's
+    encoder is empty afterwards.
     """
     from .deberta import PackedDeberta, read_deberta
     from .modernbert import PackedModernBert, read_modernbert
     from .packed import PackedEncoder
+    from .t5 import PackedT5, read_t5
     from .weights import read_weights
 
     modern = read_modernbert(model)
@@ -40,6 +54,9 @@ def pack(model: Any) -> PackedEncoder | None:
     deberta = read_deberta(model)
     if deberta is not None:
         return PackedDeberta(deberta)
+    encoder = read_t5(model)
+    if encoder is not None:
+        return PackedT5(encoder)
     weights = read_weights(model)
     return PackedEncoder(weights) if weights else None
 
@@ -62,6 +79,16 @@ def pack_causal(model: Any, labels: Sequence[int]) -> PackedLastToken | None:
 
     shape = shape_of(model)
     return None if shape is None else _pack_decoder(model, shape, model.get_output_embeddings(), labels)
+
+
+def pack_answer(model: Any) -> PackedT5Answer | None:
+    """A T5 or mT5 `…ForConditionalGeneration` on the fast path as far as an answer's first token, or None as for `pack`.
+
+    The weights but for the embeddings and the head are taken out of `model`, layer by layer.
+    """
+    from .t5 import take_t5_answer
+
+    return take_t5_answer(model)
 
 
 def pack_pooled(model: Any, pooling: str) -> PackedEncoder | PackedDecoder | None:
@@ -101,6 +128,12 @@ def knows_decoder(config: Mapping[str, Any]) -> bool:
     rotary = scaled.get("rope_type", scaled.get("type", "default"))
     own = config.get("auto_map") or config.get("quantization_config")
     return config.get("model_type") in _DECODERS and rotary in _ROTARY and not own
+
+
+def knows_t5(config: Mapping[str, Any], dtype: str) -> bool:
+    """Whether `pack` takes the encoder of a T5 with this config.json, and `pack_answer` the T5."""
+    own = config.get("auto_map") or config.get("quantization_config")
+    return config.get("model_type") in _T5 and dtype != "float16" and not own
 
 
 def joined(*notes: str | None) -> str | None:

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.fast import note_of
+from ...engine.fast import knows_t5, note_of, pack
 from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.checkpoint import read_weights
 from ...models.exact_head import head_settings
 from ...models.ids.flat import FlatIds
 from ...models.loading import load_weights
+from ...models.runners import pad
 from ...models.settings import Reader, at_least, one_of, read_settings
 from ...models.source import ModelSource, snapshot
 from ...models.spiece import read_spiece
@@ -90,7 +92,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     settings = {**parts, **options.precision, "join": JOIN_RULE, "version": VERSION, **labels.setting}
     settings |= head_settings(options.dtype)
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
-    notes = [note_of(source.config, source.note), labels.note]
+    notes = [note_of(source.config, source.note, known=knows_t5(source.config, options.dtype)), labels.note]
     note = "; ".join(note for note in notes if note) or None
     return [Reranker(spec, lambda: EncT5(source, options, layout, labels), note)]
 
@@ -102,8 +104,6 @@ class EncT5:
         self.source, self.options, self.layout, self.labels = source, options, layout, labels
         self.folder = snapshot(source)
         self.tokenizer, self.bos, self.eos = _tokenizer(source, self.folder)
-        self._encoder: Any = None
-        self._head: dict[str, Any] = {}
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
@@ -125,29 +125,43 @@ class EncT5:
         """The scored label's logit less the other's, of each row of ids, in float32."""
         import torch
 
-        if self._encoder is None:
-            self._load()
-        width = max(map(len, rows))
-        device = self.options.device
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+        weight, bias = self._head
         with torch.inference_mode():
-            states = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
-            weight, bias = self._head["classifier.weight"], self._head["classifier.bias"]
-            logits = torch.nn.functional.linear(states.float(), weight, bias)
+            states = torch.from_numpy(self._states([np.asarray(row, np.int32) for row in rows]))
+            logits = torch.nn.functional.linear(states.to(weight.device), weight, bias)
         return self.labels.margins(logits.cpu().numpy())
 
-    def _load(self) -> None:
-        """The encoder through transformers; the head, which it does not know, by ourselves and in float32."""
-        options = self.options
-        self._head = read_weights(
+    @cached_property
+    def _head(self) -> tuple[Any, Any]:
+        """The classifier's weight and bias, which transformers does not know, read by ourselves and in float32."""
+        found = read_weights(
             self.source,
             {"classifier.weight": (2, int(self.source.config["d_model"])), "classifier.bias": (2,)},
             dtype="float32",
-            device=options.device,
+            device=self.options.device,
             ignorable=r"(shared|encoder)\..*",
         )
-        self._encoder = load_weights("T5EncoderModel", self.source, options)
+        return found["classifier.weight"], found["classifier.bias"]
+
+    @cached_property
+    def _encoder(self) -> Any:
+        """A `fast.t5.PackedT5`, or the transformers model where it has no fast path."""
+        model = load_weights("T5EncoderModel", self.source, self.options)
+        return pack(model) or model
+
+    def _states(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """The encoder's states at `<s>`, shape (rows, features)."""
+        import torch
+
+        from ...engine.fast.packed import PackedEncoder
+
+        if isinstance(self._encoder, PackedEncoder):
+            return self._encoder.pooled(rows, "cls")
+        ids, mask = (part.to(self.options.device) for part in pad(rows, 0))
+        with torch.inference_mode():
+            states = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+            found: NDArray[np.float32] = states.float().cpu().numpy()
+        return found
 
 
 @dataclass

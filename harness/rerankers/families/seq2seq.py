@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.fast import note_of
+from ...engine.fast import knows_t5, note_of, pack_answer
 from ...engine.options import Options
 from ...errors import HarnessError
 from ...files.digest import digest_of_settings
 from ...files.yaml_file import read_yaml
 from ...models.ids.flat import FlatIds
 from ...models.loading import load_weights
+from ...models.runners import pad
 from ...models.running import numeric_settings
 from ...models.settings import one_of, read_settings, whole_number
 from ...models.source import ModelSource, snapshot
@@ -32,6 +34,9 @@ from ...text import JOIN_RULE, join_document, join_query
 from ...types import DocumentText, QueryText
 from ..base import Reranker, RerankerSpec, sigmoid
 from ..prompts.truncation import Taken
+
+if TYPE_CHECKING:
+    from ...engine.fast.t5 import PackedT5Answer
 
 __all__ = [
     "FAMILY",
@@ -108,7 +113,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
         Reranker(
             spec,
             lambda: Seq2Seq(source, options, template, max_length, keep_end=keep_end),
-            note_of(source.config, source.note),
+            note_of(source.config, source.note, known=knows_t5(source.config, options.dtype)),
         )
     ]
 
@@ -132,7 +137,6 @@ class Seq2Seq:
         self.labels = [self._piece(template.negative), self._piece(template.positive)]
         self.start = self._start_id()
         self._tail = len(template.prompt) - template.prompt.index("{document}") - len("{document}")
-        self._model: Any = None
 
     def _piece(self, piece: str) -> int:
         found = self.tokenizer.backend.token_to_id(piece)
@@ -149,12 +153,15 @@ class Seq2Seq:
             raise HarnessError(f"{self.source.name}: config.json has no decoder_start_token_id to begin an answer with")
         return found
 
-    @property
+    @cached_property
     def model(self) -> Any:
         """The weights. Raises HarnessError where they do not fit (see `loading.load_weights`)."""
-        if self._model is None:
-            self._model = load_weights("AutoModelForSeq2SeqLM", self.source, self.options)
-        return self._model
+        return load_weights("AutoModelForSeq2SeqLM", self.source, self.options)
+
+    @cached_property
+    def packed(self) -> PackedT5Answer | None:
+        """Encoder and decoder on the fast path, taken out of `model`; None where transformers runs them."""
+        return pack_answer(self.model)
 
     def prepare(
         self, queries: Sequence[QueryText], documents: Sequence[DocumentText], pairs: NDArray[np.int64]
@@ -200,26 +207,27 @@ class Seq2Seq:
         """logit(positive) − logit(negative) of each row of ids after one decoder step, in float32."""
         import torch
 
-        model, device = self.model, self.options.device
-        width = max(map(len, rows))
-        ids = torch.full((len(rows), width), self.tokenizer.pad_id, dtype=torch.long)
-        mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for row, tokens in enumerate(rows):
-            ids[row, : len(tokens)] = torch.from_numpy(tokens)
-            mask[row, : len(tokens)] = 1
-        ids, mask = ids.to(device), mask.to(device)
+        packed = self.packed
         with torch.inference_mode():
-            states = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-            answer = model.decoder(
-                input_ids=torch.full((len(rows), 1), self.start, device=device),
-                encoder_hidden_states=states,
-                encoder_attention_mask=mask,
-                use_cache=False,
-            ).last_hidden_state[:, 0]
-            head = model.get_output_embeddings().weight[self.labels].float()
-            logits = answer.float() @ head.T * output_scale(self.source.config, answer.shape[-1])
+            answer = self._padded(rows) if packed is None else torch.from_numpy(packed.states(rows, self.start))
+            head = self.model.get_output_embeddings().weight[self.labels].float()
+            scale = output_scale(self.source.config, answer.shape[-1])
+            logits = answer.to(head.device).float() @ head.T * scale
             found: NDArray[np.float32] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
         return found
+
+    def _padded(self, rows: Sequence[NDArray[np.int32]]) -> Any:
+        """The decoder's states (rows, width) as transformers computes them, padded to one length."""
+        import torch
+
+        model, device = self.model, self.options.device
+        ids, mask = (part.to(device) for part in pad(rows, self.tokenizer.pad_id))
+        return model.decoder(
+            input_ids=torch.full((len(rows), 1), self.start, device=device),
+            encoder_hidden_states=model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state,
+            encoder_attention_mask=mask,
+            use_cache=False,
+        ).last_hidden_state[:, 0]
 
 
 def output_scale(config: Mapping[str, Any], width: int) -> float:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...engine.fast import note_of
+from ...engine.fast import knows_t5, note_of
 from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.cross_encoder import CrossEncoderLayout, read_layout
@@ -92,7 +92,8 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     basis = Basis(prompt=form.shown, activation=activation.name, rule=rule)
     settings = _settings(source, options, labels, form.rule.max_length, chain=bool(layout.chain)) | form.settings
     spec = RerankerSpec(source.name, FAMILY, source.revision, tuple(sorted(settings.items())))
-    return [Reranker(spec, load, _note(source, labels, form), basis=basis)]
+    packs = bool(layout.chain) and knows_t5(source.config, options.dtype)
+    return [Reranker(spec, load, _note(source, labels, form, known=packs or None), basis=basis)]
 
 
 def _open_bare(source: ModelSource, options: Options, chosen: dict[str, Any]) -> Reranker:
@@ -152,6 +153,7 @@ def _labels(source: ModelSource, layout: CrossEncoderLayout, asked: str | None) 
     return read_labels(replace(source, small={**source.small, "config.json": config}), asked)
 
 
-def _note(source: ModelSource, labels: Labels, form: SavedForm | None) -> str | None:
-    notes = [note_of(source.config, source.note), labels.note, form.note if form is not None else None]
+def _note(source: ModelSource, labels: Labels, form: SavedForm | None, *, known: bool | None = None) -> str | None:
+    """`known` is true of what its config.json alone would not tell: an encoder that is run without its decoder."""
+    notes = [note_of(source.config, source.note, known=known), labels.note, form.note if form is not None else None]
     return "; ".join(note for note in notes if note) or None

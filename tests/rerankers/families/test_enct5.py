@@ -10,6 +10,7 @@ import pytest
 from exactness import alone
 from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
 
+from harness.engine.fast.t5 import PackedT5
 from harness.errors import HarnessError
 from harness.models.source import open_model
 from harness.models.spiece import read_spiece
@@ -51,6 +52,17 @@ def test_the_followir_variant_is_that_case_by_name(tmp_path: Path):
 def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path):
     (reranker,) = opened(FOLDER, tmp_path)
     alone(PAIRS, FOLDER, tmp_path).check(score(reranker, PAIRS).margins)
+
+
+def test_the_encoder_takes_the_fast_path_and_in_float16_runs_padded_and_says_so(tmp_path: Path):
+    (packed,), (half,) = opened(FOLDER, tmp_path), opened(FOLDER, tmp_path, dtype="float16")
+    found, rounded = score(packed, PAIRS), score(half, PAIRS)
+    assert isinstance(found.model._encoder, PackedT5)
+    assert not isinstance(rounded.model._encoder, PackedT5)
+    said = "no fast path for t5: transformers runs it, padded"
+    assert said not in (packed.note or "")
+    assert said in half.note
+    np.testing.assert_allclose(rounded.margins, found.margins, atol=0.01 * np.ptp(found.margins), rtol=0)
 
 
 def text_of(reranker, instruction: str) -> str:

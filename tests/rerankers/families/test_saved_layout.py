@@ -28,7 +28,9 @@ from saved_rerankers import (
     save,
 )  # fmt: skip
 from tiny_models import bert
+from tiny_t5 import write_t5
 
+from harness.engine.fast.t5 import PackedT5
 from harness.errors import HarnessError
 
 
@@ -176,6 +178,13 @@ def test_a_chain_of_modules_behind_a_transformer_scores_as_cross_encoder(tmp_pat
     folder = save(tmp_path / "plain", tmp_path / "model", "feature-extraction", chains()[name]())
     reranker = check(folder, tmp_path)
     assert reranker.spec.family == "sequence-classification"
+
+
+def test_a_chain_behind_the_encoder_of_a_t5_scores_as_cross_encoder(tmp_path: Path):
+    folder = save(write_t5(tmp_path / "plain"), tmp_path / "model", "feature-extraction", chains()["mean"]())
+    reranker = check(folder, tmp_path)
+    assert reranker.note is None
+    assert isinstance(score(reranker, PAIRS).model.model.packed, PackedT5)
 
 
 @pytest.mark.parametrize("name", ["last", "mean"])

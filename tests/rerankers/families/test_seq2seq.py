@@ -10,6 +10,7 @@ from exactness import alone
 from golden_cases import opened, score
 from tiny_t5 import PAIRS, PIECES, mteb_scores, tokenizer_json, write_t5
 
+from harness.engine.fast.t5 import PackedT5Answer
 from harness.engine.options import Options
 from harness.errors import HarnessError
 from harness.rerankers.families.seq2seq import read_templates
@@ -81,6 +82,18 @@ def test_the_margin_is_the_difference_of_the_whole_models_logits(tmp_path: Path,
 def test_a_pair_alone_scores_as_in_a_batch(flan: Path, tmp_path: Path, template: str):
     reranker = open_t5(flan, tmp_path, template)
     alone(PAIRS, flan, tmp_path, template=template).check(score(reranker, PAIRS).margins)
+
+
+def test_a_t5_takes_the_fast_path_and_in_float16_runs_padded_and_says_so(monot5: Path, tmp_path: Path):
+    reranker = open_t5(monot5, tmp_path, "monot5")
+    found = score(reranker, PAIRS)
+    assert reranker.note is None
+    assert isinstance(found.model.packed, PackedT5Answer)
+    half = open_t5(monot5, tmp_path, "monot5", dtype="float16")
+    rounded = score(half, PAIRS)
+    assert half.note == "no fast path for t5: transformers runs it, padded"
+    assert rounded.model.packed is None
+    np.testing.assert_allclose(rounded.margins, found.margins, atol=0.01 * np.ptp(found.margins), rtol=0)
 
 
 def shown(found, row: int) -> str:

@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.machine import load, processor
-
+from benchmarks.machine import load, processor
 from harness.boards import read_board, render
 from harness.boards.build import build_table
 from harness.data.task import Cards

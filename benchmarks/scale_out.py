@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness.machine import fix_threads, load, processor
-from harness.sample import make_model, take_sample
+
+from benchmarks.machine import fix_threads, load, processor
+from benchmarks.sample import make_model, take_sample
+from harness.engine.actor import Opening
 
 _WORKERS = 2
 _TOGETHER = 8
@@ -35,7 +37,7 @@ _OTHER_BATCHES = (0.01, 0.1, 1.0)
 
 
 @dataclass(frozen=True)
-class AtOnce:
+class AtOnce(Opening):
     """Workers that answer every batch with zeros, so that what is left is the sending."""
 
     def open(self) -> Callable[[Any], Callable[[Any], Any]]:

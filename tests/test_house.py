@@ -88,6 +88,27 @@ def test_no_two_files_import_each_other():
     assert not round_about, "\n".join(round_about)
 
 
+def test_benchmarks_import_what_there_is():
+    """Nothing else would say so: they are run by hand, and much of what they import is imported inside functions."""
+    stale = [
+        f"{path.name}: {node.module}.{alias.name}"
+        for path in sorted((ROOT / "benchmarks").glob("*.py"))
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("harness", "benchmarks", "tests")
+        for alias in node.names
+        if not offers(ROOT.joinpath(*str(node.module).split(".")), alias.name)
+    ]
+    assert not stale
+
+
+def offers(place: Path, name: str) -> bool:
+    """Whether the module or package at `place` defines, imports or holds the name."""
+    if (place / f"{name}.py").is_file() or (place / name / "__init__.py").is_file():
+        return True
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    return file.is_file() and re.search(rf"\b{name}\b", file.read_text(encoding="utf-8")) is not None
+
+
 def test_the_house_opens_on_few_things():
     beside = [path.name for path in HARNESS.iterdir() if path.is_file()]
     assert len(beside) <= 10, beside

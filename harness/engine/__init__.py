@@ -3,7 +3,8 @@
 - `options`               device, dtype, batch budget, settings, resolved
 - `plan`                  the batches, and running them
 - `store`, `store_files`  scores by content, and the file below them
-- `scale_out`             workers of Ray
+- `scale_out`, `crew`     workers of Ray, and who of them computes what
+- `actor`, `parcels`      what runs on a worker, and the folders that are sent to it
 - `rate`                  how fast pairs were scored last
 - `progress`              the bar
 - `fast/`                 forward passes without padding, with the chip's own kernels

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.actor import Opening
 from ..engine.options import Options
+from ..engine.parcels import Parcel
 from ..engine.plan import Rows, compute_in_parts, plan_batches, run_plan
 from ..engine.progress import Progress
 from ..errors import HarnessError
@@ -24,7 +26,7 @@ from .embedding_store import STORED, EmbeddingStore, Vectors, rounded
 from .recipes import EncoderSpec, Side, read_encoder
 from .runners import Batchable, Ids, LibraryRunner, Runner, TransformerRunner, blocks
 from .settings import Reader, one_of, read_settings, whole_number
-from .source import ModelSource, found_here
+from .source import ModelSource, found_here, lacking_here, parcels_of
 from .tokenization import Tokenizer
 from .twice import PROBES, compare_loads
 
@@ -170,12 +172,20 @@ class Encoder:
 
 
 @dataclass(frozen=True)
-class _EncoderOpening:
-    """An encoder as workers open it, without a store: `Opening` of scale_out."""
+class _EncoderOpening(Opening):
+    """An encoder as workers open it, without a store."""
 
     source: ModelSource
     spec: EncoderSpec
     options: Options
+
+    def parcels(self) -> list[Parcel]:
+        """The folders of its model."""
+        return parcels_of(self.source)
+
+    def lacking(self) -> list[Parcel]:
+        """Those that this machine has not."""
+        return lacking_here(self.source)
 
     def runner(self, source: ModelSource) -> Runner:
         """What computes the vectors, from the files of `source`."""

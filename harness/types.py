@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from .errors import did_you_mean
+from .errors import did_you_mean, spelt
 
 __all__ = [
     "DEFAULT_BATCH_TOKENS",
@@ -129,13 +129,13 @@ class Measure:
 
     @classmethod
     def parse(cls, text: str) -> Measure:
-        """The measure that `text` writes.
+        """The measure that `text` writes, in whatever case.
 
         Raises ValueError for a name that is not in `NAMES`, a cutoff that is not a whole number
         above 0, and an option that the measure has not; the message is the whole line a user needs.
         """
         found = _MEASURE.match(text.strip())
-        name = found["name"] if found else ""
+        name = spelt(found["name"], cls.NAMES) if found else ""
         if not found or name not in cls.NAMES:
             raise ValueError(
                 f'unknown measure "{text}": a measure is one of {", ".join(cls.NAMES)}, with @k for a cutoff.'

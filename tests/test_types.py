@@ -31,7 +31,7 @@ def test_a_measure_prints_as_it_is_written(text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ndcg@10", 'Did you mean "nDCG@10"'),
+        ("ndgc@10", 'Did you mean "nDCG@10"'),
         ("F1@10", "a measure is one of"),
         ("nDCG@0", "unknown measure"),
         ("R", "needs a cutoff"),
@@ -42,6 +42,13 @@ def test_a_measure_prints_as_it_is_written(text):
 def test_a_measure_that_cannot_be_read_says_the_rule(text, said):
     with pytest.raises(ValueError, match=said):
         Measure.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("ndcg@10", "nDCG@10"), ("map", "MAP"), ("r@100", "R@100"), ("P-mrr", "p-MRR")]
+)
+def test_a_measure_is_known_in_any_case_and_prints_as_papers_write_it(text, name):
+    assert str(Measure.parse(text)) == name
 
 
 def test_the_mean_of_a_measurement_is_exact():

@@ -145,7 +145,8 @@ class _Parser(argparse.ArgumentParser):
         flags = [flag for action in self._actions for flag in action.option_strings]
         wrong = message.removeprefix("unrecognized arguments: ").split()[0] if "unrecognized" in message else ""
         hint = did_you_mean(wrong.split("=")[0], flags) if wrong else ""
-        say(f"error: {message}.{hint} {self.prog} --help shows what there is.")
+        end = "" if message.endswith(("?", ".")) else "."
+        say(f"error: {message}{end}{hint} {self.prog} --help shows what there is.")
         raise SystemExit(2)
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
@@ -156,7 +157,7 @@ class _Parser(argparse.ArgumentParser):
         if action.choices and value not in action.choices:
             known = [str(choice) for choice in action.choices]
             raise argparse.ArgumentError(
-                action, f'"{value}" is none of {", ".join(known)}.{did_you_mean(str(value), known)}'.rstrip(".")
+                action, f'"{value}" is none of {", ".join(known)}.{did_you_mean(str(value), known)}'
             )
 
     def _print_message(self, message: str, file: Any = None) -> None:

@@ -62,7 +62,7 @@ def demo(results: Path, say: Say, answer: Say, *, verbose: bool = False) -> None
         f"The leaderboard is in {results / 'demo.html'} (and .md, .csv, .tex). Next:",
     ):
         answer(wrapped(line, shown.width))
-    answer(_NEXT)
+    answer(_next(shown.width))
 
 
 def _request(results: Path) -> Request:
@@ -111,8 +111,17 @@ def _headline(result: Result) -> tuple[str, Mapping[str, float | None]]:
     return next(iter(result.measures.items()))
 
 
-_NEXT = """\
-  rerank-harness run demo --reranker YOUR/MODEL     your model, the same data
-  rerank-harness run SciFact --reranker YOUR/MODEL  a real benchmark (8 MB)
-  rerank-harness check YOUR/MODEL                   loaded as its authors meant?
-  rerank-harness list                               every task and suite"""
+_NEXT = {
+    "rerank-harness run demo --reranker YOUR/MODEL": "your model, the same data",
+    "rerank-harness run SciFact --reranker YOUR/MODEL": "a real benchmark (8 MB)",
+    "rerank-harness check YOUR/MODEL": "loaded as its authors meant?",
+    "rerank-harness list": "every task and suite",
+}
+
+
+def _next(width: int) -> str:
+    """What to type, and what for where a line has room for both."""
+    longest = max(map(len, _NEXT))
+    beside = [f"  {command.ljust(longest)}  {why}" for command, why in _NEXT.items()]
+    fits = max(map(len, beside)) <= width
+    return "\n".join(beside if fits else (f"  {command}" for command in _NEXT))

@@ -13,7 +13,7 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 from ..data.collection import judged_here, prepared_fingerprint, without_instructions
 from ..engine.rate import remember_rate
 from ..results.figures import MISSING
-from ..results.layout import align
+from ..results.layout import Column, fitted, wrapped
 from ..results.naming import labels_of
+from ..results.terminal import width
 from ..retrievers.retrieve import digest_of_run, known_digest
 from ..types import Candidates
+from ..verdicts.sentences import short_names
 from .fetch import bytes_to_fetch, readable_size
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from ..rerankers.rerank import RequestPairs
     from ..rerankers.services.cost import Estimate
 
-__all__ = ["Planned", "count", "dry_run", "duration", "plan_jobs"]
+__all__ = ["Planned", "as_text", "count", "dry_run", "duration", "plan_jobs"]
 
 _SAMPLE = 100
 _PROBE_BATCHES = 3
@@ -83,29 +85,50 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
     planned = plan_jobs(request, say)
     if as_json:
         return json.dumps({"plan": [asdict(entry) for entry in planned]})
-    head = ["task", "first stage", "reranker", "state", "pairs", "from the store", "tokens to score", "time", "memory"]
-    served = any(entry.requests is not None for entry in planned)
+    return as_text(planned, width())
+
+
+def as_text(planned: Sequence[Planned], width: int) -> str:
+    """A row for each result, in at most `width` places, and below them what is still to be fetched."""
     depths = len({entry.top_k for entry in planned} - {None}) > 1
-    priced = any(entry.cost is not None for entry in planned)
-    head += ["requests"] if served else []
-    head += ["cost", "a 1,000 queries"] if priced else []
-    rows = [
-        [
-            entry.task + ("" if entry.subset == "default" else f" {entry.subset}"),
-            entry.retriever + (f" top {entry.top_k}" if depths and entry.top_k else ""),
-            entry.reranker or MISSING,
-            entry.state,
-            count(entry.pairs),
-            count(entry.from_store),
-            count(entry.tokens),
-            duration(entry.seconds),
-            MISSING if entry.memory_gib is None else f"{entry.memory_gib:.1f} GiB",
-            *([count(entry.requests)] if served else []),
-            *([_money(entry.cost), _money(entry.cost_per_1000_queries)] if priced else []),
-        ]
-        for entry in planned
-    ]
-    return f"{align([head, *rows])}\nnothing was computed; the same command without --dry-run runs it"
+    short = short_names(dict.fromkeys(entry.reranker or MISSING for entry in planned))
+
+    def figures(head: str, shown: Callable[[Planned], str], less: str = "", spare: int = 0) -> Column:
+        return Column(head, [shown(entry) for entry in planned], less, spare)
+
+    columns = [
+        Column("task", [entry.task + ("" if entry.subset == "default" else f" {entry.subset}") for entry in planned], name=True),
+        Column(
+            "first stage",
+            [entry.retriever + (f" top {entry.top_k}" if depths and entry.top_k else "") for entry in planned],
+            "first",
+            name=True,
+        ),
+        Column("reranker", [short[entry.reranker or MISSING] for entry in planned], name=True),
+        figures("state", lambda entry: entry.state.partition(": ")[0]),
+        figures("pairs", lambda entry: count(entry.pairs)),
+        figures("from the store", lambda entry: count(entry.from_store), "stored"),
+        figures("tokens to score", lambda entry: count(entry.tokens), "tokens", 2),
+        figures("time", lambda entry: duration(entry.seconds)),
+        figures("memory", lambda entry: MISSING if entry.memory_gib is None else f"{entry.memory_gib:.1f} GiB", "", 3),
+    ]  # fmt: skip
+    if any(entry.requests is not None for entry in planned):
+        columns.append(figures("requests", lambda entry: count(entry.requests)))
+    if any(entry.cost is not None for entry in planned):
+        columns.append(figures("cost", lambda entry: _money(entry.cost)))
+        columns.append(figures("a 1,000 queries", lambda entry: _money(entry.cost_per_1000_queries), "per 1,000", 1))
+    end = "nothing was computed; the same command without --dry-run runs it"
+    return "\n".join([fitted(columns, width), *(wrapped(line, width) for line in (*_why(planned), end))])
+
+
+def _why(planned: Sequence[Planned]) -> list[str]:
+    """What comes before the pairs can be counted, and of what: `candidates first (at most): SciFact`."""
+    found: dict[str, dict[str, None]] = {}
+    for entry in planned:
+        if why := entry.state.partition(": ")[2]:
+            own = entry.reranker if " of the model " in why else entry.task
+            found.setdefault(why, {})[own or MISSING] = None
+    return [f"{why}: {', '.join(names)}" for why, names in found.items()]
 
 
 def plan_jobs(request: Request, say: Callable[[str], None]) -> list[Planned]:

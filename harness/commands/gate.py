@@ -136,7 +136,14 @@ def _formed(found: Gate, form: str) -> str:
 
     if form == "json":
         return json.dumps(found.record(), ensure_ascii=False, allow_nan=False)
-    forms = {"text": gate_text, "github": gate_github, "junit": gate_junit, "markdown": gate_markdown}
+    from ..results.terminal import width
+
+    forms = {
+        "text": lambda found: gate_text(found, width()),
+        "github": gate_github,
+        "junit": gate_junit,
+        "markdown": gate_markdown,
+    }
     return forms[form](found)
 
 

@@ -180,18 +180,18 @@ def _table(what: str, sizes: Mapping[str, _Size], rate: Rate | None, cards: Card
     from .dry_run import duration
 
     own, all_ = list(sizes), list(sizes.values())
-    # Where room is short, a time that is known goes before language and measure, and one that is not leaves first.
-    aside, last = (0, 2) if rate is None else (2, 0)
+    # Where room is short, pairs leave first, and a time that is not known before them; languages stay longest.
+    last = 5 if rate is None else 2
     columns = [Column(what, own)]
     if what == "suite":
         columns.append(Column("tasks", [str(size.tasks) for size in all_]))
     else:
-        columns.append(Column("language", [_languages(cards.task(name)) for name in own], spare=aside))
+        columns.append(Column("language", [_languages(cards.task(name)) for name in own], spare=1))
     columns.append(Column("documents", [_rounded(size.documents) for size in all_], "docs"))
     columns.append(Column("queries", [_rounded(size.queries) for size in all_]))
     if what == "task":
-        columns.append(Column("measure", [str(cards.task(name).headline) for name in own], spare=aside))
-    columns.append(Column(f"pairs at {_DEPTH}", [_rounded(size.pairs) for size in all_], "pairs", spare=min(1, last)))
+        columns.append(Column("measure", [str(cards.task(name).headline) for name in own], spare=3))
+    columns.append(Column(f"pairs at {_DEPTH}", [_rounded(size.pairs) for size in all_], "pairs", spare=4))
     columns.append(Column("time", [duration(size.seconds(rate)) for size in all_], spare=last))
     return fitted(columns, width())
 
@@ -215,9 +215,8 @@ def _foot(rate: Rate | None, *, mteb: bool) -> str:
     else:
         said = f"time: of scoring alone, by the last probe or run ({rate.reranker}, {rate.pairs_per_second:.4g} pairs a second)"
     lists = "a dash: no card says it, or the data set brings its own lists"
-    return "\n".join(
-        [said, lists, *([] if mteb else ["list --mteb shows mteb's benchmarks, list --small what is small"])]
-    )
+    more = [] if mteb else ["list --mteb shows mteb's benchmarks, list --small what is small"]
+    return "\n".join(wrapped(line, width()) for line in (said, lists, *more))
 
 
 def _as_json(

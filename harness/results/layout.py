@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from .figures import MISSING
 
-__all__ = ["WIDTH", "Column", "align", "compact", "fitted", "shortened", "width_of", "wrapped"]
+__all__ = ["WIDTH", "Column", "align", "compact", "fitted", "in_two_lines", "shortened", "width_of", "wrapped"]
 
 WIDTH = 80
 """Columns of a terminal; a wider one makes no table wider, and a narrower one makes tables narrower."""
@@ -24,6 +24,7 @@ class Column:
     """A column of a table, and what it can do without."""
 
     head: str
+    """Of one line or more."""
     cells: Sequence[str]
     short: str = ""
     """Its head where there is little room; empty where there is none shorter."""
@@ -34,7 +35,7 @@ class Column:
 
     @property
     def width(self) -> int:
-        return max(map(width_of, (self.head, *self.cells)))
+        return max(map(width_of, (*self.head.split("\n"), *self.cells)))
 
 
 def fitted(columns: Sequence[Column], width: int = WIDTH) -> str:
@@ -52,8 +53,8 @@ def fitted(columns: Sequence[Column], width: int = WIDTH) -> str:
             for column in kept
         ]
     for spared, least in ((2, width // 4), (1, width // 5)):
-        kept = _cut(kept, width, max(_LEAST, least))
-        while _total(kept) > width and any(column.spare >= spared for column in kept):
+        # Of what leaves, names that were to be cut get the room.
+        while any(column.spare >= spared for column in kept) and _total(_cut(kept, width, max(_LEAST, least))) > width:
             kept.remove(max(kept, key=lambda column: column.spare))
     return align([*zip(*[(column.head, *column.cells) for column in _cut(kept, width, _LEAST)], strict=True)])
 
@@ -105,6 +106,15 @@ def shortened(text: str, room: int) -> str:
     return f"{start}…{end}"
 
 
+def in_two_lines(name: str, room: int) -> str:
+    """A name in lines of at most `room` places: parted behind one of its own marks, and only then cut."""
+    if width_of(name) <= room:
+        return name
+    places = [found.end() for found in re.finditer(r"[-_/:. ]", name) if found.end() < len(name)]
+    start = min(places, key=lambda place: max(place, len(name) - place), default=0)
+    return "\n".join(shortened(part.strip(), room) for part in (name[:start], name[start:]) if part)
+
+
 def width_of(text: str) -> int:
     """Places on a terminal: a Chinese character takes two, an accent of its own none."""
     if text.isascii():
@@ -122,14 +132,21 @@ def wrapped(text: str, width: int = WIDTH, indent: str = "  ") -> str:
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest cell, the first row ruled off; numbers stand to the right."""
-    widths = [max(width_of(row[i]) for row in rows) for i in range(len(rows[0]))]
-    right = [all(_numeric(row[i]) for row in rows[1:] if row[i]) for i in range(len(rows[0]))]
+    """Columns padded to their widest cell, the first row ruled off; numbers stand to the right.
+
+    A cell of the first row may have several lines: the last of each stands on the rule.
+    """
+    heads = [head.split("\n") for head in rows[0]]
+    deep = max(map(len, heads))
+    above = [*zip(*([""] * (deep - len(head)) + head for head in heads), strict=True)]
+    every = [*above, *rows[1:]]
+    widths = [max(width_of(row[i]) for row in every) for i in range(len(heads))]
+    right = [all(_numeric(row[i]) for row in rows[1:] if row[i]) for i in range(len(heads))]
     lines = [
         "  ".join(_pad(cell, width, right=side) for cell, width, side in zip(row, widths, right, strict=True)).rstrip()
-        for row in rows
+        for row in every
     ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return "\n".join([*lines[:deep], "  ".join("-" * width for width in widths), *lines[deep:]])
 
 
 def _numeric(cell: str) -> bool:

@@ -58,6 +58,20 @@ class Comparison:
     family: int = 0
     """How many rows p is corrected over: of every comparison that was asked for together."""
 
+    def by_reranker(self) -> list[Comparison]:
+        """A comparison for each reranker, where folders hold several, which says whose it is; else this one alone."""
+        names = list(dict.fromkeys(row.reranker for row in self.rows))
+        if len(names) < 2:
+            return [self]
+        both = [*zip(self.rows, self.samples, strict=True)]
+        parts = {name: [(row, sample) for row, sample in both if row.reranker == name] for name in names}
+        return [
+            replace(
+                self, second=f"with {name}, {self.second}", rows=[row for row, _ in own], samples=[s for _, s in own]
+            )
+            for name, own in parts.items()
+        ]
+
     def record(self) -> dict[str, Any]:
         """The comparison as JSON takes it."""
         return {

@@ -3,27 +3,62 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from ..results.escaped import in_markdown
-from ..results.figures import interval, number, p_value, signed
+from ..results.figures import MISSING, interval, number, p_value, signed
+from ..results.layout import WIDTH, Column, fitted, wrapped
 from .gate import Gate
 from .rows import Row
-from .text import cluster_lines, rows_table
+from .sentences import short_names
+from .text import cluster_lines
 
 __all__ = ["gate_github", "gate_junit", "gate_markdown", "gate_text"]
 
 
-def gate_text(gate: Gate) -> str:
-    """The table, what does not match, the power line and the verdict."""
-    lines = []
-    if gate.rows:
-        lines.append(rows_table(gate.rows, ["baseline", "current"], ["detectable", "answer"]))
-    lines += [f"FAILED: {_drop(row)}" for row in gate.failed]
-    lines += [f"not decided: {_open(row)}" for row in gate.undecided]
-    lines += [f"does not match: {line}" for line in gate.mismatches]
+_UNDECIDED = 6
+"""So many rows that are not decided have a line of their own; the table has all of them."""
+
+
+def gate_text(gate: Gate, width: int = WIDTH) -> str:
+    """The table in at most `width` places, what does not match, the power line and the verdict."""
+    table = [_table(gate.rows, width)] if gate.rows else []
+    lines = [f"FAILED: {_drop(row)}" for row in gate.failed]
+    undecided = [f"not decided: {_open(row)}" for row in gate.undecided]
+    if len(undecided) > _UNDECIDED:
+        undecided[_UNDECIDED - 1 :] = [f"not decided: {len(undecided) - _UNDECIDED + 1} more rows of the table"]
+    lines += [*undecided, *(f"does not match: {line}" for line in gate.mismatches)]
     lines += [*cluster_lines(gate.rows), *gate.notes, *([gate.blind] if gate.blind else [])]
-    return "\n".join([*lines, *([gate.power] if gate.rows else []), gate.verdict])
+    lines += [*([gate.power] if gate.rows else []), gate.verdict]
+    return "\n".join([*table, *(wrapped(line, width) for line in lines)])
+
+
+def _table(rows: Sequence[Row], width: int) -> str:
+    """A row for each answer; what the answer does not need leaves where there is little room."""
+    usual = Counter(row.measure for row in rows).most_common(1)[0][0]
+    short = short_names(dict.fromkeys(row.reranker for row in rows))
+    some = ["~" * row.assumed + number(row.detectable, row.measure) for row in rows]
+    more = [row.answer.more_queries if row.answer else None for row in rows]
+    columns = [Column("task", [r.name if r.measure == usual else f"{r.name}, {r.measure}" for r in rows], name=True)]
+    if len(short) > 1:
+        columns.append(Column("reranker", [short[row.reranker] for row in rows], name=True))
+    if len({row.first_stage for row in rows}) > 1:
+        columns.append(Column("candidates", [row.first_stage for row in rows], spare=9, name=True))
+    columns += [
+        Column("queries", [f"{row.queries:,}" for row in rows], spare=7),
+        Column("baseline", [number(row.first, row.measure) for row in rows], spare=1),
+        Column("current", [number(row.second, row.measure) for row in rows]),
+        Column("difference", [signed(row.difference, row.measure) for row in rows], "diff"),
+        Column("95 % interval", [interval(row.low, row.high, row.measure, row.difference) for row in rows]),
+        Column("p (corrected)", [p_value(row.p_corrected) for row in rows], "p corr", spare=5),
+        Column("detectable", some, "least", spare=6),
+        Column("more queries", [MISSING if count is None else f"{count:,}" for count in more], "more", spare=8),
+        Column("answer", [row.answer.verdict if row.answer else "" for row in rows]),
+    ]
+    title = f"{usual}, {len(rows)} rows" if len(rows) > 1 else usual
+    return f"{title}: baseline → current\n{fitted(columns, width)}"
 
 
 def _drop(row: Row) -> str:
@@ -37,7 +72,11 @@ def _drop(row: Row) -> str:
 
 def _open(row: Row) -> str:
     more = row.answer.more_queries if row.answer else None
-    told = f"about {more:,} more queries would decide" if more else "no number of queries like these would decide"
+    told = (
+        f"about {more:,} more {'query' if more == 1 else 'queries'} would decide"
+        if more
+        else "no number of queries like these would decide"
+    )
     return (
         f"{row.name} ({row.reranker}): {row.measure} {signed(row.difference, row.measure)} "
         f"{interval(row.low, row.high, row.measure, row.difference)}; {told}"

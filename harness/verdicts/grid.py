@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..results.figures import ALPHA, FEW_MOVED, MISSING, interval, number, p_value, signed
-from ..results.layout import Column, compact, fitted, shortened, width_of
+from ..results.layout import Column, compact, fitted, in_two_lines, width_of
 from .sentences import short_names
 
 __all__ = ["Heads", "Line", "grid", "usual_measure"]
@@ -59,18 +59,27 @@ def grid(lines: Sequence[Line], width: int, heads: Heads | None = None) -> tuple
     """The table in at most `width` places, and what a reader must know of it."""
     heads = heads or Heads()
     notes = []
-    if len(_places(lines)) > _LONGEST and any(line.folded for line in lines):
+    systems = list(dict.fromkeys(line.system for line in lines if line.system))
+    beside = len(systems) > 1 and len(lines) > _LONG and _one_before(lines)
+    if (len(_places(lines)) if beside else len(lines)) > _LONGEST and any(line.folded for line in lines):
         hidden = len(_places([line for line in lines if line.folded]))
         lines = [line for line in lines if not line.folded]
         notes.append(f"{hidden} rows of single languages or parts are in their means; -v shows each.")
-    systems = list(dict.fromkeys(line.system for line in lines if line.system))
-    if len(systems) > 1 and len(lines) > _LONG:
+    if beside and len(lines) > _LONG:
         return _beside(lines, systems, width, heads), [heads.marked, *notes]
     if any(
         line.row.get("difference") and line.row.get("p") is not None and line.row.get("low") is None for line in lines
     ):
         notes.append(f"{FEW_MOVED}.")
     return _below(lines, width, heads, several=len(systems) > 1), notes
+
+
+def _one_before(lines: Sequence[Line]) -> bool:
+    """Whether all systems have the same figure before in each place, so that one column can hold it."""
+    before: dict[tuple[str, str, str], set[float | None]] = {}
+    for line in lines:
+        before.setdefault((line.name, line.measure, line.stage), set()).add(line.row.get("first_stage"))
+    return all(len(figures) == 1 for figures in before.values())
 
 
 def _places(lines: Sequence[Line]) -> set[tuple[str, str, str]]:
@@ -133,7 +142,7 @@ def _beside(lines: Sequence[Line], systems: Sequence[str], width: int, heads: He
     before = [*_named(firsts), *_figures(firsts, "first_stage", heads.before, "first")]
     room = max(8, (width - 36) // len(systems) - 2)
     after = [
-        Column(shortened(head, room), [compact(_marked(row.get(system))) for row in rows.values()])
+        Column(in_two_lines(head, room), [compact(_marked(row.get(system))) for row in rows.values()])
         for system, head in short_names(dict.fromkeys([*systems, *heads.beside])).items()
         if system in systems
     ]

@@ -101,7 +101,7 @@ def sentence_of(told: Sequence[Told], who: str, against: str, reranked: float | 
     alone = [each for each in told if each.difference is None]
     if alone:
         parts.append(_alone(alone, reranked))
-    return f"{who} {'; '.join(parts)}."
+    return f"{who}{' ' if held else ': '}{'; '.join(parts)}."
 
 
 def _counted(verb: str, told: Sequence[Told], of: int, *, largest: bool) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "rows_table",
     "shortened",
     "verdict_in_words",
+    "verdicts_in_words",
 ]
 
 _WIDTH = 120
@@ -37,8 +38,9 @@ def answer_text(comparisons: Sequence[Comparison], width: int = WIDTH) -> str:
     first, second = comparisons[0].first, f"{len(comparisons)} others" if several else comparisons[0].second
     title = ", ".join([f"{first} → {second}", usual_measure(lines), *stages[:2]])
     marked = f"+ and - beside a figure: it beats {first}, or loses to it."
-    table, notes = grid(lines, width, Heads("second", "first", "second", "p (corrected)", "p corr", marked, (first,)))
-    told = [f"{verdict_in_words(each)} {least_seen(each)}" for each in comparisons]
+    whose = "second" if len(comparisons) > 1 else "reranker"
+    table, notes = grid(lines, width, Heads(whose, "first", "second", "p (corrected)", "p corr", marked, (first,)))
+    told = [line for each in comparisons for line in verdicts_in_words(each)]
     rule = (
         f"p (corrected): paired sign flips, over all {comparisons[0].family} rows shown together; it decides. The 95 % "
         "interval is of each row alone."
@@ -54,6 +56,9 @@ def _lines(comparison: Comparison) -> list[Line]:
     tasks = [{member.task for member in sample.members} for sample in comparison.samples]
     covered = {task for own in tasks if len(own) == 1 for task in own}
     lines = []
+    names = {row.reranker: row.reranker.partition(" (")[0] for row in comparison.rows}
+    several = len(names) > 1
+    plain = len(set(names.values())) == len(names)
     for row, sample in zip(comparison.rows, comparison.samples, strict=True):
         figures = {
             "first_stage": row.first, "reranked": row.second, "difference": row.difference, "low": row.low,
@@ -62,8 +67,18 @@ def _lines(comparison: Comparison) -> list[Line]:
         stage = "lists" if row.first_stage.endswith(" lists") else row.first_stage
         counts = f"{row.wins}/{row.ties}/{row.losses}"
         folded = sample.task in covered
-        lines.append(Line(row.name, row.measure, stage, comparison.second, figures, counts=counts, folded=folded))
+        system = (names[row.reranker] if plain else row.reranker) if several else comparison.second
+        lines.append(Line(row.name, row.measure, stage, system, figures, counts=counts, folded=folded))
     return lines
+
+
+def verdicts_in_words(comparison: Comparison) -> list[str]:
+    """A sentence for each reranker of the comparison, with the smallest difference that it could have seen."""
+    found = []
+    for each in comparison.by_reranker():
+        verdict = verdict_in_words(each)
+        found.append(f"{verdict[0].upper() if each is not comparison else verdict[0]}{verdict[1:]} {least_seen(each)}")
+    return found
 
 
 def verdict_in_words(comparison: Comparison) -> str:

@@ -12,6 +12,7 @@ import pytest
 from conftest import DATA, Cli
 from small_hub import serving
 
+from harness.commands.dry_run import Planned, as_text
 from harness.results.result import Result, load_result
 
 MODEL = DATA / "models" / "cross-encoder"
@@ -85,3 +86,16 @@ def test_a_length_that_special_tokens_alone_fill_is_refused_before_anything_runs
     answer = cli("run", collection_folder, "--reranker", MODEL, "--set", "max_length=3", "--dry-run")
     assert answer.code == 2
     assert "max_length=3 leaves no room for query and document" in answer.err
+
+
+def test_the_plan_fits_the_terminal_and_says_below_what_comes_first():
+    model = "organisation/a-model-with-a-rather-long-name-of-its-own"
+    states = ["to compute: 91.6 MB of the model to be fetched (at most)", "to compute", "there"]
+    planned = [
+        Planned("DemoLanguages", "ar", "bm25", model, state, pairs=30_000, from_store=10, tokens=4_000_000, seconds=300.0, memory_gib=1.5, top_k=100)
+        for state in states
+    ]  # fmt: skip
+    lines = as_text(planned, 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "30,000" in lines[2]
+    assert f"91.6 MB of the model to be fetched (at most): {model}" in " ".join(" ".join(lines[5:]).split())

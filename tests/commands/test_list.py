@@ -47,8 +47,11 @@ def test_what_is_small_is_small_and_takes_an_hour_at_most_by_the_last_probe(cli:
     answer = cli("list")
     assert "by the last probe or run (mine, 10 pairs a second)" in answer.out
     (line,) = (line for line in answer.out.splitlines() if line.startswith("SciFact "))
-    assert [word for word in line.split() if word[0].isdigit()] == ["5,183", "300", "30,000", "50"]
+    assert [word for word in line.split() if word[0].isdigit()] == ["5,183", "300", "50"]
     assert " 50 min" in line
+    assert " eng " in line
+    (alone,) = (line for line in cli("list", "scifact").out.splitlines() if line.startswith("SciFact "))
+    assert all(word in alone for word in (" eng ", " 5,183 ", " 300 ", " nDCG@10 "))
 
 
 def test_a_run_of_several_batches_is_remembered(cli: Cli, counter, tmp_path: Path):

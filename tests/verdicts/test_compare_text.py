@@ -12,8 +12,9 @@ import pytest
 from conftest import Cli
 from made_results import made, saved
 
-from harness.results.layout import width_of
+from harness.results.layout import align, in_two_lines, width_of
 from harness.verdicts.compare import Comparison, System, compare_all
+from harness.verdicts.grid import Line, grid
 from harness.verdicts.pairing import Entry
 from harness.verdicts.text import answer_text, least_seen, verdict_in_words
 
@@ -116,3 +117,47 @@ def test_verbose_adds_every_row_in_full_and_the_queries_that_moved(cli: Cli, tmp
     assert "wins  ties  losses" in full.out
     assert "moved most" not in quiet.out
     assert sum(line.startswith("  q") for line in cli(*words, "--queries", 2).out.splitlines()) == 6
+
+
+def two_folders() -> Comparison:
+    """Two folders of two rerankers each, of which one became better and one worse."""
+    generator = np.random.default_rng(5)
+    sides: list[list[Entry]] = [[], []]
+    for reranker, shift in (("org/better", 0.2), ("org/worse", -0.2)):
+        quality = generator.random(40) + (reranker == "org/worse")
+        for side, values in zip(sides, (quality, quality + shift + 0.02 * generator.normal(size=40)), strict=True):
+            side += [Known(Path(), made(values.tolist(), task=task, reranker=reranker)) for task in TASKS[:2]]
+    (found,) = compare_all(System("old", sides[0]), [System("new", sides[1])])
+    return found
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_of_folders_with_two_rerankers_each_row_and_each_sentence_says_whose_it_is(width: int):
+    text = answer_text([two_folders()], width)
+    assert max(map(width_of, text.splitlines())) <= width
+    rows = [line for line in text.splitlines() if "[" in line and "  " in line.strip()][:6]
+    assert [("better" in row, "worse" in row) for row in rows] == [(True, False), (False, True)] * 2 + [
+        (True, False), (False, True)
+    ]  # fmt: skip
+    told = " ".join(text.split())
+    assert re.search(r"With org/better, new beats old on 2 of 2, .* Mean of 2 tasks: \+\.20 ", told)
+    assert re.search(r"With org/worse, new loses to old on 2 of 2, .* Mean of 2 tasks: -\.20 ", told)
+
+
+def test_many_rows_of_rerankers_with_figures_of_their_own_before_stand_below_each_other():
+    lines = [
+        Line(f"Task{n}", "nDCG@10", "bm25 top 100", system, {"first_stage": before, "reranked": 0.5, "difference": 0.5 - before, "low": -1.0, "high": 1.0, "p": 0.5})
+        for n in range(10)
+        for system, before in (("a", 0.25), ("b", 0.75))
+    ]  # fmt: skip
+    table, _ = grid(lines, 80)
+    assert [float(line.split()[2]) for line in table.splitlines()[2:]] == [0.25, 0.75] * 10
+
+
+def test_a_name_that_heads_a_column_is_parted_at_its_own_marks():
+    assert in_two_lines("scifact-reranker", 9) == "scifact-\nreranker"
+    assert in_two_lines("mine.py:rerank", 9) == "mine.py:\nrerank"
+    assert in_two_lines("short", 9) == "short"
+    assert all(width_of(line) <= 9 for line in in_two_lines("a_name_without-end_and_more_of_it", 9).split("\n"))
+    table = align([["task", "scifact-\nreranker"], ["Birds", "0.5"]])
+    assert table == "       scifact-\ntask   reranker\n-----  --------\nBirds       0.5"

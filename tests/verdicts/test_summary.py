@@ -129,7 +129,7 @@ def test_every_result_has_its_row_and_each_reranker_its_sentence():
 
 def test_rerankers_side_by_side_are_marked_by_what_is_shown_of_each():
     results = grid(TASKS[:1], RERANKERS, LANGUAGES)
-    rows = summary(results, (), 80).splitlines()[3:21]
+    rows = summary(results, (), 80).splitlines()[4:22]
     wanted = {"beats": "+", "loses": "-", "open": ""}
     for place, row in enumerate(rows):
         shown = re.findall(r"\.\d{4}([+-]?)(?= |$)", row)[1:4]
@@ -152,7 +152,7 @@ def test_rerankers_side_by_side_are_marked_by_what_is_shown_of_each():
         ([moved(DOWN), moved(EQUAL)], r"loses to BM25 on 1 of 2, most by -\.09 .* on Birds; not decided on 1\."),
         ([moved(EQUAL), moved(EQUAL)], r"is not told apart from BM25 on any of 2: not decided, at most "),
         ([moved(UP), moved(UP, retriever="dense")], r"^M over BM25 beats BM25 by .*Birds\. M over dense beats dense by "),
-        ([made([0.5] * 9, top_k=None)], r"^M Birds has no first-stage figure"),
+        ([made([0.5] * 9, top_k=None)], r"^M: Birds has no first-stage figure"),
     ],
 )  # fmt: skip
 def test_the_verdict_is_said_in_words(results: list[Result], said: str):

@@ -15,7 +15,7 @@ from ..moved import Side, moved_queries
 from ..pairing import differences_between, title_of
 from ..rows import Row
 from ..samples import Sample, headlines, means_of_samples, paired_by_query, samples_of, values_of
-from ..text import least_seen, verdict_in_words
+from ..text import verdicts_in_words
 from .one import moved
 from .outline import Filters
 from .parts import figure, folded, table, tag
@@ -54,8 +54,8 @@ def _meet(first: Result, second: Result) -> bool:
 
 
 def said(comparisons: Sequence[Comparison]) -> list[str]:
-    """A verdict in words for each comparison, and what it could have seen."""
-    return [f"{verdict_in_words(each)} {least_seen(each)}" for each in comparisons if each.rows]
+    """Verdicts in words, and what could have been seen."""
+    return [line for each in comparisons if each.rows for line in verdicts_in_words(each)]
 
 
 def rerankers_compared(comparisons: Sequence[Comparison], filters: Filters) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,8 +71,8 @@ class Worker:
     """One process's part of building an index. `scratch` is a folder for its blocks, of about `most` tokens each."""
 
     def __init__(self, language: str, scratch: Path, most: int) -> None:
-        self._vocabulary: dict[str, int] = {}
-        self._numbers = analyzer(language).numbering(self._vocabulary)
+        self._vocabulary: defaultdict[str, int] = defaultdict(count().__next__)
+        self._numbers = analyzer(language).numbering(self._vocabulary.__getitem__)
         self._scratch, self._most = scratch, most
         self._blocks = 0
 

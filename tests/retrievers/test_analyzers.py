@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT, Cli, write_collection
 
@@ -13,7 +14,7 @@ from harness.errors import HarnessError
 from harness.retrievers.analyzers import analyzer, chosen, languages, porter
 from harness.retrievers.analyzers.filters import fold_width, lower
 from harness.retrievers.analyzers.segmenters import SEGMENTERS
-from harness.retrievers.analyzers.standard import tokenize
+from harness.retrievers.analyzers.standard import _matches, tokenize
 
 LUCENE = [
     (
@@ -113,6 +114,14 @@ def test_a_token_ends_after_255_utf16_units():
     assert list(map(len, tokenize("\U00010400" * 200))) == [127, 73]
     assert list(map(len, tokenize("a'" * 200))) == [255, 143]
     assert analyzer("en")("x" * 300) == ["x" * 255, "x" * 45]
+
+
+def test_signs_beside_a_word_are_left_out_as_the_rules_alone_do_it():
+    random = np.random.default_rng(0)
+    signs = list("aZ09'_.,-#*:()!\" \t\x1c\u0301\u20e3\u00e9")
+    texts = ["".join(random.choice(signs, size)) for size in random.integers(0, 9, 3000)]
+    for text in [*texts, f"({'x' * 255})", f"({'x' * 256})"]:
+        assert tokenize(text) == [match[0] for match in _matches("Token", text)], text
 
 
 def test_a_long_run_of_chinese_is_no_long_token():

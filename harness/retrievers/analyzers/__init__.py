@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from . import languages
@@ -56,13 +56,9 @@ class Analyzer:
     def __call__(self, text: str) -> list[str]:
         return list(itertools.chain.from_iterable(map(self._memo.__getitem__, self._pieces(text))))
 
-    def numbering(self, vocabulary: MutableMapping[str, int]) -> Callable[[str], Iterator[int]]:
-        """Text → its terms as numbers in `vocabulary`, which gains each term that first appears, in that order."""
-
-        def numbers(piece: str) -> Iterator[int]:
-            return (vocabulary.setdefault(term, len(vocabulary)) for term in self._analyze(piece))
-
-        pieces, memo = self._pieces, _Memo(numbers)
+    def numbering(self, number: Callable[[str], int]) -> Callable[[str], Iterator[int]]:
+        """Text → the number of each of its terms; `number` is asked for every term as it first appears, and seldom again."""
+        pieces, memo = self._pieces, _Memo(lambda piece: map(number, self._analyze(piece)))
         return lambda text: itertools.chain.from_iterable(map(memo.__getitem__, pieces(text)))
 
 

@@ -32,7 +32,7 @@ _DIGIT = re.compile(r"[^\D0-9]")
 
 def lower(token: str) -> str:
     """Lower case character by character, as Java does it: no final sigma, and İ is i without its dot."""
-    return token.replace("\u0130", "i").replace("\u03a3", "\u03c3").lower()
+    return token.lower() if token.isascii() else token.replace("\u0130", "i").replace("\u03a3", "\u03c3").lower()
 
 
 @functools.cache

@@ -13,7 +13,7 @@ Lucene has those of Snowball 2 (rare words only).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...errors import HarnessError, did_you_mean
@@ -35,6 +35,7 @@ from .standard import between_spaces, split, tokenize, whole
 __all__ = ["Chain", "chain", "chosen", "code", "tag"]
 
 Step = Callable[[str], str | None]
+_REMEMBERED = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Chain:
 
     name: str
     steps: tuple[Step, ...]
-    tokens: Callable[[str], Iterable[str]] = tokenize
+    tokens: Callable[[str], list[str]] = tokenize
     pieces: Callable[[str], list[str]] = split
     """A text in pieces that no token crosses: what is remembered piece by piece."""
     snowball: bool = False
@@ -70,8 +71,15 @@ class Chain:
 
     def analyze(self, text: str) -> list[str]:
         """The terms of `text`, in order."""
-        terms = map(self._term, self.tokens(text))
+        tokens = self.tokens(text)
+        # A word that stands alone is remembered with its piece, by the caller.
+        terms = map(self._term if tokens == [text] else self._remembered, tokens)
         return [term for term in terms if term is not None]
+
+    @functools.cached_property
+    def _remembered(self) -> Callable[[str], str | None]:
+        """As `_term`: a word stands in many pieces, with one sign or another beside it."""
+        return functools.lru_cache(_REMEMBERED)(self._term)
 
     def _term(self, token: str) -> str | None:
         for step in self.steps:

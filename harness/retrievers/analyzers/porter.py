@@ -57,7 +57,7 @@ def _participle(word: str) -> str:
     if word.endswith("eed"):
         return word[:-1] if _measure(word[:-3]) > 0 else word
     base = word[:-2] if word.endswith("ed") else word[:-3] if word.endswith("ing") else ""
-    if "v" not in _shape(base):
+    if not base or "v" not in _shape(base):
         return word
     if base.endswith(("at", "bl", "iz")):
         return base + "e"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import re
+import string
 from collections.abc import Iterator
 from importlib import resources
 
@@ -22,6 +23,7 @@ MAX_TOKEN_LENGTH = 255
 """In UTF-16 units, as Java counts characters."""
 
 _NARROW_NO_BREAK_SPACE = "\u202f"
+_SIGNS = string.punctuation.replace("_", "")
 
 _CLASSES = {
     "letter": ("ALetter", "EmojiLetter", "Hangul"),
@@ -130,8 +132,11 @@ def _cut(word: str) -> Iterator[str]:
 
 def tokenize(text: str) -> list[str]:
     """The tokens of `text`, in order."""
-    if text.isascii() and text.isalnum() and len(text) <= MAX_TOKEN_LENGTH:
-        return [text]
+    if text.isascii():
+        # Most words: nothing but a letter, a digit or a connector joins what stands beside these signs.
+        word = text.strip(_SIGNS)
+        if (word.isalnum() or not word) and len(word) <= MAX_TOKEN_LENGTH:
+            return [word] if word else []
     return [match[0] for match in _matches("Token", text)]
 
 

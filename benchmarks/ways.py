@@ -87,10 +87,10 @@ def beir_rerank(folder: Path) -> Way:
     return score
 
 
-def sentence_transformers(folder: Path) -> Way:
-    """CrossEncoder.predict over all pairs at once, sorted by characters, 32 at a time."""
+def sentence_transformers(folder: Path, batch: int = 32) -> Way:
+    """CrossEncoder.predict over all pairs at once, sorted by characters, `batch` at a time."""
     model = cross_encoder(folder)
-    return lambda sample: np.asarray(model.predict(sample.texts, show_progress_bar=False), np.float32)
+    return lambda sample: np.asarray(model.predict(sample.texts, batch_size=batch, show_progress_bar=False), np.float32)
 
 
 def cross_encoder(folder: Path) -> Any:
@@ -101,8 +101,8 @@ def cross_encoder(folder: Path) -> Any:
     return CrossEncoder(str(folder), device="cpu", max_length=MAX_LENGTH, activation_fn=torch.nn.Identity())
 
 
-def generating(folder: Path) -> Way:
-    """monoT5 as mteb's MonoT5Reranker runs it: one token generated for each prompt, 32 at a time, sorted by characters."""
+def generating(folder: Path, batch: int = 32) -> Way:
+    """monoT5 as mteb's MonoT5Reranker asks it, one token generated for each prompt; sorted by characters, `batch` at a time."""
     import torch
     import transformers
 
@@ -114,8 +114,8 @@ def generating(folder: Path) -> Way:
         prompts = [f"Query: {query} Document: {document} Relevant:" for query, document in sample.texts]
         order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
         found = np.empty(len(prompts), np.float32)
-        for start in range(0, len(order), 32):
-            rows = order[start : start + 32]
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
             inputs = tokenizer(
                 [prompts[row] for row in rows],
                 padding=True,

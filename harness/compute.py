@@ -19,7 +19,7 @@ from .results.cautions import cautions_of
 from .results.environment import describe
 from .results.rankings import keep_rankings
 from .results.result import Result, load_result
-from .retrievers.retrieve import candidates_of, digest_of_run
+from .retrievers.retrieve import candidates_of, digest_of_run, known_digest
 from .types import Candidates, Measure, Qrels, Run
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Workbench:
         mark(self._request.cache)
         collection = self.collection(job)
         self.require_measures(job, collection)
+        self._read_ahead(job, collection)
         candidates = self.candidates(job, collection)
         qrels = {query_id: collection.qrels[query_id] for query_id in candidates.run}
         reranked = None
@@ -76,6 +77,16 @@ class Workbench:
             self._save_runs(job, candidates, reranked, self._request.save_runs)
         with stage(f"measuring {_title(job)}"):
             return self._judge(job, collection, candidates, qrels, reranked)
+
+    def _read_ahead(self, job: Job, collection: Collection) -> None:
+        """Have the system read the reranker's weights while candidates are found."""
+        if job.reranker is None or self._request.options.workers is not None:
+            return
+        if (
+            known_digest(job.stage, collection.fingerprint, job.task, job.subset, job.top_k, self._request.cache)
+            is None
+        ):
+            job.reranker.read_ahead()
 
     def _rerank(self, job: Job, candidates: Candidates, collection: Collection) -> Reranked:
         from .rerankers.rerank import rerank

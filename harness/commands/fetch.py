@@ -143,21 +143,21 @@ def _parts(source: ModelSource) -> list[ModelSource]:
 
 def bytes_to_fetch(source: ModelSource) -> int:
     """Bytes of the model's files that are not on this machine yet; asks the hub for their sizes."""
-    from ..files.hub import file_sizes, is_here
+    from ..files.hub import file_sizes, path_here
 
     total = 0
     for part in _parts(source):
         if part.folder is None:
-            missing = [file for file in part.needed_files() if not is_here("model", part.name, part.revision, file)]
+            missing = [file for file in part.needed_files() if not path_here("model", part.name, part.revision, file)]
             total += sum(file_sizes("model", part.name, part.revision, missing).values()) if missing else 0
     return total
 
 
 def _sized(kind: Kind, name: str, commit: str, what_for: str, files: tuple[str, ...]) -> Wanted:
-    from ..files.hub import file_sizes, is_here
+    from ..files.hub import file_sizes, path_here
 
     sizes = file_sizes(kind, name, commit, files)
-    missing = tuple(file for file in files if not is_here(kind, name, commit, file))
+    missing = tuple(file for file in files if not path_here(kind, name, commit, file))
     total, lacking = (sum(sizes[file] for file in names) for names in (files, missing))
     return Wanted(kind, name, commit, what_for, files, total, missing, lacking)
 

@@ -182,7 +182,7 @@ class _Reach:
 
     def _on_hub(self, name: str, *, asked: bool) -> bool:
         """A model that was not asked for counts only where its weights are in the hub client's cache."""
-        from ..files.hub import is_here
+        from ..files.hub import path_here
         from ..models.source import open_model
 
         if not asked and not _in_client_cache(name):
@@ -191,7 +191,7 @@ class _Reach:
             source = open_model(_without_layer(name), self._cache)
         except HarnessError:
             return False
-        return asked or all(is_here("model", source.name, source.revision, file) for file in source.weight_files())
+        return asked or all(path_here("model", source.name, source.revision, file) for file in source.weight_files())
 
 
 def _in_client_cache(name: str) -> bool:

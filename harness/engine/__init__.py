@@ -6,6 +6,7 @@
 - `scale_out`, `crew`     workers of Ray, and who of them computes what
 - `actor`, `parcels`      what runs on a worker, and the folders that are sent to it
 - `rate`                  how fast pairs were scored last
+- `ahead`                 what a model's loading takes, begun beside tokenizing
 - `progress`              the bar
 - `fast/`                 forward passes without padding, with the chip's own kernels
 """

@@ -30,7 +30,7 @@ __all__ = [
     "fetch_file",
     "fetch_files",
     "file_sizes",
-    "is_here",
+    "path_here",
     "repository_files",
     "resolve_revision",
 ]
@@ -158,11 +158,12 @@ def file_sizes(kind: Kind, name: str, commit: str, filenames: Sequence[str]) -> 
     return sizes
 
 
-def is_here(kind: Kind, name: str, commit: str, filename: str) -> bool:
-    """Whether the hub client's cache holds the file of that commit."""
+def path_here(kind: Kind, name: str, commit: str, filename: str) -> Path | None:
+    """The file of that commit in the hub client's cache; None where it would have to be fetched."""
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(name, filename, repo_type=kind, revision=commit), str)
+    found = try_to_load_from_cache(name, filename, repo_type=kind, revision=commit)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _paths_info(repository: _Repository, commit: str, paths: list[str]) -> list[dict[str, Any]]:

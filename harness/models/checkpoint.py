@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError
-from .loading import check_device, torch_dtype
+from .loading import all_finite, check_device, torch_dtype
 from .source import ModelSource, snapshot
 
 __all__ = ["read_weights"]
@@ -72,11 +72,9 @@ def _refuse(source: ModelSource, what: str, names: list[str]) -> None:
 
 
 def _finite(weight: Any, name: str, model: str) -> Any:
-    import torch
-
     if not weight.is_floating_point():
         raise HarnessError(f"{model}: the weight {name} is {weight.dtype}; quantised weights are not read")
-    if not bool(torch.isfinite(weight).all()):
+    if not all_finite(weight):
         raise HarnessError(f"{model}: the weight {name} holds NaN or infinite values")
     return weight
 

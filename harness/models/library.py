@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..engine.ahead import settled
 from ..engine.options import Options
 from ..errors import HarnessError, MissingDependency
 from .buffers import filled_memory, settle_buffers
@@ -25,6 +26,7 @@ def load_library(source: ModelSource, options: Options, max_length: int) -> Any:
     own that was not allowed or fails, a weight that would be newly initialised, a tokenizer without a
     vocabulary, and a computed buffer that cannot be shown to be right.
     """
+    settled()
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
+from .loading import all_finite
 from .source import ModelSource, snapshot
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class _Files:
         for name, shape in shapes.items():
             if tuple(found[name].shape) != shape:
                 raise HarnessError(f"{where} holds {name} in the shape {tuple(found[name].shape)}, not {shape}")
-            if not bool(found[name].isfinite().all()):
+            if not all_finite(found[name]):
                 raise HarnessError(f"{where}: the weight {name} holds NaN or infinite values")
         return {name: weight.float().to(self.device) for name, weight in found.items()}
 

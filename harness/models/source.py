@@ -22,7 +22,7 @@ from ..engine.parcels import Parcel, kept
 from ..errors import HarnessError
 from ..files.cache import cache_folder, file_digest, folder_digest, write_atomically
 from ..files.digest import Digest, digest_of
-from ..files.hub import fetch_file, fetch_files, repository_files, resolve_revision
+from ..files.hub import fetch_file, fetch_files, path_here, repository_files, resolve_revision
 from .folder import PICKLED, SAFETENSORS, deciding_files, files_below
 from .own_code import names_own_code, pin
 
@@ -171,6 +171,16 @@ def snapshot(source: ModelSource) -> Path:
     paths = fetch_files("model", source.name, source.revision, source.needed_files())
     small = next(name for name in ("config.json", "adapter_config.json") if name in paths)
     return paths[small].parent
+
+
+def weights_here(source: ModelSource) -> list[Path]:
+    """The files of the model's weights, an adapter's and its base's, as far as they are on this machine."""
+    if source.adapter is not None and source.base is not None:
+        return [*weights_here(source.base), *weights_here(source.adapter)]
+    if source.folder is not None:
+        return [source.folder / name for name in source.weight_files()]
+    paths = (path_here("model", source.name, source.revision, name) for name in source.weight_files())
+    return [path for path in paths if path is not None]
 
 
 def _open_folder(folder: Path, cache: Path, rehash: bool) -> ModelSource:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..engine.ahead import settled
 from ..errors import HarnessError
 
 __all__ = ["refuse_empty", "require_vocabulary", "through_transformers"]
@@ -32,6 +33,7 @@ def through_transformers(folder: Path, name: str) -> tuple[Any, str]:
 
     Raises HarnessError where it can make none, and where the vocabulary is missing or a part of it.
     """
+    settled()
     import transformers
 
     try:

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import ahead
 from ..engine.progress import stage
 from ..files.digest import digest_of_settings
+from ..models.source import ModelSource, weights_here
 from ..results.naming import Known, settings_as_text
 from ..types import DocumentText, QueryText, Run, Subset, Task
 
 if TYPE_CHECKING:
     from ..engine.options import Options
-    from ..models.source import ModelSource
     from .origin import Origin
     from .services.cost import Estimate
 
@@ -166,6 +167,17 @@ class Reranker:
             with stage(f"loading {self.spec.name}"):
                 self._model = self.loader()
         return self._model
+
+    def read_ahead(self) -> None:
+        """Have the system read the weights that are on this machine, beside whatever is done next."""
+        if self.source is not None:
+            ahead.read(weights_here(self.source))
+
+    def load_ahead(self) -> None:
+        """Begin with what loading takes, beside whatever is done next; `ahead.settled` is the end of it."""
+        if self.source is not None:
+            self.read_ahead()
+            ahead.begin(self.source.config.get("architectures") or [])
 
     def for_task(self, prompt: str) -> Reranker:
         """The reranker as it is used on a data set whose task sentence is `prompt`; mostly itself."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -214,11 +214,16 @@ def _as_they_are(scores: NDArray[np.float64]) -> _Scored:
 def _score_pairs(
     reranker: Reranker, request: RequestPairs, store: ScoreStore, options: Options, candidates: Candidates
 ) -> _Scored:
+    kept = _by_content(request, store, store_key(reranker.spec.fingerprint, reranker.spec, candidates, None))
+    scores = kept.known()
+    if options.workers is None and np.isnan(scores).any():
+        reranker.load_ahead()
     prepared = reranker.load().prepare(request.queries, request.documents, request.pairs)
     plan = plan_of(prepared, options.batch_tokens)
     key = store_key(reranker.spec.fingerprint, reranker.spec, candidates, plan)
-    kept = _by_content(request, store, key)
-    scores = kept.known()
+    if key != kept.key:
+        kept = replace(kept, key=key)
+        scores = kept.known()
     missing = np.isnan(scores)
     stored = int((~missing).sum())
     doubles = np.full(len(scores), np.nan)

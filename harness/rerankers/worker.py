@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.actor import Opening
+from ..engine.ahead import settled
 from ..engine.parcels import Parcel
 from ..engine.plan import Rows, compute_in_parts
 from ..errors import HarnessError
@@ -94,6 +95,7 @@ def _answers(reranker: Reranker, texts: Texts) -> Callable[[Rows], Answer]:
 
 def compare_first(reranker: Reranker, texts: Texts, rows: Rows) -> None:
     """Before a reranker's first batch, `rows`: two separate loads must score its first pairs alike (see `twice`)."""
+    settled()
     if not (reranker.compared or reranker.one_load):
         queries, documents, pairs = texts
         compare_loads(reranker, [(queries[query], documents[document]) for query, document in pairs[rows[:PROBES]]])

@@ -22,7 +22,7 @@ from ...text import JOIN_RULE
 from ..ids.company import padding_setting
 from ..ids.flat import FlatIds, Texts
 from ..ids.framed import rows_with_specials
-from ..loading import load_weights, torch_dtype
+from ..loading import all_finite, load_weights, torch_dtype
 from ..runners import pad
 from ..running import explaining, numeric_settings
 from ..settings import Reader, read_settings, whole_number
@@ -251,7 +251,7 @@ def _read_linear(source: ModelSource, folder: str) -> dict[str, Any]:
     if "linear.weight" not in found:
         raise HarnessError(f"{source.name}: its files lack linear.weight, the projection of its tokens' vectors")
     for name, weight in found.items():
-        if not bool(torch.isfinite(weight).all()):
+        if not all_finite(weight):
             raise HarnessError(f"{source.name}: the weight {name} holds NaN or infinite values")
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...engine.ahead import settled
 from ...engine.options import Options
 from ...errors import HarnessError
 from ...models.source import ModelSource
@@ -19,6 +20,7 @@ class Chat:
 
     def __init__(self, source: ModelSource, folder: Path, options: Options) -> None:
         """Raises HarnessError where the tokenizer cannot be loaded or has no chat template."""
+        settled()
         import transformers
 
         self._source = source

@@ -128,11 +128,11 @@ class Corpus:
 
     def _rows_of(self, doc_ids: Iterable[str]) -> Any:
         import numpy as np
-        import pyarrow as pa
         from pyarrow import compute
 
-        wanted = pa.array(sorted(set(doc_ids)), pa.string())
-        return np.flatnonzero(compute.is_in(self.doc_ids(), value_set=wanted).to_numpy())
+        there = compute.is_in(self.doc_ids(), value_set=_strings(sorted(set(doc_ids))))
+        rows = compute.indices_nonzero(there)
+        return np.frombuffer(rows.buffers()[1] or b"", np.uint64, len(rows)).astype(np.int64)
 
     def take(self, rows: Any, columns: Sequence[str]) -> Values:
         """These rows' values, in the order of `rows`.
@@ -140,7 +140,6 @@ class Corpus:
         Batch by batch: pyarrow's own `take` would first join all batches of a column in memory.
         """
         import numpy as np
-        import pyarrow as pa
 
         wanted = np.asarray(rows, np.int64)
         order = np.argsort(wanted, kind="stable")
@@ -151,7 +150,7 @@ class Corpus:
         found: Values = [()] * len(wanted)
         for batch, start, low, high in zip(self._batches, starts, bounds, bounds[1:], strict=False):
             if low < high:
-                taken = batch.select(columns).take(pa.array(wanted[order[low:high]] - start))
+                taken = batch.select(columns).take(_numbers(wanted[order[low:high]] - start))
                 values = zip(*(column.to_pylist() for column in taken.columns), strict=True)
                 for place, value in zip(order[low:high].tolist(), values, strict=True):
                     found[place] = value
@@ -172,6 +171,26 @@ class Written(NamedTuple):
     repeated: int
     """Rows beside these, each the same as a document that stands there before."""
     digest: str
+
+
+def _strings(values: Sequence[str]) -> Any:
+    """A pyarrow.StringArray; `pyarrow.array` would import pandas first, which takes longer than the rest of a lookup."""
+    import numpy as np
+    import pyarrow as pa
+
+    data = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, data)])
+    if ends[-1] > np.iinfo(np.int32).max:
+        return pa.array(values, pa.string())
+    ends = ends.astype(np.int32)
+    return pa.StringArray.from_buffers(len(data), pa.py_buffer(ends), pa.py_buffer(b"".join(data)))
+
+
+def _numbers(values: Any) -> Any:
+    """A pyarrow.Int64Array of an array of int64; see `_strings`."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
 
 
 def write_corpus(

@@ -8,17 +8,23 @@ these libraries import each other in a circle: whoever is about to use them wait
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["begin", "read", "settled"]
+__all__ = ["begin", "cores_back", "read", "settled"]
 
 _LIBRARIES = ("torch", "transformers")
 _running: threading.Thread | None = None
+_THREADS = "TOKENIZERS_PARALLELISM"
+"""What `tokenizers` looks at before every batch; it is never set for longer than imports take."""
+_FEW_CORES = 2
+_lent = False
+"""Whether one core was left to the thread that imports."""
 
 
 def read(files: Iterable[Path]) -> None:
@@ -35,6 +41,7 @@ def begin(classes: Sequence[str]) -> None:
     """Start to import what `classes` of transformers stand in; a second call does nothing more."""
     global _running  # noqa: PLW0603
     if _running is None and not all(name in sys.modules for name in _LIBRARIES):
+        _lend_a_core()
         # No daemon: a process that ends in the middle of an import would hang.
         _running = threading.Thread(target=_import, args=[list(classes)], name="ahead", daemon=False)
         _running.start()
@@ -44,11 +51,41 @@ def settled() -> None:
     """Wait until what was begun is done."""
     if _running is not None and threading.current_thread() is not _running:
         _running.join()
+    cores_back()
+
+
+def cores_back() -> None:
+    """Let all cores tokenize again as soon as what was begun is done; whoever tokenizes much asks now and then."""
+    global _lent  # noqa: PLW0603
+    if _lent and not (_running is not None and _running.is_alive()):
+        os.environ.pop(_THREADS, None)
+        _lent = False
+
+
+def _lend_a_core() -> None:
+    """On two cores tokenize with one, or both take turns with the imports, which then end last and alone."""
+    global _lent  # noqa: PLW0603
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores <= _FEW_CORES and _THREADS not in os.environ:
+        os.environ[_THREADS] = "false"
+        _lent = True
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage is looked for: imports leave half a million objects and next to none, and a quarter of their time goes there."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _import(classes: Sequence[str]) -> None:
     # What cannot be imported is an error where it is used, and is told there.
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), _no_collection():
         for name in _LIBRARIES:
             library = importlib.import_module(name)
         for name in classes:

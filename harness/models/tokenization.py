@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..engine.ahead import cores_back
 from ..errors import HarnessError
 from ..files.digest import digest_of
 from .ids.flat import FlatIds, chunks
@@ -113,6 +114,7 @@ def encodings(backend: Any, texts: Iterable[str], *, specials: bool = False) -> 
     Raises HarnessError for a text that the tokenizer cannot read.
     """
     for chunk in chunks(texts):
+        cores_back()
         try:
             found = backend.encode_batch(chunk, add_special_tokens=specials)
         except Exception as error:  # tokenizers has no class of its own for it

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,62 @@ def test_the_weights_that_are_here_are_those_that_are_loaded(tmp_path: Path, mon
     source = open_model(str(model_folder("cross-encoder")), tmp_path)
     assert [path.name for path in weights_here(source)] == ["model.safetensors"]
     assert all(path.is_file() for path in weights_here(source))
+
+
+def on_cores(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    monkeypatch.setattr(ahead.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(ahead, "_LIBRARIES", ("a_library_that_nobody_has",))
+
+
+def test_on_two_cores_one_is_left_to_imports_and_given_back(monkeypatch: pytest.MonkeyPatch):
+    on_cores(monkeypatch, 2)
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    seen: list[str | None] = []
+    monkeypatch.setattr(ahead, "_import", lambda _: seen.append(os.environ.get("TOKENIZERS_PARALLELISM")))
+    ahead.begin([])
+    ahead.settled()
+    assert seen == ["false"]
+    assert "TOKENIZERS_PARALLELISM" not in os.environ
+
+
+def test_who_tokenizes_on_gets_the_core_back_when_imports_end(monkeypatch: pytest.MonkeyPatch):
+    on_cores(monkeypatch, 2)
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    end = threading.Event()
+    monkeypatch.setattr(ahead, "_import", lambda _: end.wait(10))
+    ahead.begin([])
+    ahead.cores_back()
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
+    end.set()
+    assert ahead._running is not None
+    ahead._running.join()
+    ahead.cores_back()
+    assert "TOKENIZERS_PARALLELISM" not in os.environ
+
+
+@pytest.mark.parametrize(("cores", "own"), [(8, None), (2, "true"), (2, "false")])
+def test_what_the_user_set_stays_and_many_cores_are_shared(
+    cores: int, own: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    on_cores(monkeypatch, cores)
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    if own is not None:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", own)
+    ahead.begin([])
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == own
+    ahead.settled()
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == own
+
+
+def test_the_collector_is_as_it_was_after_imports(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ahead, "_LIBRARIES", ("a_library_that_nobody_has",))
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            ahead._import([])
+            assert gc.isenabled() is enabled
+        finally:
+            gc.enable()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.actor import Opening
+from ..engine.fast import joined, knows_t5, note_of
 from ..engine.options import Options
 from ..engine.parcels import Parcel
 from ..engine.plan import Rows, compute_in_parts, plan_batches, run_plan
@@ -33,7 +34,7 @@ from .twice import PROBES, compare_loads
 if TYPE_CHECKING:
     from ..engine.scale_out import Workers
 
-__all__ = ["Encoder", "encoder_spec"]
+__all__ = ["Encoder", "encoder_note", "encoder_spec"]
 
 _BLOCK = 16_384
 """Texts that are planned together; a part of what decides the company a text is computed in."""
@@ -47,6 +48,12 @@ def encoder_spec(source: ModelSource, options: Options) -> EncoderSpec:
     readers: Mapping[str, Reader] = {"recipe": str, "max_length": whole_number, "task": str, "vectors": one_of(*STORED)}
     chosen: Mapping[str, Any] = read_settings("bi-encoder", options.settings, readers)
     return read_encoder(source, options, **chosen)
+
+
+def encoder_note(source: ModelSource, spec: EncoderSpec) -> str | None:
+    """What there is to say of an encoder: of its files, its recipe, and whether it runs padded."""
+    known = False if spec.recipe.library else knows_t5(source.config, spec.dtype) or None
+    return note_of(source.config, joined(source.note, spec.note), known=known)
 
 
 class Encoder:

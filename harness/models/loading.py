@@ -23,10 +23,17 @@ from .own_code import is_own_class, refuse_ignored
 from .running import code_revision, explaining, failure
 from .source import ModelSource, snapshot
 
-__all__ = ["all_finite", "check_device", "load_weights", "quiet_transformers", "torch_dtype"]
+__all__ = ["all_finite", "body_class", "check_device", "load_weights", "quiet_transformers", "torch_dtype"]
 
 _HARMLESS_MISSING = ("position_ids", "rotary_emb.inv_freq")
 """Buffers that old checkpoints stored and new code computes."""
+_ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
+"""Encoder-decoders of which sentence-transformers runs the encoder alone."""
+
+
+def body_class(source: ModelSource) -> str:
+    """The class of transformers that a model without its head is loaded as."""
+    return _ENCODERS.get(str(source.config.get("model_type")), "AutoModel")
 
 
 def torch_dtype(name: str) -> Any:

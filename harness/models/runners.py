@@ -20,7 +20,7 @@ from ..errors import HarnessError
 from .ids.company import Company
 from .ids.framed import rows_with_specials
 from .library import load_library
-from .loading import load_weights
+from .loading import body_class, load_weights
 from .recipes import EncoderSpec, Recipe, Side
 from .running import explaining
 from .source import ModelSource, snapshot
@@ -66,7 +66,7 @@ class TransformerRunner:
     @cached_property
     def _model(self) -> Any:
         """A packed encoder or decoder of `fast`, or the transformers model where its architecture has no fast path."""
-        model = load_weights("AutoModel", self.source, self._options)
+        model = load_weights(body_class(self.source), self.source, self._options)
         return pack_pooled(model, self._spec.recipe.pooling) or model
 
     def prepare(self, texts: Sequence[str], side: Side, prompt: str) -> _TokenizedBlock:

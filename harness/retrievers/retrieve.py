@@ -131,8 +131,7 @@ def _bm25(cache: Path, cores: int | None, language: str = "und", analyzer: str =
 
 
 def _dense(name: str, options: Options, cache: Path) -> FirstStage:
-    from ..engine.fast import joined, note_of
-    from ..models.encoders import Encoder, encoder_spec
+    from ..models.encoders import Encoder, encoder_note, encoder_spec
     from ..models.recipes import is_late_interaction
     from ..models.source import open_model
     from .sparse_encoder import is_sparse
@@ -154,7 +153,7 @@ def _dense(name: str, options: Options, cache: Path) -> FirstStage:
         return dense_run(collection, encoder(), k, scope_of(collection, task), task.prompt)
 
     settings = (("revision", source.revision), *sorted(spec.settings.items()))
-    note = note_of(source.config, joined(source.note, spec.note), known=False if spec.recipe.library else None)
+    note = encoder_note(source, spec)
     return FirstStage(source.name, settings, search, spec.recipe.wants_task_prompt, note=note)
 
 

@@ -17,10 +17,11 @@ import pytest
 from conftest import DATA, ROOT
 from exactness import both
 from tiny_models import bert, sentence_transformer, wordpiece_tokenizer, write_json
+from tiny_t5 import PAIRS, write_t5
 
 from harness.engine.options import Options
 from harness.errors import HarnessError
-from harness.models.encoders import Encoder, encoder_spec
+from harness.models.encoders import Encoder, encoder_note, encoder_spec
 from harness.models.recipes import known_recipes, read_encoder
 from harness.models.source import ModelSource, open_model
 
@@ -70,6 +71,24 @@ def test_every_pooling_equals_sentence_transformers(tmp_path: Path, pooling: str
     assert not ours.spec.recipe.library
     assert ours.spec.recipe.normalize is normalize
     both(lambda model: model.encode(TEXTS), oracle).check(ours.encode(TEXTS, "query")[:])
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("t5", "float32"), ("mt5", "float32"), ("t5", "float16")])
+def test_of_a_t5_the_encoder_alone_is_run(tmp_path: Path, kind: str, dtype: str):
+    import torch
+    import transformers
+
+    folder = write_t5(tmp_path / "model", kind=kind)
+    ours = opened(folder, tmp_path / "cache", recipe="contriever", dtype=dtype)
+    vectors = ours.encode(PAIRS[0], "document")[:]
+    model = getattr(transformers, f"{kind.upper()}EncoderModel").from_pretrained(folder)
+    with torch.inference_mode():
+        for text, vector in zip(PAIRS[0], vectors, strict=True):
+            states = model(input_ids=torch.tensor([ids_of(folder, text, 512)])).last_hidden_state
+            tolerance = 1e-5 if dtype == "float32" else 1e-2
+            np.testing.assert_allclose(vector, states[0].mean(0), atol=tolerance * float(states.abs().max()), rtol=0)
+    padded = "no fast path for t5: transformers runs it, padded"
+    assert encoder_note(open_model(str(folder), tmp_path), ours.spec) == (None if dtype == "float32" else padded)
 
 
 def test_prompts_of_the_files_stand_before_queries_and_documents(tmp_path: Path):

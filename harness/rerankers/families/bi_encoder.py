@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.fast import joined, note_of
 from ...engine.options import Options
 from ...engine.plan import Rows
 from ...models.embedding_store import Vectors
-from ...models.encoders import Encoder, encoder_spec
+from ...models.encoders import Encoder, encoder_note, encoder_spec
 from ...models.source import ModelSource
 from ...models.tokenization import Tokenizer
 from ...models.twice import PROBES
@@ -40,7 +39,7 @@ def open_family(source: ModelSource, options: Options, cache: Path) -> list[Rera
     def encoder() -> Encoder:
         return Encoder(source, spec, options, cache)
 
-    note = note_of(source.config, joined(source.note, spec.note), known=False if spec.recipe.library else None)
+    note = encoder_note(source, spec)
 
     def reranker(task_prompt: str, more: Mapping[str, object], bind: Callable[[str], Reranker] | None) -> Reranker:
         settings = tuple(sorted({**spec.settings, "join": JOIN_RULE, **more}.items()))

@@ -25,7 +25,7 @@ from ...models.ids.company import Company
 from ...models.ids.flat import Row, Texts
 from ...models.ids.joining import JoinedPairs, PairJoiner
 from ...models.ids.token_types import refuse_unknown_types, sends_token_types
-from ...models.loading import load_weights
+from ...models.loading import body_class, load_weights
 from ...models.module_chain import ModuleChain
 from ...models.runners import pad
 from ...models.source import ModelSource, snapshot
@@ -90,7 +90,7 @@ class PairClassifier:
 
         Raises HarnessError where they do not fit (see `loading.load_weights`).
         """
-        kind = _class_of(self.source) if self.chain else "AutoModelForSequenceClassification"
+        kind = body_class(self.source) if self.chain else "AutoModelForSequenceClassification"
         model = load_weights(kind, self.source, self.options)
         if self.chain:
             chain = ModuleChain(self.source, self.chain, self.options.device)
@@ -231,14 +231,6 @@ class ChainedModel:
                 scores = self.chain.of_tokens(self.plain(**inputs).last_hidden_state, inputs["attention_mask"])
             found: NDArray[np.float32] = scores.float().cpu().numpy()
         return found
-
-
-_ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
-"""Encoder-decoders of which sentence-transformers runs the encoder alone."""
-
-
-def _class_of(source: ModelSource) -> str:
-    return _ENCODERS.get(str(source.config.get("model_type")), "AutoModel")
 
 
 @dataclass

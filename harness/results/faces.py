@@ -24,6 +24,7 @@ FACE = 2
 """The schema of a face: what reads results alone must not take it for one."""
 
 _DIGITS = 6
+_WAY = "take all of them from one commit, or write them again by gate --update"
 
 
 def lines_path(path: Path) -> Path:
@@ -87,8 +88,12 @@ def _part(measure: str, stages: Mapping[str, Sequence[float | None]], place: int
     return f"{measure} {' → '.join(MISSING if value is None else repr(rounded(value)) for value in shown)}"
 
 
-def require_agreement(path: Path, face: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    """Raises HarnessError where the face at `path` shows what the exact record beside it does not hold."""
+def require_agreement(path: Path, face: Mapping[str, Any], record: Mapping[str, Any] | None) -> None:
+    """Raises HarnessError where the face at `path` shows what the exact record beside it does not hold, or there is none."""
+    if record is None:
+        raise HarnessError(
+            f"{path} is of a baseline, and the file beside it holds the values of its queries alone: {_WAY}"
+        )
     exact = face_of(record)
     for name, shown in face.items():
         if name in exact and exact[name] != shown:
@@ -115,5 +120,5 @@ def _differ(path: Path, name: str, shown: Any, exact: Any) -> str:
         return _differ(path, f"{name} {key}", shown.get(key), exact.get(key))
     return (
         f"{path}: {name} is {_line(shown)}, and the exact figures beside it say {_line(exact)}: one of the files was "
-        f"changed; take both from one commit, or write them again by gate --update"
+        f"changed; {_WAY}"
     )

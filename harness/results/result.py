@@ -299,12 +299,13 @@ def load_result(path: Path, *, with_values: bool = False) -> Result:
                 f"{path} has schema {record['schema']}, later than the {SCHEMA} known here: update rerank-harness"
             )
         beside = _values_beside(path) if with_values or face else {}
+        exact = beside.pop("record", None)
         if face:
-            require_agreement(path, record, beside["record"])
-            record = beside.pop("record")
-        if face and with_values:
+            require_agreement(path, record, exact)
+            record = exact
+        if with_values:
             require_lines(path, beside["query_ids"], beside["values"])
-        record |= beside if with_values else {}
+            record |= beside
         result = _result_of(record)
         _require_means(result, path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

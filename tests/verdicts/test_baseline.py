@@ -123,6 +123,26 @@ def test_a_baseline_without_its_exact_figures_is_missing_something_and_without_i
     assert cli(*words).code == 3
 
 
+@pytest.mark.parametrize(
+    ("taken", "told"),
+    [
+        (".json", "a line is"),  # an older version of the harness, or a merge, has put a whole result there
+        (".values.json.gz", "holds the values of its queries alone"),
+    ],
+)
+def test_files_of_two_commits_are_not_believed(cli: Cli, tmp_path: Path, taken, told):
+    other = saved(tmp_path / "other", made([0.5] * 24, [0.3] * 24))
+    now = saved(tmp_path / "now", made(QUERIES, [0.3] * 24))
+    (path,) = update(tmp_path / "baseline", now)
+    for ending in (".json", ".values.json.gz") if taken == ".json" else (taken,):
+        name = path.name.removesuffix(".json") + ending
+        (there,) = other.rglob(name)
+        path.with_name(name).write_bytes(there.read_bytes())
+    answer = cli("gate", "--baseline", tmp_path / "baseline", "--current", now)
+    assert (answer.code, told in answer.err) == (2, True), answer.err
+    assert "write them again by gate --update" in answer.err
+
+
 def test_a_query_id_of_any_kind_is_one_line(tmp_path: Path):
     names = ["a b", "two\nlines", 'a "quote"', "−", "tab\tid"]
     (path,) = update(tmp_path / "baseline", saved(tmp_path / "now", made(dict.fromkeys(names, 0.5), [0.3] * 5)))

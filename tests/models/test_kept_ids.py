@@ -6,25 +6,32 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Cli, write_collection
 from golden_cases import model_folder
+from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
+from harness.data.collection import Collection, prepare
+from harness.data.task import folder_task
 from harness.files.units import units
+from harness.models import tokenization
 from harness.models.ids import kept
 from harness.models.ids.flat import FlatIds
 from harness.models.ids.framed import _by_tokenizer, rows_with_specials
 from harness.models.ids.kept import KeptIds, key_of, segment_is_whole
 from harness.models.tokenization import Tokenizer, ids_of, load_tokenizer, lower_case, rules_of
+from harness.models.twice import PROBES
 from harness.rerankers.prompts.prompts import Prompter
 from harness.rerankers.prompts.template import read_template
+from harness.text import join_document
 from harness.types import DocumentText, QueryText
 
 SAVED = ("bge-reranker", "bge-reranker-gemma", "cross-encoder", "e5-mistral", "followir", "mxbai-rerank-v2", "selfrag")
@@ -179,7 +186,7 @@ def test_no_byte_that_changes_on_the_disk_changes_an_id(backend, cache):
     expected = ids_of(backend, texts)
     [path] = segments(cache)
     data = path.read_bytes()
-    for place in [*range(0, len(data), 13), *range(40)]:
+    for place in [*range(0, len(data), 37), *range(0, 40, 3)]:
         for other in segments(cache):
             other.unlink()
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :])
@@ -324,6 +331,53 @@ def test_prompts_of_kept_parts_are_those_of_fresh_ones(name, cache, tmp_path):
     assert prompts(second) == expected
     assert second.count < 20
     assert first.count >= second.count + 190
+
+
+@pytest.fixture
+def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that tokenizers are given for their ids; not the three pairs that two loads are compared by."""
+    texts: list[str] = []
+    own = tokenization.encodings
+
+    def counted(backend: Any, some: Iterable[str], **how: Any) -> Iterator[Any]:
+        held = list(some)
+        texts.extend(held if len(held) > PROBES else [])
+        return own(backend, held, **how)
+
+    monkeypatch.setattr(tokenization, "encodings", counted)
+    return texts
+
+
+def test_another_reranker_a_deeper_k_and_another_first_stage_tokenize_what_is_new(
+    cli: Cli, tmp_path: Path, tokenized: list[str]
+):
+    data = write_collection(tmp_path / "data", 150, 2)
+    texts = {join_document(document) for document in collection_of(data, tmp_path).iterate_texts()}
+    other = shutil.copytree(model_folder("cross-encoder"), tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    save_file({name: weight * 2 for name, weight in weights.items()}, other / "model.safetensors", {"format": "pt"})
+
+    def first(count: int, start: int = 0) -> Path:
+        path = tmp_path / f"{start}-{count}.trec"
+        path.write_text("".join(f"q0 Q0 d{n:02} {n} {200 - n} given\n" for n in range(start, count)))
+        return path
+
+    def documents_of(model: Path, *first_stage: object) -> int:
+        tokenized.clear()
+        words = ("run", data, "--reranker", model, "--limit", 1, "--top-k", 150)
+        assert cli(*words, *first_stage).code == 0
+        return len(texts.intersection(tokenized))
+
+    model = model_folder("cross-encoder")
+    assert documents_of(model, "--candidates", first(100)) == 100
+    assert documents_of(model, "--candidates", first(120)) == 20
+    assert documents_of(model, "--candidates", first(110, 30)) == 0, "every score is stored, and every id"
+    assert documents_of(other, "--candidates", first(120)) == 0
+
+
+def collection_of(folder: Path, cache: Path) -> Collection:
+    task = folder_task(folder, cache / "apart")
+    return prepare(task, task.subsets[0], cache / "apart")
 
 
 def test_the_library_has_no_sign_of_chance_that_is_not_looked_for():

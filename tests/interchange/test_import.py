@@ -68,11 +68,19 @@ def mains(record: object) -> dict[tuple[str, str, str], float | str]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OLD)
-def test_files_from_before_1_11_are_read_as_mteb_converts_them(name: str, tmp_path: Path):
-    from mteb.results import TaskResult
-
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    """The main score of every task of the mteb that is installed."""
     from harness.interchange.mteb_meta import main_scores
+
+    return main_scores(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_files_from_before_1_11_are_read_as_mteb_converts_them(
+    name: str, tmp_path: Path, real: dict[str, tuple[str, str]]
+):
+    from mteb.results import TaskResult
 
     path = write(tmp_path / "file.json", OLD[name])
     theirs = TaskResult.from_disk(path)
@@ -80,7 +88,6 @@ def test_files_from_before_1_11_are_read_as_mteb_converts_them(name: str, tmp_pa
         (theirs.task_name, split, e["hf_subset"]): "absent" if e["main_score"] is None else e["main_score"]
         for split, entries in theirs.scores.items() for e in entries
     }  # fmt: skip
-    real = main_scores(tmp_path / "cache")
     found = parse(path.read_bytes(), real)
     assert mains(OLD[name]) == expected
     assert {(found.task, e.split, e.subset) for e in found.entries} == set(expected)

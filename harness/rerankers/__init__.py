@@ -5,6 +5,7 @@
 - `base`               what every reranker is; all that the rest of the harness knows of families
 - `activations`        what a score is published as
 - `plugin`, `run_file` rerankers of the user's own, and rankings that are there already
+- `plugin_source`      the files that a plug-in's code is in
 - `rerank`, `kept`     candidates → a run: scores every pair that is not stored yet
 - `joined`             several requests as one
 - `precision`          scores in double precision → the single precision that is stored and ranked

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..engine.options import Options
 from ..models.source import ModelSource
+from .plugin_source import imported_files
 
 __all__ = ["Origin", "PluginFile"]
 
@@ -27,7 +28,7 @@ class PluginFile(NamedTuple):
     folder: str
     """The working directory of the process that sends it, which plug-ins may read from."""
     beside: tuple[tuple[str, bytes], ...] = ()
-    """The files of its own folder that it has imported: relative path, content."""
+    """The files of its own folder that it imports: relative path, content."""
 
     @classmethod
     def read(cls, name: str) -> PluginFile:
@@ -61,17 +62,19 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _imported_beside(plugin: Path) -> tuple[tuple[str, bytes], ...]:
-    """The Python files in the plug-in's folder, or below it, that this process has imported; not what is installed."""
+    """The Python files in the plug-in's folder, or below it, that it or this process imports; not what is installed."""
     folder = plugin.parent
     installed = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]))
     files = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
-    found = sorted(
+    found = {
         Path(file).relative_to(folder).as_posix()
         for file in files - {str(plugin)}
         if file.startswith(f"{folder}{os.sep}") and file.endswith(".py")
         if not any(Path(file).is_relative_to(place) for place in installed)
-    )
-    return tuple((name, (folder / name).read_bytes()) for name in found if (folder / name).is_file())
+    }
+    needed = imported_files(plugin).values()
+    found |= {path.relative_to(folder).as_posix() for path in needed if path.is_relative_to(folder)}
+    return tuple((name, (folder / name).read_bytes()) for name in sorted(found) if (folder / name).is_file())
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,16 @@
 It is named `module:attribute` or `path/to/file.py:attribute`, or is an entry point of the group
 `rerank_harness.rerankers`. A function, or a `.rank`, marked `context = "pair"` is called once a
 query too, but its scores count as independent of each other. One that declares `fingerprint` or
-`revision` is cached like any model; otherwise the key is a digest of its source file, and its
-scores serve to resume the run that made them, never another: what else its code depends on, no
-digest can see.
+`revision` is cached like any model; otherwise the key is a digest of its source file and those beside it
+that it imports, and its scores serve to resume the run that made them, never another: what else its code
+depends on, no digest can see.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.machinery
 import importlib.metadata
-import importlib.util
 import inspect
 import re
 import sys
@@ -39,6 +37,7 @@ from ..results.naming import place_of
 from ..text import JOIN_RULE, join_document, join_query
 from ..types import LARGEST_FLOAT32, DocumentText, QueryText
 from .base import Reranker, RerankerSpec
+from .plugin_source import load_file, source_digest
 
 __all__ = ["ENTRY_POINTS", "FAMILY", "entry_point_names", "is_plugin", "open_plugin", "revision_of_file", "wrap"]
 
@@ -180,31 +179,12 @@ def _import(name: str) -> tuple[Any, Path | None]:
 def _import_file(path: Path, name: str) -> Any:
     if not path.is_file():
         raise HarnessError(f"{name}: there is no file {path}; a plug-in is written path/to/file.py:attribute")
-    title = f"_plugin_{_hex(str(path.resolve()))[:12]}"
-    loader = _FromSource(title, str(path)) if path.suffix == ".py" else None
-    spec = importlib.util.spec_from_file_location(title, path, loader=loader)
-    if spec is None or spec.loader is None:
-        raise HarnessError(f"{name}: {path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        spec.loader.exec_module(module)
+        return load_file(path, f"_plugin_{_hex(str(path.resolve()))[:12]}")
+    except HarnessError as error:
+        raise HarnessError(f"{name}: {error}") from error
     except Exception as error:
         raise HarnessError(f"{name}: importing {path} failed: {_said(error)}") from error
-    finally:
-        sys.dont_write_bytecode = kept
-        sys.path.remove(str(path.resolve().parent))
-    return module
-
-
-class _FromSource(importlib.machinery.SourceFileLoader):
-    """Reads the file itself: Python's cache takes an edit of equal size within the same second for the old code."""
-
-    def get_code(self, fullname: str) -> Any:
-        """The code of the file as it is now."""
-        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def _import_module(module: str, name: str) -> Any:
@@ -232,7 +212,7 @@ def _method(target: Any, name: str) -> str:
 def _source_digest(target: Any, source: Path | None) -> str:
     try:
         file = source or Path(inspect.getfile(target if inspect.isroutine(target) else type(target)))
-        return hashlib.blake2b(file.read_bytes(), digest_size=20).hexdigest()
+        return source_digest(file)
     except (TypeError, OSError):
         return "no source file"
 

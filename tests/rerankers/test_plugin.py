@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -279,3 +281,101 @@ def test_an_edit_of_equal_size_within_the_same_second_is_seen(tmp_path: Path):
     assert [scores for _, scores in found] == [[1.0, 1.0], [2.0, 2.0]]
     assert found[0][0] != found[1][0]
     assert not (tmp_path / "__pycache__").exists()
+
+
+def plugin_beside(folder: Path, helper: str, plugin: str = "from helper import value\n") -> str:
+    """A plug-in that scores every document `value`, which `helper.py` beside it says."""
+    folder.mkdir(exist_ok=True)
+    (folder / "helper.py").write_text(helper)
+    (folder / "mine.py").write_text(f"{plugin}def rank(query, documents):\n    return [value] * len(documents)\n")
+    return f"{folder / 'mine.py'}:rank"
+
+
+def opened(name: str) -> tuple[str, list[float]]:
+    """The key, and the scores."""
+    found = open_plugin(name, Options())
+    return found.spec.fingerprint, found.load().score_list(QUERY, DOCUMENTS).tolist()
+
+
+def test_what_a_plugin_imports_from_its_folder_is_in_its_key_and_read_anew(tmp_path: Path):
+    alone = opened(plugin_beside(tmp_path, "value = 1.0\n", "value = 1.0\n"))
+    first = opened(plugin_beside(tmp_path, "value = 1.0\n"))
+    second = opened(plugin_beside(tmp_path, "value = 2.0\n"))
+    again = opened(plugin_beside(tmp_path, "value = 1.0\n"))
+    assert [scores for _, scores in (first, second, again)] == [[1.0, 1.0], [2.0, 2.0], [1.0, 1.0]]
+    assert first == again
+    assert len({key for key, _ in (alone, first, second)}) == 3
+
+
+def test_the_key_of_a_plugin_that_imports_nothing_of_its_folder_is_that_of_its_file(tmp_path: Path):
+    name = plugin_beside(tmp_path, "value = 1.0\n", "import json\nvalue = 1.0\n")
+    before = opened(name)
+    (tmp_path / "helper.py").write_text("value = 2.0\n")
+    assert opened(name) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import parts.deep",
+        "from parts import deep",
+        "from parts.deep import value",
+        "import chained",
+        "if 0: import late",
+    ],
+)
+def test_files_are_found_through_packages_and_one_another(tmp_path: Path, statement: str):
+    (tmp_path / "parts").mkdir()
+    for name in ("parts/__init__.py", "late.py"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "chained.py").write_text("from parts import deep\n")
+    keys = []
+    for text in ("value = 1\n", "value = 2\n"):
+        for name in ("parts/deep.py", "late.py"):
+            (tmp_path / name).write_text(text)
+        keys.append(opened(plugin_beside(tmp_path, "", f"{statement}\nvalue = 1.0\n"))[0])
+    assert keys[0] != keys[1]
+
+
+def test_two_plugins_may_have_helpers_of_one_name(tmp_path: Path):
+    names = [plugin_beside(tmp_path / folder, f"value = {value}\n") for folder, value in (("a", 1.0), ("b", 2.0))]
+    found = [open_plugin(name, Options()).load() for name in names]
+    assert [model.score_list(QUERY, DOCUMENTS).tolist() for model in found] == [[1.0, 1.0], [2.0, 2.0]]
+
+
+def test_a_helper_whose_name_another_module_has_is_refused(tmp_path: Path):
+    name = plugin_beside(tmp_path, "", "import numpy\nvalue = 1.0\n")
+    (tmp_path / "numpy.py").write_text("")
+    with pytest.raises(HarnessError, match=r"it imports numpy, and .*numpy\.py lies beside it, but another module"):
+        open_plugin(name, Options())
+    assert sys.modules["numpy"] is np
+
+
+def test_a_helper_that_the_caller_has_loaded_stays_as_the_caller_has_it(tmp_path: Path, monkeypatch):
+    name = plugin_beside(tmp_path, "value = 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "helper", raising=False)
+    mine = importlib.import_module("helper")
+    monkeypatch.setitem(sys.modules, "helper", mine)
+    plugin_beside(tmp_path, "value = 2.0\n")
+    assert opened(name)[1] == [2.0, 2.0]
+    assert sys.modules["helper"] is mine
+
+
+def test_a_helper_that_failed_to_load_is_read_again(tmp_path: Path):
+    with pytest.raises(HarnessError, match="ZeroDivisionError"):
+        open_plugin(plugin_beside(tmp_path, "value = 1.0\n", "from helper import value\n1 / 0\n"), Options())
+    assert opened(plugin_beside(tmp_path, "value = 2.0\n"))[1] == [2.0, 2.0]
+
+
+def test_a_module_of_a_package_has_the_package_s_files_in_its_key(tmp_path: Path, monkeypatch):
+    (tmp_path / "kit").mkdir()
+    for name, text in (("__init__", ""), ("tools", "value = 1.0\n"), ("mine", "from .tools import value\n")):
+        (tmp_path / "kit" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "kit" / "mine.py").write_text(
+        "from .tools import value\ndef rank(query, documents):\n    return [value] * 2\n"
+    )
+    first = open_plugin("kit.mine:rank", Options()).spec.fingerprint
+    (tmp_path / "kit" / "tools.py").write_text("value = 2.0\n")
+    assert open_plugin("kit.mine:rank", Options()).spec.fingerprint != first

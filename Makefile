@@ -6,7 +6,7 @@ ORACLES := .venv-oracles
 # Processes of the tests, each with one thread: one more than two cores have work for, since tests wait for what they start.
 JOBS ?= 3
 
-.PHONY: help demo test test-latest constraints constraints-oracles test-slow check gate fix bench docs pictures clean
+.PHONY: help demo test test-latest constraints constraints-oracles test-slow check gate fix bench gpu docs pictures clean
 
 help:
 	@echo "make demo        BM25 and a real small model over the demo suite; needs no hub"
@@ -19,6 +19,7 @@ help:
 	@echo "make docs        the documentation as a site, in build/site"
 	@echo "make pictures    the README's pictures and output, from the committed results; needs Chromium and its driver"
 	@echo "make bench       pairs a second beside the peers, on this machine"
+	@echo "make gpu         the fast path on this machine's card: tests, goldens, and figures for docs/speed.md"
 	@echo "make fix         lint and format, mending what can be mended"
 
 $(VENV)/.ready: pyproject.toml .ci/setup $(if $(LATEST),,.ci/constraints.txt)
@@ -77,6 +78,10 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.reranking $(ARGS)
 	$(BIN)/python -m benchmarks.encoders $(ARGS)
 	$(BIN)/python -m benchmarks.causal $(ARGS)
+
+# Exit code 2, in one line, where there is no card.
+gpu: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.on_a_card $(ARGS)
 
 docs: $(VENV)/.ready
 	$(BIN)/python .ci/reference

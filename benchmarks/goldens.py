@@ -1,5 +1,7 @@
 """How far each family stands from its authors' own scores: `python -m benchmarks.goldens [--folder DIR --models DIR]`.
 
+`--device cuda` computes them on a card, in float32; the packages of today, which run on the CPU, are then left out.
+
 Family, model, whose code is the oracle, the largest difference of scores, and whether the token ids are
 equal where the oracle shows them: every case of every golden (what the authors' code gave once), and
 the tiny models of the tests beside packages of today (`oracles.py`; left out where a folder is given),
@@ -92,10 +94,10 @@ class Row(NamedTuple):
         return [self.family, self.name, self.oracle, f"{self.difference:.1e}", f"{self.asked:.0e}", ids]
 
 
-def compare(system: str, golden: dict[str, Any], models: Path, cache: Path) -> Iterator[Row]:
+def compare(system: str, golden: dict[str, Any], models: Path, cache: Path, device: str) -> Iterator[Row]:
     """Each case of a golden."""
     for case in golden["cases"]:
-        options = Options(settings=settings_of(system, case))
+        options = Options(device=device, settings=settings_of(system, case))
         opened = open_rerankers(str(models / system), options, cache, FAMILIES.get(system))
         reranker = opened[case["cutoff_layers"].index(case["layer"])] if "layer" in case else opened[0]
         reranker = reranker.for_task(case.get("task") or "")
@@ -126,12 +128,12 @@ def _held_below(family: str) -> bool:
     return any(rule.startswith(f"{family}/") for rule in known_rules())
 
 
-def rows_of(folder: Path, models: Path, packages: bool) -> Iterator[Row]:
+def rows_of(folder: Path, models: Path, packages: bool, device: str = "cpu") -> Iterator[Row]:
     """Every row, computed as it is asked for."""
     with tempfile.TemporaryDirectory() as home:
         for path in sorted(folder.glob("*.json")):
             if (models / path.stem).is_dir():
-                yield from compare(path.stem, json.loads(path.read_text(encoding="utf-8")), models, Path(home))
+                yield from compare(path.stem, json.loads(path.read_text(encoding="utf-8")), models, Path(home), device)
         for number, case in enumerate(oracles.cases() if packages else ()):
             yield beside(case, Path(home) / f"case-{number}")
 
@@ -140,9 +142,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=DATA / "goldens", help="a folder of goldens")
     parser.add_argument("--models", type=Path, default=DATA / "models", help="a folder of their models")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
     given = parser.parse_args()
     order = [*KNOWN, "first stage"]
-    rows = list(rows_of(given.folder, given.models, given.folder == DATA / "goldens"))
+    rows = list(
+        rows_of(given.folder, given.models, given.folder == DATA / "goldens" and given.device == "cpu", given.device)
+    )
     rows.sort(key=lambda row: order.index(row.family))
     alone = [[family, "–", "none", "–", "–", "–"] for family in order if family not in {row.family for row in rows}]
     heads = ["family", "model", "oracle", "largest difference", "asked", "token ids"]

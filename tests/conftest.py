@@ -38,6 +38,7 @@ ALLOWED_SKIPS = (
     "needs root",  # of these two one skips everywhere
     "root writes everywhere",
     "needs the right to mount a small disk",
+    "needs a card that torch can use",  # make gpu
 )
 
 

@@ -9,6 +9,7 @@ company as in a run that was never interrupted, and the result is the same to th
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,8 +23,12 @@ __all__ = ["Rows", "compute_in_parts", "plan_batches", "plan_digest", "plan_grou
 
 Rows = NDArray[np.int64]
 
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "could not create a primitive")
-"""What torch says; the last where oneDNN finds no room for a kernel's workspace, and does not say why."""
+_OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "could not create a primitive",
+    "out_of_memory", "out_of_device_memory", "out_of_host_memory", "status_alloc_failed",
+)  # fmt: skip
+"""What torch says, and the libraries below it: cuBLAS and cuDNN have an allocation of their own that failed, and
+oneDNN, which finds no room for a kernel's workspace, does not say why."""
 
 
 def plan_batches(lengths: Sequence[int] | Rows, budget: int) -> list[Rows]:
@@ -139,8 +144,9 @@ def compute_in_parts(rows: Rows, parts: int, compute: Callable[[Rows], NDArray[A
                     f"out of memory with a single text in the batch ({str(error) or type(error).__name__}): take a "
                     f"smaller max_length or dtype, or a device with more memory; what was scored is kept"
                 ) from error
-            _free_cached_memory()
-            parts *= 2
+        # Only here has the error let go of what the batch had computed when it failed.
+        _free_cached_memory()
+        parts *= 2
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -149,6 +155,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _free_cached_memory() -> None:
+    """Whatever nothing holds any more goes back to the device, in one piece."""
+    gc.collect()
     import torch
 
     if torch.cuda.is_available():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarnessError
-from .loading import all_finite, check_device, torch_dtype
+from .loading import all_finite, check_device, placed, torch_dtype
 from .source import ModelSource, snapshot
 
 __all__ = ["read_weights"]
@@ -56,7 +56,8 @@ def read_weights(
             )
         seen.add(name)
         if name in wanted:
-            found[name] = _finite(read(), name, source.name).to(device=device, dtype=torch_dtype(dtype))
+            right = _finite(read(), name, source.name).to(torch_dtype(dtype))
+            found[name] = placed(right, device, source.name)
     _refuse(source, "lack", [name for name in expected if name not in seen])
     _refuse(source, "hold, and it has no place for,", strange)
     return found

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..engine.ahead import settled
 from ..engine.options import Options
+from ..engine.plan import is_out_of_memory
 from ..errors import HarnessError
 from .adapters import ADAPTER_FOLDER, merge_adapter
 from .buffers import filled_memory, settle_buffers
@@ -23,7 +24,15 @@ from .own_code import is_own_class, refuse_ignored
 from .running import code_revision, explaining, failure
 from .source import ModelSource, snapshot
 
-__all__ = ["all_finite", "body_class", "check_device", "load_weights", "quiet_transformers", "torch_dtype"]
+__all__ = [
+    "all_finite",
+    "body_class",
+    "check_device",
+    "load_weights",
+    "placed",
+    "quiet_transformers",
+    "torch_dtype",
+]
 
 _HARMLESS_MISSING = ("position_ids", "rotary_emb.inv_freq")
 """Buffers that old checkpoints stored and new code computes."""
@@ -72,7 +81,20 @@ def load_weights(auto_class: str, source: ModelSource, options: Options, **more:
     for key, weight in model.state_dict().items():
         if weight.is_floating_point() and not all_finite(weight):
             raise HarnessError(f"{source.name}: the weight {key} holds NaN or infinite values")
-    return _explained(model.to(options.device).eval(), source)
+    return _explained(placed(model, options.device, source.name).eval(), source)
+
+
+def placed(weights: Any, device: str, name: str) -> Any:
+    """A model or tensor on its device. Raises HarnessError where there is no room for it."""
+    try:
+        return weights.to(device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise HarnessError(
+            f"{name} does not fit into the memory of {device} ({str(error).partition('. ')[0]}): take --dtype bfloat16, a "
+            f"device with more memory, or end what else runs there"
+        ) from error
 
 
 def all_finite(weight: Any) -> bool:

@@ -1,7 +1,17 @@
+import weakref
+
 import numpy as np
 import pytest
 
-from harness.engine.plan import plan_batches, plan_digest, plan_groups, run_plan
+from harness.engine import plan as engine_plan
+from harness.engine.plan import (
+    compute_in_parts,
+    is_out_of_memory,
+    plan_batches,
+    plan_digest,
+    plan_groups,
+    run_plan,
+)
 from harness.errors import HarnessError
 
 
@@ -113,6 +123,41 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
     )
     assert committed == {row: row * 10 for row in range(16)}
     assert sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "HIP out of memory. Tried to allocate 2.00 GiB",
+        "MPS backend out of memory (MPS allocated: 17.9 GB)",
+        "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+    ],
+)
+def test_memory_that_runs_out_below_torch_is_known_too(said: str):
+    assert is_out_of_memory(RuntimeError(said))
+    assert not is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"))
+
+
+def test_what_a_batch_held_when_memory_ran_out_is_let_go_before_it_is_tried_again(monkeypatch: pytest.MonkeyPatch):
+    """A small model with its activations: an error's traceback would hold them, and the halves would not fit either."""
+    import torch
+
+    layer = torch.nn.Linear(4, 1)
+    held: list[weakref.ref] = []
+    freed: list[bool] = []
+
+    def compute(rows):
+        activations = layer(torch.ones(len(rows), 4))
+        held.append(weakref.ref(activations))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return np.ones(len(rows))
+
+    monkeypatch.setattr(engine_plan, "_free_cached_memory", lambda: freed.append(held[-1]() is None))
+    values, parts = compute_in_parts(np.arange(8), 1, compute)
+    assert (values.tolist(), parts, freed) == ([1.0] * 8, 4, [True, True])
 
 
 def test_out_of_memory_with_one_row_says_what_to_do():

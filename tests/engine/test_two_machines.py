@@ -25,7 +25,7 @@ pytest.importorskip("ray", reason="needs Ray: pip install 'rerank-harness[ray]'"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        os.getuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
+        os.getuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2, for networks of its own"
     ),
 ]
 NETWORK = "10.213.7"

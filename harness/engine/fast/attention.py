@@ -6,14 +6,14 @@ a kernel for rows of any length takes the whole batch at once, where this torch 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-__all__ = ["Attention", "Group", "attention_for", "groups_of"]
+__all__ = ["Attention", "Group", "Groups", "attention_for", "groups_of"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,29 @@ class Group:
     length: int
 
 
-Attention = Callable[[Any, Any, Sequence[Group], int], Any]
+class Groups(list[Group]):
+    """All groups of a batch. What a kernel on a device needs to know of them is sent there once, not by every layer."""
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        super().__init__(groups)
+        self._there: dict[tuple[Any, bool], Any] = {}
+
+    def bounds(self, device: Any, *, rows: bool = False) -> Any:
+        """Where each row's tokens begin, and where the last end; with `rows`, as if each had one token. Shape (rows + 1,)."""
+        if (device, rows) not in self._there:
+            sizes = [1 if rows else group.length for group in self for _ in range(group.count)]
+            self._there[device, rows] = functional.pad(torch.tensor(sizes).cumsum(0), (1, 0)).to(device, torch.int32)
+        return self._there[device, rows]
+
+
+Attention = Callable[[Any, Any, Groups, int], Any]
 """(query, key and value, groups, heads) → context, shaped like query. `query` has one position for
 each token, or one for each row; `key and value` is (tokens, 2 · features)."""
 
 
-def groups_of(lengths: Sequence[int]) -> list[Group]:
+def groups_of(lengths: Sequence[int]) -> Groups:
     """The groups of rows whose lengths are in order."""
-    found = []
+    found = Groups([])
     row = token = 0
     for place, length in enumerate(lengths):
         if place + 1 < len(lengths) and lengths[place + 1] == length:
@@ -48,17 +63,26 @@ def attention_for(like: Any, heads: int) -> Attention:
     """The attention for tensors of the device and dtype of `like`, a (…, features) weight."""
     if not like.is_cuda or like.dtype == torch.float32:
         return _grouped
-    query = torch.randn(10, like.shape[-1]).to(like)
-    key_value = torch.randn(10, 2 * like.shape[-1]).to(like)
+    return _varlen if _agree(like, heads) else _grouped
+
+
+def _agree(like: Any, heads: int) -> bool:
+    """Whether this torch has the kernel for rows of any length, and it finds what is found group by group."""
+    numbers = torch.Generator().manual_seed(0)
+    whole, key_value = (torch.randn(10, times * like.shape[-1], generator=numbers).to(like) for times in (1, 2))
     groups = groups_of([4, 3, 3])
     try:
-        difference = _varlen(query, key_value, groups, heads) - _grouped(query, key_value, groups, heads)
-    except (ImportError, RuntimeError, TypeError):
-        return _grouped
-    return _varlen if float(difference.abs().max()) < 0.05 else _grouped
+        # All tokens ask, or one of each row.
+        for query in (whole, whole[:3]):
+            difference = _varlen(query, key_value, groups, heads) - _grouped(query, key_value, groups, heads)
+            if not float(difference.abs().max()) < 0.05:
+                return False
+    except (ImportError, RuntimeError, TypeError, ValueError, AttributeError, KeyError):
+        return False
+    return True
 
 
-def _grouped(query: Any, key_value: Any, groups: Sequence[Group], heads: int) -> Any:
+def _grouped(query: Any, key_value: Any, groups: Groups, heads: int) -> Any:
     features = query.shape[-1]
     every = len(query) == len(key_value)
     parts = []
@@ -72,20 +96,14 @@ def _grouped(query: Any, key_value: Any, groups: Sequence[Group], heads: int) ->
     return torch.cat(parts)
 
 
-def _varlen(query: Any, key_value: Any, groups: Sequence[Group], heads: int) -> Any:
+def _varlen(query: Any, key_value: Any, groups: Groups, heads: int) -> Any:
     from torch.nn.attention.varlen import varlen_attn
 
     features = query.shape[-1]
-    lengths = torch.tensor([group.length for group in groups for _ in range(group.count)])
     every = len(query) == len(key_value)
-    asked = lengths if every else torch.ones_like(lengths)
-    bounds, asked_bounds = _bounds(lengths, query.device), _bounds(asked, query.device)
+    bounds, asked = groups.bounds(query.device), groups.bounds(query.device, rows=not every)
     key, value = key_value.view(-1, 2, heads, features // heads).unbind(1)
     asking = query.view(-1, heads, features // heads)
     longest = groups[0].length
-    context: Any = varlen_attn(asking, key, value, asked_bounds, bounds, longest if every else 1, longest)
+    context: Any = varlen_attn(asking, key, value, asked, bounds, longest if every else 1, longest)
     return context.reshape(query.shape)
-
-
-def _bounds(lengths: Any, device: Any) -> Any:
-    return functional.pad(lengths.cumsum(0), (1, 0)).to(device, torch.int32)

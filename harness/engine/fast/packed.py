@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .attention import Group, attention_for, groups_of
+from .attention import Groups, attention_for, groups_of
 from .weights import Layer, Weights
 
 __all__ = ["Batch", "PackedEncoder"]
@@ -36,7 +36,7 @@ class Batch:
     ids: Any
     positions: Any
     types: Any
-    groups: list[Group]
+    groups: Groups
 
     def restored(self, values: Any) -> NDArray[np.float32]:
         """Values of the batch's places, in the order of the rows as they were given."""
@@ -111,7 +111,7 @@ class PackedEncoder:
             x = self._layer(layer, x, x, batch.groups)
         return self._layer(weights.layers[-1], x, x if scored is None else x[scored], batch.groups)
 
-    def _layer(self, layer: Layer, x: Any, asking: Any, groups: Sequence[Group]) -> Any:
+    def _layer(self, layer: Layer, x: Any, asking: Any, groups: Groups) -> Any:
         """The layer over all tokens `x`, for the positions in `asking`: all, or one a row."""
         context = self._attention(layer.query(asking), layer.key_value(x), groups, self._weights.heads)
         return self._behind(layer, context, asking)

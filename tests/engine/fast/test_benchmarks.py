@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import causal, gpu
+from benchmarks import causal, gpu, on_a_card
 
 
 @pytest.mark.parametrize("shape", ["tiny", "tiny encoder"])
@@ -63,3 +64,36 @@ def test_the_ways_of_the_causal_benchmark_score_alike(monkeypatch: pytest.Monkey
     assert row["shared_tokens"] == 24
     assert 0 < row["largest_difference"] < 1e-4
     assert row["spread_of_scores"] > 0.1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a card")
+def test_without_a_card_one_line_says_so_and_nothing_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    page = tmp_path / "page.md"
+    assert on_a_card.main(["--write", str(page)]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("no card here (torch is a build for CPUs): nothing was run or written.")
+    assert (told.out, told.err.count("\n"), page.exists()) == ("", 1, False)
+
+
+def test_the_figures_of_a_card_take_the_place_of_its_older_ones():
+    def report(card: str, rate: float) -> dict[str, object]:
+        row = {
+            "shape": "2B",
+            "pairs": 9,
+            "pairs_per_second": rate,
+            "tokens_per_second": 1e5,
+            "share_of_matrix_rate": 0.4,
+        }
+        return {"device": card, "dtype": "bfloat16", "batch_tokens": 16384, "matrix_tflops": 700.0, "shapes": [row]}
+
+    page = on_a_card.SPEED.read_text(encoding="utf-8")
+    for card, rate in (("H100", 100.0), ("A100", 60.0), ("H100", 120.0)):
+        page = on_a_card.with_figures(page, report(card, rate), "torch 2.13.0, CUDA 13.0")
+    (cards,) = [part.partition(on_a_card.END)[0] for part in page.split(on_a_card.BEGIN)[1:]]
+    assert [line for line in cards.splitlines() if line.startswith("### ")] == ["### A100", "### H100"]
+    assert [line for line in cards.splitlines() if line.startswith("| 2B")] == [
+        "| 2B | 60 | 100,000 | 40% |",
+        "| 2B | 120 | 100,000 | 40% |",
+    ]
+    assert "No card has been measured" not in page
+    assert page.endswith(on_a_card.END + "\n")

@@ -10,10 +10,12 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 
+from ..results.layout import shortened
+
 __all__ = ["CSS", "Bar", "Line", "Spot", "costs", "curves", "forest", "scatter", "sorted_changes", "standing_alone"]
 
 CSS = Path(__file__).with_name("charts.css").read_text(encoding="utf-8")
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 12, 40
 _WIDTH, _HEIGHT = 380, 360
 """Of the charts that stand side by side; what is between the margins is a square."""
 _WIDE = 760
@@ -299,7 +301,7 @@ def forest(bars: Sequence[Bar], name: str) -> str:
     for place, bar in enumerate(bars):
         y = _TOP + row * (place + 0.5)
         style = ("win" if bar.value > 0 else "loss") if bar.significant else "tie"
-        named = bar.name if len(bar.name) <= 62 else bar.name[:61] + "…"
+        named = shortened(bar.name, 62)
         parts += [f"<g{bar.marks}>", _text(label - 12, y + 4, named, "end", "axis")]
         if bar.low is not None and bar.high is not None:
             parts.append(_rule(at(bar.low), y, at(bar.high), y, f"{style}-line"))

@@ -19,6 +19,7 @@ from ..results.result import Result
 from .charts import CSS, Bar, forest
 from .compare import Comparison
 from .pairing import first_stage_label, title_of
+from .sentences import short_names
 from .sheet.across import against_baseline, between, moved_since, rerankers_compared, said
 from .sheet.hardest import hardest
 from .sheet.one import finding, section
@@ -48,9 +49,9 @@ def page(results: Sequence[Result], cache: Path, most: int = 5, since: Compariso
 
     `since` is their comparison with a baseline, which then stands beside them.
     """
-    results = labelled(results)
+    results = sorted(labelled(results), key=lambda result: (title_of(result), first_stage_label(result)))
     against = between(results)
-    results = sorted(map(retested, results), key=lambda result: (title_of(result), first_stage_label(result)))
+    results = [*map(retested, results)]
     tasks = list(dict.fromkeys(result.identity.task for result in results))
     filters = filters_of(results)
     level = {
@@ -145,17 +146,20 @@ def _summary(results: Sequence[Result], filters: Filters) -> str:
         cells += [*stages(name, row), figure(number(recall[1] if recall else None))]
         rows.append([*cells, f'<td class="codes">{codes}</td>'])
     marks = [_marks(result, filters) for result in results]
-    return tag("h3", "Results") + table(["task", "reranker", *STAGES, "recall", "warnings"], rows, marks)
+    return tag("h3", "Results") + table(["task", "reranker", *STAGES, "recall", "warnings"], rows, marks, "results")
 
 
 def _intervals(results: Sequence[Result], filters: Filters) -> str:
     bars = []
     several = len({result.reranker for result in results}) > 1
+    short = short_names(dict.fromkeys(result.reranker or "" for result in results))
+    measures = {headline(r)[0] for r in results if r.identity.reranker and headline(r)[1].get("difference") is not None}
     depths = len({result.identity.top_k for result in results} - {None}) > 1
     for result in results:
         name, row = headline(result)
         if row.get("difference") is not None and result.identity.reranker:
-            label = f"{title_of(result)}, {name}" + (f": {result.reranker}" if several else "")
+            label = title_of(result) + (f", {name}" if len(measures) > 1 else "")
+            label += f": {short[result.reranker or '']}" if several else ""
             label += f", top {result.identity.top_k}" if depths else ""
             between = interval(row["low"], row["high"], name, row["difference"])
             shown = f"{signed(row['difference'], name)} {between}"
@@ -172,7 +176,8 @@ def _intervals(results: Sequence[Result], filters: Filters) -> str:
             )
     if not bars:
         return ""
-    drawn = forest(bars, "reranked − first stage, 95 % interval")
+    of = f"{measures.pop()}, " if len(measures) == 1 else ""
+    drawn = forest(bars, f"{of}reranked − first stage, 95 % interval")
     return f'{tag("h3", "Differences from the first stage")}<figure class="wide">{drawn}</figure>'
 
 
@@ -183,8 +188,9 @@ _COSTS = (
 
 
 def _costs(results: Sequence[Result]) -> str:
-    found = trade_offs(results)
-    drawn = "".join(f"{tag('h4', each.title)}<figure>{each.svg}</figure>" for each in found)
+    # Where all cost the same there is nothing to be traded.
+    found = [each for each in trade_offs(results) if len({spot.cost for spot in each.spots}) > 1]
+    drawn = "".join(f'{tag("h4", each.title)}<figure class="alone">{each.svg}</figure>' for each in found)
     if not found:
         return ""
     return folded(tag("b", "Quality against cost"), tag("p", _COSTS, "dim") + drawn, unfolded=len(found) == 1)

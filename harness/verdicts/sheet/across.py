@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..moved import Side, moved_queries
 from ..pairing import differences_between, title_of
 from ..rows import Row
 from ..samples import Sample, headlines, means_of_samples, paired_by_query, samples_of, values_of
+from ..sentences import difference_in_words
 from ..text import verdicts_in_words
 from .one import moved
 from .outline import Filters
@@ -26,6 +28,8 @@ _ALL = 5
 """So many rerankers are held against each other, each pair; of more, all against the one named first."""
 _SHORT = 12
 """A table of so many rows stands open."""
+_FEW = 3
+"""So many notes stand behind a fold."""
 _SEEN = "could be seen"
 _REST = ["difference", "95 % interval", "p (corrected)", "won / tied / lost", _SEEN]
 
@@ -59,49 +63,88 @@ def said(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def rerankers_compared(comparisons: Sequence[Comparison], filters: Filters) -> str:
-    """The second level's part about rerankers against each other."""
-    rows, marks, bars = [], [], []
-    for comparison in comparisons:
-        for row, sample in zip(comparison.rows, comparison.samples, strict=True):
-            pair = [comparison.first, comparison.second]
-            rows.append([_named(row), _cell(" → ".join(pair), f"over {row.first_stage}"), *_sides(row), *_figures(row)])
-            marks.append(filters.marks(_task(sample), pair, _verdict(row)))
-            bars.append(_bar(row, f"{row.name}: {comparison.second} − {comparison.first}", marks[-1]))
-    return _folded("Between the rerankers", "second − first", ["task", "rerankers", "first", "second"], rows, marks, bars, comparisons)  # fmt: skip
+    """The second level's part about rerankers against each other, a part for each pair."""
+    parts = [
+        _Part(f"{each.first} → {each.second}", each, [each.first, each.second], _between_cells(each))
+        for each in comparisons
+    ]
+    return _folded("Between the rerankers", "second − first", ["task", "first", "second"], parts, filters)
+
+
+def _between_cells(comparison: Comparison) -> list[list[str]]:
+    return [[_named(row), *_sides(row)] for row in comparison.rows]
 
 
 def against_baseline(comparison: Comparison, filters: Filters) -> str:
-    """The second level's part about a baseline and the current results, side by side."""
-    rows, marks, bars = [], [], []
-    for row, sample in zip(comparison.rows, comparison.samples, strict=True):
-        head = [_named(row), _cell(row.reranker, f"over {row.first_stage}"), figure(_first_stage(sample))]
-        rows.append([*head, *_sides(row), *_figures(row)])
-        own = [filters.name_of(sample.pair[1])] if sample.pair else []
-        marks.append(filters.marks(_task(sample), own, _verdict(row)))
-        bars.append(_bar(row, f"{row.name}: {row.reranker}", marks[-1]))
-    heads = ["task", "reranker", "first stage", "baseline", "current"]
+    """The second level's part about a baseline and the current results, side by side, a part for each reranker."""
+    parts = []
+    for each in comparison.by_reranker():
+        own = [filters.name_of(sample.pair[1]) for sample in each.samples if sample.pair][:1]
+        cells = [
+            [_named(row), figure(_first_stage(sample)), *_sides(row)]
+            for row, sample in zip(each.rows, each.samples, strict=True)
+        ]
+        parts.append(_Part(each.rows[0].reranker if each.rows else "", each, own, cells))
     title = f"Baseline {comparison.first}, current {comparison.second}"
-    return _folded(title, "current − baseline", heads, rows, marks, bars, [comparison])
+    return _folded(title, "current − baseline", ["task", "first stage", "baseline", "current"], parts, filters)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is held against what, behind a line of its own."""
+
+    title: str
+    comparison: Comparison
+    rerankers: Sequence[str | None]
+    """Those of the page that it is about."""
+    cells: list[list[str]]
+    """The first cells of each row."""
 
 
 def _notes(comparisons: Sequence[Comparison]) -> str:
-    notes = "".join(f"<li>{escape(note)}</li>" for each in comparisons for note in each.notes)
-    return f'<ul class="warnings">{notes}</ul>' if notes else ""
+    notes = dict.fromkeys(note for each in comparisons for note in each.notes)
+    told = f'<ul class="warnings">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>'
+    return "" if not notes else told if len(notes) < _FEW else folded(f"{len(notes)} notes", told)
 
 
-def _folded(
-    title: str, axis: str, heads: list[str], rows: list[list[str]], marks: list[str], bars: list[Bar],
-    comparisons: Sequence[Comparison],
-) -> str:  # fmt: skip
+def _folded(title: str, axis: str, heads: list[str], parts: Sequence[_Part], filters: Filters) -> str:
+    """All parts under one title; the tables stand open where they are short together."""
+    comparisons = [part.comparison for part in parts]
+    rows = [row for each in comparisons for row in each.rows]
     if not rows:
         return _notes(comparisons)
-    verdicts = [_verdict(row) for comparison in comparisons for row in comparison.rows]
-    counts = ", ".join(f"{verdicts.count(kind)} {word}" for kind, word in _COUNTED if kind in verdicts)
     rule = f"p (corrected): paired sign flips, over all {len(rows)} rows together; it decides. The interval is of each row alone."
-    inside = tag("p", rule, "dim") + table([*heads, *_REST], rows, marks)
+    shown = [_part(part, axis, heads, filters, unfolded=len(rows) <= _SHORT) for part in parts if part.comparison.rows]
+    summary = f"{tag('b', title)} {tag('span', f'{axis}: {_counted(rows)}', 'dim')}"
+    return folded(summary, tag("p", rule, "dim") + "".join(shown) + _notes(comparisons), unfolded=True)
+
+
+def _part(part: _Part, axis: str, heads: list[str], filters: Filters, *, unfolded: bool) -> str:
+    marks, bars = [], []
+    one = len({row.measure for row in part.comparison.rows}) == 1
+    for row, sample in zip(part.comparison.rows, part.comparison.samples, strict=True):
+        marks.append(filters.marks(_task(sample), part.rerankers, _verdict(row)))
+        bars.append(_bar(row, row.name if one else f"{row.name}, {row.measure}", marks[-1]))
+    rows = [[*first, *_figures(row)] for first, row in zip(part.cells, part.comparison.rows, strict=True)]
+    inside = table([*heads, *_REST], rows, marks)
     inside += f'<figure class="wide">{forest(bars, f"{axis}, 95 % interval")}</figure>'
-    summary = f"{tag('b', title)} {tag('span', f'{axis}: {counts}', 'dim')}"
-    return folded(summary, inside + _notes(comparisons), unfolded=len(rows) <= _SHORT)
+    told = tag("span", f"{_counted(part.comparison.rows)}.{_mean(part.comparison)}", "dim")
+    line = f"{tag('b', part.title)} {told}"
+    return folded(line, inside, unfolded=unfolded, marks=f' class="one"{filters.whose(part.rerankers)}')
+
+
+def _counted(rows: Sequence[Row]) -> str:
+    verdicts = [_verdict(row) for row in rows]
+    return ", ".join(f"{verdicts.count(kind)} {word}" for kind, word in _COUNTED if kind in verdicts)
+
+
+def _mean(comparison: Comparison) -> str:
+    """The last mean, as the verdict in words says it."""
+    row = next((row for row in reversed(comparison.rows) if row.mean_of), None)
+    if row is None:
+        return ""
+    shown = difference_in_words(row.difference, row.low, row.high, row.measure)
+    return f" {row.name[0].upper()}{row.name[1:]}: {shown}{', not decided' if _verdict(row) == 'tie' else ''}."
 
 
 _COUNTED = (("win", "higher"), ("loss", "lower"), ("tie", "not decided"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from ...results.figures import number, signed
@@ -100,5 +99,5 @@ def _query(query_id: str, measure: str, told: Mapping[str, Mapping[str, MovedQue
     for name, query in moved.items():
         change = signed(query.after - query.before, measure)
         style = "win" if query.after > query.before else "loss" if query.after < query.before else "dim"
-        parts.append(f'<p class="moved">{escape(name)} {tag("span", change, style)}</p>{documents_of(query)}')
+        parts.append(f'<p class="moved">{tag("b", name)} {tag("span", change, style)}</p>{documents_of(query)}')
     return f"<article>{''.join(parts)}</article>"

@@ -34,9 +34,13 @@ class Filters:
         What is about no task of the page, such as a mean, is not shown once one is chosen.
         """
         of = self.tasks.index(task) if task in self.tasks else "all"
-        who = " ".join(str(self.rerankers.index(name)) for name in rerankers if name in self.rerankers)
         judged = f' data-verdict="{said}"' if said else ""
-        return f' data-task="{of}" data-reranker="{who or "none"}"{judged}'
+        return f' data-task="{of}"{self.whose(rerankers)}{judged}'
+
+    def whose(self, rerankers: Sequence[str | None]) -> str:
+        """The attribute of an element about some rerankers, whatever the task."""
+        who = " ".join(str(self.rerankers.index(name)) for name in rerankers if name in self.rerankers)
+        return f' data-reranker="{who or "none"}"'
 
     @property
     def html(self) -> str:

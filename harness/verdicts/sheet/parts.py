@@ -12,12 +12,6 @@ from ...results.result import Result
 
 __all__ = ["STAGES", "Filled", "code", "figure", "folded", "headline", "stages", "table", "tag", "verdict"]
 
-NUMBERS = (
-    "first stage", "reranked", "oracle", "difference", "95 % interval", "p", "recall", "baseline", "current",
-    "p (corrected)", "won / tied / lost", "could be seen", "first", "second",
-)  # fmt: skip
-"""Columns whose cells stand to the right."""
-
 Filled = dict[str, Any]
 
 
@@ -27,13 +21,18 @@ def tag(name: str, text: object, style: str = "") -> str:
     return f"<{name}{kind}>{escape(str(text))}</{name}>"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], marks: Sequence[str] = ()) -> str:
-    """A table of cells that are HTML already; `marks` are what the filters know each row by."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], marks: Sequence[str] = (), style: str = "") -> str:
+    """A table of cells that are HTML already; `marks` are what the filters know each row by.
+
+    A head stands to the right where the figures below it do.
+    """
     rows = list(rows)
     known = marks or [""] * len(rows)
     lines = "".join(f"<tr{mark}>{''.join(row)}</tr>" for row, mark in zip(rows, known, strict=True))
-    heads = "".join(tag("th", cell, "n" if cell in NUMBERS else "") for cell in head)
-    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+    right = [any(row[place].startswith('<td class="n') for row in rows) for place in range(len(head))]
+    heads = "".join(tag("th", cell, "n" if side else "") for cell, side in zip(head, right, strict=True))
+    kind = f' class="{style}"' if style else ""
+    return f'<div class="wide"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
 
 
 def folded(summary: str, inside: str, *, unfolded: bool = False, marks: str = "") -> str:

@@ -109,6 +109,18 @@ def offers(place: Path, name: str) -> bool:
     return file.is_file() and re.search(rf"\b{name}\b", file.read_text(encoding="utf-8")) is not None
 
 
+STREET = {
+    "harness", "tasks", "results", "leaderboards", "tests", "benchmarks", "docs", "run_eval.py", "pyproject.toml", "Makefile",
+    "README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE",
+}  # fmt: skip
+
+
+def test_nothing_else_stands_beside_the_house():
+    made = (ROOT / ".gitignore").read_text().split()
+    found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert {name for name in found - STREET if f"{name}/" not in made and f"/{name}/" not in made} == set()
+
+
 def test_the_house_opens_on_few_things():
     beside = [path.name for path in HARNESS.iterdir() if path.is_file()]
     assert len(beside) <= 10, beside

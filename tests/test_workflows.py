@@ -64,7 +64,7 @@ def test_a_workflow_is_valid_and_its_commands_exist(path: Path, cli: Cli):
 
 
 ACTION = ROOT / ".github" / "actions" / "gate" / "action.yml"
-GITLAB = ROOT / "templates" / "gate.yml"
+GITLAB = ROOT / ".gitlab" / "gate.yml"
 
 
 def run_steps(scripts: list[str], values: dict[str, str], folder: Path) -> list[int]:

@@ -79,7 +79,10 @@ class Workbench:
             return self._judge(job, collection, candidates, qrels, reranked)
 
     def _read_ahead(self, job: Job, collection: Collection) -> None:
-        """Have the system read the reranker's weights while candidates are found."""
+        """Have the system read the reranker's weights while candidates are found.
+
+        Its libraries are imported later, beside tokenizing: BM25 and imports would take turns in one interpreter.
+        """
         if job.reranker is None or self._request.options.workers is not None:
             return
         if (

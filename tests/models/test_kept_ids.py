@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
+from benchmarks import tokens
 from harness.data.collection import Collection, prepare
 from harness.data.task import folder_task
 from harness.files.units import units
@@ -378,6 +379,15 @@ def test_another_reranker_a_deeper_k_and_another_first_stage_tokenize_what_is_ne
 def collection_of(folder: Path, cache: Path) -> Collection:
     task = folder_task(folder, cache / "apart")
     return prepare(task, task.subsets[0], cache / "apart")
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_the_benchmark_counts_what_is_tokenized_again(size: int, cache: Path, tmp_path_factory: pytest.TempPathFactory):
+    data = write_collection(tmp_path_factory.mktemp("data") / "rivers", 150, 2)
+    found = tokens.measure(str(data), size, str(model_folder("cross-encoder")))
+    assert found["texts"] == (size or 150)
+    assert found["tokens"] > found["texts"]
+    assert (found["equal"], found["anew"]) == (True, 0)
 
 
 def test_the_library_has_no_sign_of_chance_that_is_not_looked_for():

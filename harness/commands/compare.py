@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
-from .shared import CARDS, MEASURE, QUERIES, RESULT, RESULTS, VERBOSE, Options, Say, add_options_of
+from .shared import CARDS, MEASURE, QUERIES, RESULT, RESULTS, VERBOSE, Options, Say, add_options_of, json_document
 
 if TYPE_CHECKING:
     from ..verdicts.compare import Comparison
@@ -48,7 +47,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     """Compare each of the others with the first."""
     from ..files.cache import cache_folder
-    from ..results.result import SCHEMA
     from ..verdicts.aggregates import complete_aggregates
     from ..verdicts.compare import compare_all, open_systems
     from ..verdicts.paper import FORMS, paper_table
@@ -73,7 +71,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
             {**each.record(), "moved": [_moved_record(*entry) for entry in own]}
             for each, own in zip(found, moved, strict=True)
         ]
-        answer(json.dumps({"schema": SCHEMA, "comparisons": records}, ensure_ascii=False, allow_nan=False))
+        answer(json_document({"comparisons": records}))
     else:
         _show(found, moved, answer, verbose=given.verbose)
     return 0
@@ -96,11 +94,14 @@ def _depth(found: Sequence[Comparison], given: argparse.Namespace, say: Say, ans
     from ..results.terminal import width
     from ..verdicts.compare import results_behind
     from ..verdicts.plots.depth import depth_curves, depth_plot
-    from ..verdicts.plots.depth_table import depth_table
+    from ..verdicts.plots.depth_table import depth_record, depth_table
     from ..verdicts.plots.files import write_picture
 
     curves, notes = depth_curves(results_behind(found), cache_folder(), given.columns)
-    answer(depth_table(curves, given.format, width()))
+    if given.format == "json":
+        answer(json_document(depth_record(curves)))
+    else:
+        answer(depth_table(curves, given.format, width()))
     for note in notes:
         say(note)
     if given.plot:

@@ -9,7 +9,6 @@ number of pairs is known, at most.
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import time
@@ -28,6 +27,7 @@ from ..retrievers.retrieve import digest_of_run, known_digest
 from ..types import Candidates
 from ..verdicts.sentences import short_names
 from .fetch import bytes_to_fetch, readable_size
+from .shared import json_document
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
     """The plan as a table, or as one JSON object. Raises HarnessError for whatever would stop the run."""
     planned = plan_jobs(request, say)
     if as_json:
-        return json.dumps({"plan": [asdict(entry) for entry in planned]})
+        return json_document({"plan": [asdict(entry) for entry in planned]})
     return as_text(planned, width())
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
-from .shared import Say
+from .shared import Say, json_document
 
 if TYPE_CHECKING:
     from ..files.hub import Kind
@@ -233,7 +233,7 @@ def _as_table(plan: Sequence[Wanted], folder: Path) -> str:
 
 
 def _as_json(plan: Sequence[Wanted]) -> str:
-    return json.dumps({"wanted": [asdict(entry) for entry in plan]})
+    return json_document({"wanted": [asdict(entry) for entry in plan]})
 
 
 def readable_size(size: int) -> str:

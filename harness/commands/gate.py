@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HarnessError
-from .shared import CARDS, MEASURE, Options, Say, add_options_of, level, tolerance
+from .shared import CARDS, MEASURE, Options, Say, add_options_of, json_document, level, tolerance
 
 if TYPE_CHECKING:
     from ..verdicts.gate import Gate, Scope
@@ -135,7 +134,7 @@ def _formed(found: Gate, form: str) -> str:
     from ..verdicts.gate_text import gate_github, gate_junit, gate_markdown, gate_text
 
     if form == "json":
-        return json.dumps(found.record(), ensure_ascii=False, allow_nan=False)
+        return json_document(found.record())
     from ..results.terminal import width
 
     forms = {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HarnessError
-from .shared import Options, Say, add_options_of
+from .shared import Options, Say, add_options_of, json_document
 
 if TYPE_CHECKING:
     from ..interchange.mteb_in import Report
@@ -56,7 +55,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         workers=given.workers or os.cpu_count() or 1,
     )
     if given.format == "json":
-        answer(json.dumps({"table": str(given.output), **report.record()}, ensure_ascii=False, allow_nan=False))
+        answer(json_document({"table": str(given.output), **report.record()}))
     else:
         answer(_report_text(report, given.output))
     return 0

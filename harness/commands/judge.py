@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError
 from .run import setting
-from .shared import MEASURE, RESULT, RESULTS, Options, Say, add_options_of, whole
+from .shared import MEASURE, RESULT, RESULTS, Options, Say, add_options_of, json_document, whole
 
 if TYPE_CHECKING:
     from ..data.layers import Layer
@@ -66,7 +66,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     layer.save(path)
     found = _agreements(given, layer, cache_folder()) if given.against else []
     if given.format == "json":
-        answer(json.dumps(_record(layer, path, found), ensure_ascii=False, allow_nan=False))
+        answer(json_document(_record(layer, path, found)))
     else:
         answer("\n".join(_lines(layer, path, len(pairs), found)))
     return 0

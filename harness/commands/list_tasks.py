@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..errors import HarnessError, did_you_mean
 from ..results.figures import MISSING
 from ..results.layout import Column, fitted, wrapped
 from ..results.terminal import width
-from .shared import Options, Say, add_options_of
+from .shared import Options, Say, add_options_of, json_document
 
 if TYPE_CHECKING:
     from ..data.task import Cards
@@ -227,4 +226,4 @@ def _as_json(
 
     found: dict[str, object] = {"suites": entries(suites), "tasks": entries(tasks)}
     found |= {"benchmarks": benchmarks} if benchmarks else {}
-    return json.dumps({**found, "rate": rate._asdict() if rate else None}, ensure_ascii=False)
+    return json_document({**found, "rate": rate._asdict() if rate else None})

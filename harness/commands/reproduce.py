@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HarnessError, did_you_mean, spelt
 from ..results.published import GIVEN, PACKAGED, Compared, Figure, beside, depth_of, figures
-from .shared import RESULTS_WRITTEN, Say
+from .shared import RESULTS_WRITTEN, Say, json_document
 
 if TYPE_CHECKING:
     from ..data.task import Cards
@@ -81,13 +80,13 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
             exit_code=3,
         )
     if given.list:
-        answer(_listed(checks) if given.format == "text" else json.dumps({"checkable": [_entry(c) for c in checks]}))
+        answer(_listed(checks) if given.format == "text" else json_document({"checkable": [_entry(c) for c in checks]}))
         return 0
     found = list(_compared(checks, given, model_options(running_of(given)), say))
     answer(
         _table(found)
         if given.format == "text"
-        else json.dumps({"figures": [each.entry() | _place(each.figure) for each in found]})
+        else json_document({"figures": [each.entry() | _place(each.figure) for each in found]})
     )
     return 1 if any(each.mark == "differs" for each in found) else 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..engine.progress import stage
 from ..errors import HarnessError
 from ..python.asking import Asking, build_request, decisions_of
 from ..python.running import Running
-from .shared import RESULTS_WRITTEN, VERBOSE, Say, add_options_of, level, tolerance
+from .shared import RESULTS_WRITTEN, VERBOSE, Say, add_options_of, json_document, level, tolerance
 
 if TYPE_CHECKING:
     from ..evaluate import Outcome
@@ -233,7 +232,6 @@ def _means(given: argparse.Namespace, request: Request, results: Sequence[Result
 def _as_json(outcomes: Sequence[Outcome], means: Means, decisions: Sequence[Decision]) -> str:
     """The one JSON object: `results`, `means` over them, and where they were asked for, `decisions`."""
     from ..results.published import beside
-    from ..results.result import SCHEMA
 
     results = [
         {
@@ -246,5 +244,4 @@ def _as_json(outcomes: Sequence[Outcome], means: Means, decisions: Sequence[Deci
     ]
     averages = [{**mean.entry(), "published": [compared.entry() for compared in found]} for mean, found in means]
     decided = {"decisions": [decision.record() for decision in decisions]} if decisions else {}
-    document = {"schema": SCHEMA, "results": results, "means": averages, **decided}
-    return json.dumps(document, ensure_ascii=False, allow_nan=False)
+    return json_document({"results": results, "means": averages, **decided})

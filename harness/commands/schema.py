@@ -12,7 +12,7 @@ __all__ = ["add_options", "command"]
 _OPTIONS: Options = {
     "kind": {
         "nargs": "?", "default": "results", "metavar": "KIND",
-        "help": "results (export --to json, the default), result (a file below results/), values (the file beside it), baseline (a file that gate --update writes), or what a command prints with --format json: run, compare, depths (compare --depth), gate",
+        "help": "results (export --to json, the default), result (a file below results/), values (the file beside it), baseline (a file that gate --update writes), or what a command prints with --format json: run, plan (run --dry-run), compare, depths (compare --depth), gate, list, fetch, reproduce, import, judge",
     },
 }  # fmt: skip
 

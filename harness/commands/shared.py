@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from ..types import Finding
 
 __all__ = [
-    "CARDS", "MEASURE", "QUERIES", "QUIET", "RESULT", "RESULTS", "RESULTS_WRITTEN", "VERBOSE", "Options", "Say", "add_options_of", "level", "show", "tolerance", "whole",
+    "CARDS", "MEASURE", "QUERIES", "QUIET", "RESULT", "RESULTS", "RESULTS_WRITTEN", "VERBOSE", "Options", "Say", "add_options_of", "json_document", "level", "show", "tolerance", "whole",
 ]  # fmt: skip
 
 Say = Callable[[str], None]
@@ -79,6 +80,13 @@ def add_options_of(parser: argparse.ArgumentParser, options: Options) -> None:
     for flag, how in options.items():
         told = dict(how)
         parser.add_argument(flag, *told.pop("flags", ()), **told)
+
+
+def json_document(document: Mapping[str, Any]) -> str:
+    """What --format json prints: one line, with the number of its schema (see `schema`)."""
+    from ..results.result import SCHEMA
+
+    return json.dumps({"schema": SCHEMA, **document}, ensure_ascii=False, allow_nan=False)
 
 
 def show(findings: Iterable[Finding], answer: Say) -> int:

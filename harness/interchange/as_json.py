@@ -21,9 +21,12 @@ from ..verdicts.pairing import Entry
 
 __all__ = ["KINDS", "export_json", "schema_of"]
 
-KINDS = ("results", "result", "values", "run", "baseline", "compare", "depths", "gate")
-"""What there is a schema of: `export --to json`, a file of a result, the values beside it, the JSON of `run`, a file of a
-baseline, the JSON of `compare`, `compare --depth` and `gate`."""
+KINDS = (
+    "results", "result", "values", "baseline", "run", "plan", "compare", "depths", "gate", "list", "fetch", "reproduce",
+    "import", "judge",
+)  # fmt: skip
+"""What there is a schema of: `export --to json`; a file of a result, the values beside it, a file of a baseline; and what
+a verb prints with --format json: `plan` is that of `run --dry-run`, `depths` that of `compare --depth`."""
 
 
 def export_json(entries: Sequence[Entry], output: Path) -> None:

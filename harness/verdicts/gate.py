@@ -18,7 +18,7 @@ from ..measures.significance import INTERVAL_METHOD
 from ..results.faces import lines_path
 from ..results.figures import number
 from ..results.naming import Known, aligned, known_of, settings_apart
-from ..results.result import SCHEMA, Result, load_result, values_path
+from ..results.result import Result, load_result, values_path
 from ..types import Aggregate
 from .answers import answered
 from .meant import rerankers_meant
@@ -191,7 +191,7 @@ class Gate:
         """The gate as JSON takes it."""
         failed = [id(row) for row in self.failed]
         return {
-            "schema": SCHEMA, "verdict": self.state, "interval_method": INTERVAL_METHOD,
+            "verdict": self.state, "interval_method": INTERVAL_METHOD,
             "rows": [{**row.record(), "failed": id(row) in failed} for row in self.rows],
             "mismatches": self.mismatches, "notes": self.notes, "power": self.power, "cannot_fail": self.blind,
             "max_drop": self.max_drop, "alpha": self.alpha, "undecided": "fail" if self.undecided_fails else "pass",

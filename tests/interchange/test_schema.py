@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ import pytest
 from conftest import ROOT, Cli, Counter
 from made_results import made, saved
 
+from harness.commands.fetch import Wanted
+from harness.commands.reproduce import Check, _entry, _place
+from harness.commands.shared import json_document
+from harness.data.task import Cards
 from harness.interchange.as_json import KINDS, schema_of
+from harness.interchange.mteb_in import Report
+from harness.judging.agreement import Agreement
+from harness.judging.pool import Pooled
+from harness.results.published import Compared, Figure
+from harness.types import DocumentText, QueryText
 
 COMMITTED = sorted(path for path in (ROOT / "results").rglob("*@*.json"))
 OPEN = ("diagnostics", "environment", "published")
@@ -55,10 +65,7 @@ def test_what_is_printed_is_a_json_schema_with_its_number(cli: Cli, kind):
 def test_an_unknown_kind_is_one_line(cli: Cli):
     answer = cli("schema", "reslut")
     assert answer.code == 2
-    assert (
-        'there is no schema of "reslut"; there are results, result, values, run, baseline, compare, depths, gate. Did you mean "result"'
-        in answer.err
-    )
+    assert f'there is no schema of "reslut"; there are {", ".join(KINDS)}. Did you mean "result"' in answer.err
 
 
 def test_every_committed_result_fits():
@@ -92,6 +99,39 @@ def test_the_means_of_a_run_over_parts_fit(cli: Cli, tmp_path: Path):
     document = json.loads(done.out)
     assert document["means"]
     VALIDATORS["run"].validate(document)
+
+
+def test_what_list_and_a_plan_say_fits(cli: Cli, counter: Counter, collection_folder: Path):
+    listed = json.loads(cli("list", "DemoEnglish", "--format", "json").out)
+    assert listed["tasks"]
+    VALIDATORS["list"].validate(listed)
+    planned = cli("run", collection_folder, "--reranker", counter.name, "--dry-run", "--format", "json")
+    assert planned.code == 0, planned.err
+    VALIDATORS["plan"].validate(json.loads(planned.out))
+
+
+def test_what_judge_says_fits(cli: Cli, tmp_path: Path):
+    pair = Pooled("Birds", "default", "e" * 32, "q1", "d1", QueryText("a"), DocumentText("", "b"), 1)
+    (tmp_path / "pool.jsonl").write_text(json.dumps(pair.row()) + "\n")
+    answer = cli("judge", "pool.jsonl", "--name", "mine", "--format", "json")
+    assert answer.code == 0, answer.err
+    document = json.loads(answer.out)
+    VALIDATORS["judge"].validate(document)
+    one = Agreement("Birds", "default", 1, None, 0.5, 1, 1, "nDCG@10", {"bm25": (0.5, 0.25)}, None)
+    VALIDATORS["judge"].validate(json.loads(json_document({**document, "agreement": [one.record()]})) | {"schema": 1})
+
+
+def test_what_fetch_import_and_reproduce_say_fits():
+    VALIDATORS["fetch"].validate(json.loads(json_document({"wanted": [asdict(Wanted("model", "a/b", "c", "d", ("e",), 1, (), 0))]})))  # fmt: skip
+    report = Report()
+    report.examples["why"] = "where"
+    VALIDATORS["import"].validate(json.loads(json_document({"table": "t.csv", **report.record()})))
+    figure = Figure("SciFact", "", "test", "nDCG@10", 0.7, "a/b", "bm25", 100, "B", "paper", "", "")
+    check = Check(figure, Cards().resolve(["SciFact"], Path())[0], "a/b", "bm25")
+    listed = json_document({"checkable": [_entry(check)]})
+    checked = json_document({"figures": [Compared(figure, 0.7, "nDCG@10", "reranked").entry() | _place(figure)]})
+    for text in (listed, checked):
+        VALIDATORS["reproduce"].validate(json.loads(text))
 
 
 def test_what_compare_gate_and_a_baseline_say_fits(cli: Cli, collection_folder: Path, tmp_path: Path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +12,6 @@ from ...measures.significance import INTERVAL_METHOD
 from ...results.escaped import in_csv, in_markdown, in_tex
 from ...results.figures import MISSING, interval, number, p_value, signed
 from ...results.layout import WIDTH, Column, fitted
-from ...results.result import SCHEMA
 from .depth import DepthCurve, Point
 
 __all__ = ["depth_record", "depth_rows", "depth_table", "shown_rows"]
@@ -38,9 +36,7 @@ _CAPTION = (
 
 
 def depth_table(curves: Sequence[DepthCurve], form: str, width: int = WIDTH) -> str:
-    """The curves in a form: text, json, latex, markdown or csv."""
-    if form == "json":
-        return json.dumps(depth_record(curves), ensure_ascii=False, allow_nan=False)
+    """The curves in a form: text, latex, markdown or csv."""
     if form == "csv":
         return _csv(curves)
     rows = [list(row.values()) for row in shown_rows(curves)]
@@ -50,8 +46,8 @@ def depth_table(curves: Sequence[DepthCurve], form: str, width: int = WIDTH) -> 
 
 
 def depth_record(curves: Sequence[DepthCurve]) -> dict[str, Any]:
-    """What --format json prints."""
-    return {"schema": SCHEMA, "interval_method": INTERVAL_METHOD, "depths": [asdict(curve) for curve in curves]}
+    """The curves as JSON takes them."""
+    return {"interval_method": INTERVAL_METHOD, "depths": [asdict(curve) for curve in curves]}
 
 
 def shown_rows(curves: Sequence[DepthCurve]) -> list[dict[str, str]]:

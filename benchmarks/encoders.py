@@ -23,7 +23,11 @@ import numpy as np
 
 from benchmarks.machine import fix_threads, load, processor, turns
 
-_SIZE = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "num_labels": 1, "vocab_size": 30_522}
+_SIZE = {
+    "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "num_labels": 1, "vocab_size": 30_522,
+    "initializer_range": 0.05,
+}  # fmt: skip
+"""Weights wide enough that scores of different texts differ."""
 KINDS: dict[str, dict[str, Any]] = {
     "Bert": {"intermediate_size": 1536, "max_position_embeddings": 512},
     "ModernBert": {
@@ -160,6 +164,7 @@ def _row(kind: str, sample: Any, rounds: int, folder: Path) -> dict[str, Any]:
         "pairs_per_cpu_second": pairs / median(seconds["ours"]),
         "ratio": median(peer / ours for peer, ours in zip(seconds["peer"], seconds["ours"], strict=True)),
         "largest_difference": float(np.abs(scores["peer"] - scores["ours"]).max()),
+        "spread_of_scores": float(np.ptp(scores["peer"])),
     }
 
 
@@ -168,10 +173,10 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{report['pairs']} pairs of {report['data']}; {report['processor']}, one thread, load {report['load']}",
-            f"{'pairs a CPU second':<20}{'beside':<14}{'its rate':>10}{'rerank-harness':>16}{'ratio':>8}{'largest difference':>20}",
+            f"{'pairs a CPU second':<20}{'beside':<14}{'its rate':>10}{'rerank-harness':>16}{'ratio':>8}{'largest difference':>20}{'spread':>9}",
             *(
                 f"{row['kind']:<20}{row['peer']:<14}{row['peer_pairs_per_cpu_second']:>10.2f}{row['pairs_per_cpu_second']:>16.2f}"
-                f"{row['ratio']:>8.2f}{row['largest_difference']:>20.1e}"
+                f"{row['ratio']:>8.2f}{row['largest_difference']:>20.1e}{row['spread_of_scores']:>9.2f}"
                 for row in report["kinds"]
             ),
         ]

@@ -11,7 +11,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import causal, gpu, on_a_card
+from benchmarks import causal, encoders, gpu, on_a_card, sample
 
 
 @pytest.mark.parametrize("shape", ["tiny", "tiny encoder"])
@@ -97,3 +97,18 @@ def test_the_figures_of_a_card_take_the_place_of_its_older_ones():
     ]
     assert "No card has been measured" not in page
     assert page.endswith(on_a_card.END + "\n")
+
+
+@pytest.mark.parametrize("kind", ["DebertaV2", encoders.T5_ENCODER, encoders.MONO_T5])
+def test_an_encoder_and_its_peer_score_the_same_pairs_alike(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        encoders, "_SIZE", {**encoders._SIZE, "hidden_size": 24, "num_hidden_layers": 1, "initializer_range": 0.3}
+    )
+    monkeypatch.setattr(encoders, "_T5", {**encoders._T5, "d_model": 24, "num_layers": 1})
+    monkeypatch.setattr(sample, "data_folder", lambda: (sample.ROOT / "tasks" / "demo" / "english", "demo"))
+    some = sample.take_sample(1, tmp_path / "cache")
+    row = encoders._row(kind, some, 1, encoders.make_model(kind, tmp_path / kind))
+    assert row["spread_of_scores"] > 0.1
+    assert row["largest_difference"] < 1e-4 * row["spread_of_scores"]
+    report = {"processor": "any", "load": 0, "data": some.source, "pairs": len(some.ids), "kinds": [row]}
+    assert encoders.table(report).count("\n") == 2

@@ -15,7 +15,7 @@ import pytest
 import torch
 import transformers
 
-from harness.engine.fast import attention, cascade, decoder, pack, pack_causal, packed
+from harness.engine.fast import attention, cascade, decoder, pack, pack_answer, pack_causal, packed
 from harness.engine.fast.sharing import Sharing
 from harness.errors import HarnessError
 from harness.models.loading import placed
@@ -47,6 +47,10 @@ def averaged(model: Any) -> np.ndarray:
     return pack(model).pooled(ROWS, "mean")
 
 
+def begun(model: Any) -> np.ndarray:
+    return pack_answer(model).states(ROWS, 0)
+
+
 def labelled(model: Any) -> np.ndarray:
     sharing = Sharing(np.array([0, 0, 0, 1]), np.array([2, 2, 2, 0]))
     return pack_causal(model, LABELS).logits([np.array(row) for row in ROWS], sharing)
@@ -66,6 +70,7 @@ KINDS = {
     "ModernBERT": Kind("ModernBertConfig", {**BODY, "pad_token_id": 0, "local_attention": 4}, CLASSIFIER, classified),
     "DeBERTa": Kind("DebertaV2Config", {**BODY, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}, CLASSIFIER, classified),
     "T5": Kind("T5Config", T5, "AutoModelForTextEncoding", averaged),
+    "monoT5": Kind("T5Config", {**T5, "feed_forward_proj": "gated-gelu"}, "AutoModelForSeq2SeqLM", begun),
     "Qwen 2": Kind("Qwen2Config", TURNING, DECODER, labelled),
     "Llama": Kind("LlamaConfig", TURNING, DECODER, labelled),
     "Gemma 2": Kind("Gemma2Config", {**TURNING, "head_dim": 16, "sliding_window": 3}, DECODER, labelled),
@@ -101,7 +106,7 @@ def test_a_card_has_the_kernels_for_rows_of_any_length(dtype: torch.dtype):
     assert cascade.kernel_for(like, 4, 2, 64) is cascade._varlen
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("T5", "Gemma 2")])
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("T5", "monoT5", "Gemma 2")])
 def test_with_the_kernels_of_a_card_the_operations_fit_together(name: str, monkeypatch: pytest.MonkeyPatch):
     """Shapes, types and devices alone: meta tensors hold no numbers. A head's logits are float32 whatever the body's type."""
     pytest.importorskip("torch.nn.attention.varlen")

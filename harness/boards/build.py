@@ -106,10 +106,18 @@ def build_table(board: Board) -> Table:
         raise HarnessError(
             "; ".join(told) or f"{board.name}: no row is left by first_stages, rerankers and oracle; widen them"
         )
+    views = tuple(_with_figures(view, systems) for view in views)
     rows = tuple(_row(board, system) for system in systems)
     table = Table(board, views, languages, rows, _baseline(board, rows))
     _fill(table)
-    return replace(table, rows=tuple(sorted(rows, key=lambda row: _order(row, table.key))))
+    here = any(table.key in row.cells for row in rows if _PLACES[row.system.kind] == 0)
+    return replace(table, rows=tuple(sorted(rows, key=lambda row: _order(row, table.key, apart=here))))
+
+
+def _with_figures(view: View, systems: Sequence[System]) -> View:
+    """The view, ranked by the first of its columns that any row has, where none has its mean."""
+    there = [column for column in (view.key, *view.columns) if any(_cell(each, column, None) for each in systems)]
+    return replace(view, key=there[0]) if there else view
 
 
 def _baseline(board: Board, rows: Sequence[Row]) -> Row | None:
@@ -137,10 +145,11 @@ def _called(row: Row) -> tuple[str, ...]:
     return (system.name, name, f"{name} over {system.stage}") if system.name else (stage, system.stage)
 
 
-def _order(row: Row, key: Column) -> tuple[object, ...]:
+def _order(row: Row, key: Column, *, apart: bool = True) -> tuple[object, ...]:
+    """What was measured here stands first, where any of it has the figure; a ceiling stands last."""
     cell = row.cells.get(key)
     system = row.system
-    place = _PLACES[system.kind]
+    place = _PLACES[system.kind] if apart or system.kind == "oracle" else 0
     return (place, cell is None, -(cell.mean if cell else 0.0), system.kind, system.stage, system.name, system.note)
 
 

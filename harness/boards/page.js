@@ -171,7 +171,7 @@ function trainedText(row) {
 
 function trainedCell(row) {
   const text = trainedText(row);
-  const of = text === "yes" ? el("small", {}, row.trained.length > 3 ? `${row.trained.length} of ${board.tasks} tasks` : row.trained.join(", ")) : null;
+  const of = text === "yes" && !row.source ? el("small", {}, row.trained.length > 3 ? `${row.trained.length} of ${board.tasks} tasks` : row.trained.join(", ")) : null;
   return el("td", { class: "text" + (text === "yes" ? " yes" : ""), title: text === "yes" ? row.trained.join(", ") : null }, text ?? MISSING, of);
 }
 
@@ -183,13 +183,18 @@ function languagesCell(row) {
 
 function nameCell(row) {
   const cited = board.sources.indexOf(row.source) + 1;
-  const tag = cited ? el("span", { class: "tag", title: row.source }, `${row.kind} [${cited}]`) : null;
+  const tag = cited ? el("span", { class: "tag", title: row.source }, el("span", {}, `${row.kind} `), `[${cited}]`) : null;
   const data = [...new Set(Object.values(row.cells).map((cell) => cell[3]).filter(Boolean))];
   const lines = [row.note, data.slice(0, 2).join("; ") + (data.length > 2 ? " …" : "")].filter(Boolean);
   const name = nameOf(row), slash = row.name ? name.lastIndexOf("/") + 1 : 0;
   const box = el("input", { type: "checkbox", "data-id": `row ${board.rows.indexOf(row)}`, "aria-label": `choose ${name}, ${row.stage}`, checked: chosen().includes(board.rows.indexOf(row)), onchange: () => choose(board.rows.indexOf(row)) });
   // A published row is one line: what else is known of it is said on demand.
-  if (row.source) return el("th", { scope: "row", class: "name", title: [name, ...lines, row.source].join("\n") }, box, linked(row, [name.slice(slash)]), tag);
+  if (row.source) {
+    // What tells settings of one model apart stays in sight where the name is cut.
+    const [, model, setting] = /^(.*?)(\[.*\])?$/s.exec(name), own = model.slice(model.lastIndexOf("/") + 1);
+    const parts = [el("span", { class: "cut" }, linked(row, [own])), setting ? el("span", { class: "set" }, setting) : null];
+    return el("th", { scope: "row", class: "name", title: [name, ...lines, row.source].join("\n") }, el("div", { class: "line" }, box, parts, tag));
+  }
   const owner = slash ? el("small", {}, breakable(name.slice(0, slash))) : null;
   return el("th", { scope: "row", class: "name" }, owner, box, linked(row, breakable(name.slice(slash))), tag, lines.map((line) => el("small", {}, line)));
 }
@@ -234,7 +239,9 @@ const place = (row) => ({ oracle: 2, published: 1, imported: 1 })[row.kind] || 0
 /** Measured rows before others' figures and a ceiling last, until a reader sorts by a column. */
 function visibleRows(columns) {
   const { column, up } = sortOf(columns);
-  const apart = (a, b) => (state.sort ? 0 : place(a) - place(b));
+  // Where nothing in sight was measured here, others' figures come first: dashes answer nothing.
+  const here = board.rows.some((row) => passes(row) && place(row) === 0 && column.value(row) !== null);
+  const apart = (a, b) => (state.sort ? 0 : here ? place(a) - place(b) : (place(a) === 2) - (place(b) === 2));
   return board.rows.filter(passes).sort((a, b) => apart(a, b) || compare(column.value(a), column.value(b), up));
 }
 

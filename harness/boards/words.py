@@ -110,7 +110,7 @@ def reranker_of(row: Row) -> str:
 
 
 def made_on(table: Table) -> str:
-    """` Results of 2026-11-02 to 2026-11-28.`; empty where no result says its day."""
+    """` Results of 2026-11-02 to 2026-11-28.`, or that they do not say their day; empty where nothing was measured."""
     days = sorted(
         {
             str(result.environment["date"])
@@ -119,7 +119,9 @@ def made_on(table: Table) -> str:
             if "date" in result.environment
         }
     )
-    return f" Results of {' to '.join(dict.fromkeys((days[0], days[-1])))}." if days else ""
+    if days:
+        return f" Results of {' to '.join(dict.fromkeys((days[0], days[-1])))}."
+    return " Results that do not say their day." if any(row.system.results for row in table.rows) else ""
 
 
 def sources(table: Table) -> dict[str, int]:

@@ -145,7 +145,7 @@ def test_the_committed_boards_are_up_to_date(cli: Cli, monkeypatch: pytest.Monke
         ({"tasks": ["Birds"], "colums": ["mean"]}, 'Did you mean "columns"'),
         ({"tasks": ["Birds"], "columns": ["license"]}, 'Did you mean "licence"'),
         ({"tasks": "Birds"}, '"tasks" is a list'),
-        ({"tasks": ["Birds"], "measure": "NDCG@10"}, 'Did you mean "nDCG@10"'),
+        ({"tasks": ["Birds"], "measure": "NDGC@10"}, 'Did you mean "nDCG@10"'),
         ({"tasks": ["Birds"], "measure": "nDCG@10 new"}, "og, changed or nothing"),
         ({"tasks": ["Birds"], "published": "maybe"}, '"published" is yes or no'),
         ({"suites": ["Birds"]}, "is no suite"),

@@ -115,7 +115,7 @@ class Page:
     def names(self) -> list[str]:
         """The rerankers from top to bottom, without their organisations."""
         return self.js(
-            "[...document.querySelectorAll('tbody th')].map((c) => [...c.childNodes].filter((n) => n.nodeType === 3 || n.tagName === 'A').map((n) => n.textContent).join(''))"
+            "[...document.querySelectorAll('tbody th')].map((c) => [...(c.querySelector('.line') || c).childNodes].filter((n) => n.nodeType === 3 || n.tagName === 'A' || n.matches('.cut, .set')).map((n) => n.textContent).join(''))"
         )
 
     def click_head(self, name: str) -> None:

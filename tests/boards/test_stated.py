@@ -37,6 +37,22 @@ def test_a_board_may_hold_stated_figures_alone(cards: Cards, tmp_path: Path):
     assert [cell.mean for row in built.rows for cell in row.cells.values()] == [0.7142]
 
 
+def test_where_no_row_has_the_mean_the_first_task_with_figures_ranks_and_others_figures_stand_first(
+    cards: Cards, tmp_path: Path
+):
+    stated = [{**FIGURE, "reranker": f"org/{value}", "value": value} for value in (0.2, 0.8, 0.5)]
+    measured = saved(tmp_path, made([0.5, 0.6], task="Trees"))
+    built = table(cards, measured, tasks=["Birds", "Trees"], figures=stated, oracle=False)
+    assert built.key.title == "Birds nDCG@10"
+    assert [row.system.name for row in built.rows][:3] == ["org/0.8", "org/0.5", "org/0.2"]
+    assert "Trees nDCG@10" in [column.title for column in row_of(built, "org/model").cells]
+    assert "mean of 2" not in render(built)["mine.md"]
+    assert (
+        "the highest published figure of a reranker is that of 0.8 over bm25 top 100, 0.8000"
+        in render(built)["mine.md"]
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -1,6 +1,6 @@
 """Everything that is to be known of a card, by one command: `make gpu`, which runs `python -m benchmarks.on_a_card`.
 
-The tests of the fast path on it, every family beside its authors' own scores on it, then pairs a second
+The tests of the fast path and of dense search on it, every family beside its authors' own scores on it, then pairs a second
 (`benchmarks.gpu`). Where all of it is right the figures are written into docs/speed.md, under the card's name, in
 the place of older ones of the same card. Exit code 1 where something is wrong, and nothing is written; 2 where there is
 no card.
@@ -19,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEED = ROOT / "docs" / "speed.md"
+TESTS = ("tests/engine/fast", "tests/retrievers/test_on_a_device.py")
 BEGIN, END = "<!-- cards -->", "<!-- end of cards -->"
 
 
@@ -38,7 +39,10 @@ def main(words: list[str] | None = None) -> int:
         return 2
     python = [sys.executable, "-m"]
     for what, command in (
-        ("the tests of the fast path", ["pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", "tests/engine/fast"]),
+        (
+            "the tests of the fast path and of dense search",
+            ["pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", *TESTS],
+        ),
         ("the goldens", ["benchmarks.goldens", "--device", given.device]),
     ):
         print(f"{what}, on {given.device}", flush=True)

@@ -60,7 +60,7 @@ class Encoder:
     """A model over a store of vectors; weights are loaded when the first vector is missing."""
 
     def __init__(self, source: ModelSource, spec: EncoderSpec, options: Options, cache: Path) -> None:
-        self.spec, self.batch_tokens = spec, options.batch_tokens
+        self.spec, self.batch_tokens, self.device = spec, options.batch_tokens, options.device
         self._workers: Workers | None = options.workers
         self._store = EmbeddingStore(cache / "embeddings" / spec.fingerprint, spec.stored)
         self._opening = _EncoderOpening(source, spec, replace(options, workers=None))

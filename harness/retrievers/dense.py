@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from .scope import Scope, inside
 
-__all__ = ["Best", "search_exactly"]
+__all__ = ["Best", "Vectors", "read_ahead", "search_exactly"]
 
-_DOCUMENTS, _QUERIES = 16_384, 256
+DOCUMENTS, QUERIES = 16_384, 256
+"""The sizes of blocks: how many documents and queries meet at a time."""
 
 
 class Vectors(Protocol):
@@ -28,7 +29,7 @@ class Vectors(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, part: slice, /) -> NDArray[np.float32]: ...
+    def __getitem__(self, part: slice | NDArray[np.int64], /) -> NDArray[np.float32]: ...
 
 
 def search_exactly(
@@ -40,20 +41,20 @@ def search_exactly(
     also at the cut, so the candidates never depend on how a library breaks ties. Holds the queries
     and a few times `k` rows for each of them; the documents are read once, in order.
     """
-    starts = range(0, len(queries), _QUERIES)
-    asked = [np.ascontiguousarray(queries[start : start + _QUERIES]) for start in starts]
-    scopes = [None if scope is None else scope[start : start + _QUERIES] for start in starts]
+    starts = range(0, len(queries), QUERIES)
+    asked = [np.ascontiguousarray(queries[start : start + QUERIES]) for start in starts]
+    scopes = [None if scope is None else scope[start : start + QUERIES] for start in starts]
     found = [Best(len(block), k, tie_order) for block in asked]
-    for first, block in _read_ahead(documents):
+    for first, block in read_ahead(documents):
         for part, of_part, best in zip(asked, scopes, found, strict=True):
             best.take(inside(part @ block.T, of_part, first), first)
     for best in found:
         yield from best.finish()
 
 
-def _read_ahead(documents: Vectors) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def read_ahead(documents: Vectors) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """(first row, vectors) of each block; the next is read while its forerunner is used."""
-    starts = list(range(0, len(documents), _DOCUMENTS))
+    starts = list(range(0, len(documents), DOCUMENTS))
     with ThreadPoolExecutor(1) as reader:
         coming = [reader.submit(_block, documents, start) for start in starts[:1]]
         for place, start in enumerate(starts):
@@ -64,7 +65,7 @@ def _read_ahead(documents: Vectors) -> Iterator[tuple[int, NDArray[np.float32]]]
 
 def _block(documents: Vectors, start: int) -> NDArray[np.float32]:
     # A mapped file's slice is a promise: ascontiguousarray alone would leave the reading to the product.
-    return np.array(documents[start : start + _DOCUMENTS], np.float32, order="C")
+    return np.array(documents[start : start + DOCUMENTS], np.float32, order="C")
 
 
 class Best:

@@ -19,6 +19,7 @@ from . import BM25_VERSION
 from .analyzers import analyzer
 from .bm25 import DamagedIndexError, Index, build, open_index
 from .dense import search_exactly
+from .on_a_device import search_on, usable
 from .scope import Scope
 from .sparse import build_postings, open_postings, search_postings
 
@@ -59,6 +60,8 @@ def dense_run(collection: Collection, encoder: Encoder, k: int, scope: Scope = N
     """The best `k` documents of every query by the vectors of `encoder`; `task_prompt` is the data set's task sentence."""
     documents = encoder.encode(_DocumentTexts(collection), "document")
     queries = encoder.encode([join_query(query) for query in collection.queries.values()], "query", task_prompt)
+    if scope is None and usable(encoder.device):
+        return _as_run(collection, search_on(encoder.device, queries, documents, k, tie_order(collection)))
     return _as_run(collection, search_exactly(queries, documents, k, tie_order(collection), scope))
 
 

@@ -11,8 +11,8 @@ from harness.retrievers.dense import search_exactly
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(dense, "_DOCUMENTS", 8)
-    monkeypatch.setattr(dense, "_QUERIES", 3)
+    monkeypatch.setattr(dense, "DOCUMENTS", 8)
+    monkeypatch.setattr(dense, "QUERIES", 3)
 
 
 def vectors(rows: int, seed: int, *, tied: bool) -> np.ndarray:

@@ -68,7 +68,7 @@ def everything(stage: FirstStage, data: tuple[Task, Collection]) -> Run:
 class Words:
     """An encoder without a model: a text is the counts of twelve words, or one vector for each of its words."""
 
-    source = SimpleNamespace(name="words")
+    source, device = SimpleNamespace(name="words"), "cpu"
 
     def encode(self, texts, role, task_prompt=""):
         return np.array([[text.split().count(word) for word in WORDS] for text in texts], np.float32)
@@ -100,8 +100,8 @@ def stage_of(kind: str, cache: Path) -> FirstStage:
 
 @pytest.mark.parametrize("kind", ["bm25", "dense", "late"])
 def test_each_first_stage_hands_over_its_best_inside_the_scope(tmp_path: Path, data, monkeypatch, kind):
-    monkeypatch.setattr(dense, "_DOCUMENTS", 7)
-    monkeypatch.setattr(dense, "_QUERIES", 4)
+    monkeypatch.setattr(dense, "DOCUMENTS", 7)
+    monkeypatch.setattr(dense, "QUERIES", 4)
     monkeypatch.setattr(late, "_BLOCK", 7)
     stage = stage_of(kind, tmp_path / "cache").for_subset(data[0].subsets[0])
     found, whole = searched(stage, data, tmp_path / "cache"), everything(stage, data)

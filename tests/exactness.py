@@ -27,7 +27,8 @@ MULTIPLE = 4
 LARGEST = 5e-5
 """What a float32 way may be wrong by at all, as a share of the largest number: more is another model."""
 ROUNDING = 2.0**-24
-DRAWS = 4
+FEWEST, DRAWS = 64, 4
+"""Draws of float32's rounding are made until there are so many numbers to take the largest error of, or so many draws."""
 ROUNDED = frozenset(
     {
         "linear",
@@ -98,48 +99,73 @@ class Yardstick(NamedTuple):
     @property
     def error(self) -> float:
         """The plain way's largest error."""
-        largest = float(np.abs(np.array(self.exact.tolist())).max())
+        largest = float(np.abs(_numbers(self.exact)).max())
         error = max(_error(found, self.exact) for found in (self.plain, *self.rounded))
         assert error <= LARGEST * largest, f"the plain way is wrong by {error:.1e} of {largest:.1e}: another model?"
         return max(error, ROUNDING * largest)
 
     def check(self, found: Any, rows: Any = slice(None)) -> None:
         """Fails where `found`, of these rows, is wrong by more than MULTIPLE times the plain way's own error."""
-        error, allowed = _error(found, self.exact[rows]), MULTIPLE * self.error
+        error, allowed = _error(found, _numbers(self.exact)[rows]), MULTIPLE * self.error
         assert error <= allowed, f"wrong by {error:.2e}; {MULTIPLE} times the plain way's own error is {allowed:.2e}"
+
+    def check_best(self, run: dict[str, dict[str, float]], query_ids: list[str], doc_ids: list[str], k: int) -> None:
+        """The same of a run's scores, where this is of every (query, document); and none is left out that is among the best `k`."""
+        for query_id, row in zip(query_ids, _numbers(self.exact), strict=True):
+            places = [doc_ids.index(doc_id) for doc_id in run[query_id]]
+            assert len(places) == k
+            allowed = MULTIPLE * self.error
+            assert _error(list(run[query_id].values()), row[places]) <= allowed
+            assert row[places].min() >= np.sort(row)[-k] - 2 * allowed
+
+
+def _numbers(values: Any) -> np.ndarray:
+    return np.array(values.tolist() if isinstance(values, torch.Tensor) else values, float)
 
 
 def _error(found: Any, exact: Any) -> float:
-    found, exact = (
-        np.array(values.tolist() if isinstance(values, torch.Tensor) else values, float) for values in (found, exact)
-    )
+    found, exact = _numbers(found), _numbers(exact)
     assert found.shape == exact.shape
     assert np.isfinite(found).all()
     return float(np.abs(found - exact).max())
 
 
-def yardstick(plain: Any, wide: Callable[[], Any], draws: int = DRAWS) -> Yardstick:
-    """`plain` was computed in float32; `wide()` computes the same with a model in float64.
+def same_model(found: Any, theirs: Any) -> None:
+    """Fails where two float32 ways are farther apart than two of one model may be, each wrong by LARGEST.
 
-    No draws are needed where a large model gives many numbers: the largest of their errors is no luck.
+    It costs no model in float64, and says less than a yardstick: for what only hands scores through.
     """
-    found = []
-    for seed in (None, *range(draws)):
-        with Float64(seed):
-            found.append(wide())
-    return Yardstick(plain, found[0], found[1:])
+    allowed = 2 * LARGEST * float(np.abs(_numbers(theirs)).max())
+    assert _error(found, theirs) <= allowed, f"apart by {_error(found, theirs):.2e}; {allowed:.2e} is another model"
 
 
-def both(compute: Callable[[Any], Any], model: torch.nn.Module, draws: int = DRAWS) -> Yardstick:
-    """The yardstick of `compute(model)`; the model stays as it is."""
-    wide = copy.deepcopy(model).double()
-    return yardstick(compute(model), lambda: compute(wide), draws)
+def check_unit(vectors: np.ndarray) -> None:
+    """Fails where a vector's length is not 1, to a rounding of float32 for each of its dimensions."""
+    lengths = np.linalg.norm(vectors.astype(float), axis=1)
+    assert np.abs(lengths - 1).max() <= ROUNDING * vectors.shape[1], lengths
+
+
+def both(compute: Callable[..., Any], *models: torch.nn.Module, draws: int | None = None) -> Yardstick:
+    """The yardstick of `compute(*models)`; the models stay as they are.
+
+    Without models, every float32 tensor that `compute` hands to torch is made float64 on its way: it must load nothing,
+    and change no tensor in place.
+    """
+    wide = [copy.deepcopy(model).double() for model in models]
+    return yardstick(compute(*models), lambda: compute(*wide), draws)
+
+
+def ours(
+    compute: Callable[[Any], Any], folder: Path, cache: Path, family: str | None = None, **settings: Any
+) -> Yardstick:
+    """The yardstick of `compute(reranker)`, with the reranker of a folder; settings as they are typed after --set."""
+    (plain,) = opened(folder, cache, family, **settings)
+    return _ours(compute(plain), compute, folder, cache, family, settings)
 
 
 def alone(pairs: list, folder: Path, cache: Path, family: str | None = None, **settings: Any) -> Yardstick:
     """The yardstick of a reranker's margins of pairs, each computed by itself."""
-    (plain,) = opened(folder, cache, family, **settings)
-    return _margins(score(plain, pairs, batch=1).margins, pairs, folder, cache, family, 1, settings)
+    return ours(lambda reranker: margins(reranker, pairs), folder, cache, family, **settings)
 
 
 def beside(
@@ -149,20 +175,76 @@ def beside(
 
     `of_queries` is the queries' own instruction; other settings are those after --set. Here luck could only make the yardstick longer: theirs is held to what float32's rounding at random does.
     """
+    instruction = settings.pop("of_queries", "")
     theirs = np.asarray(theirs, np.float32)
-    yard = _margins(theirs, pairs, folder, cache, family, None, settings)
-    Yardstick(yard.rounded[0], yard.exact, yard.rounded).check(theirs)
+    draws = _draws(0, theirs.size)
+    yard = _ours(theirs, lambda wide: margins(wide, pairs, instruction, None), folder, cache, family, settings, draws)
+    yard._replace(plain=yard.rounded[0]).check(theirs)
     return yard
 
 
-def _margins(
-    plain: np.ndarray, pairs: list, folder: Path, cache: Path, family: str | None, batch: int | None, settings: dict
+def golden(
+    scores: Sequence[float],
+    compute: Callable[[Any], Any],
+    folder: Path,
+    cache: Path,
+    family: str | None = None,
+    **settings: Any,
 ) -> Yardstick:
-    instruction = settings.pop("of_queries", "")
+    """The yardstick of `compute(reranker)`, for which a golden has `scores`: these are the plain way here.
+
+    They and the model in float64 are the same on every chip, so no draw is needed. How far apart they are is their
+    chip's rounding and their last decimal's, or the yardstick says that they are another model's.
+    """
+    return _ours(np.array(scores), compute, folder, cache, family, settings, draws=0)
+
+
+def published(reranker: Any, pairs: list, instruction: str = "") -> np.ndarray:
+    """What a reranker publishes of (query, document) pairs, each computed by itself, in the precision it computes in."""
+    return score(reranker, pairs, instruction, batch=1, kind=np.floating).published
+
+
+def margins(reranker: Any, pairs: list, instruction: str = "", batch: int | None = 1) -> np.ndarray:
+    """Its margins of them, likewise; `batch` of them at a time (None: all at once)."""
+    return score(reranker, pairs, instruction, batch=batch, kind=np.floating).margins
+
+
+def _ours(
+    plain: Any,
+    compute: Callable[[Any], Any],
+    folder: Path,
+    cache: Path,
+    family: str | None,
+    settings: dict,
+    draws: int | None = None,
+) -> Yardstick:
     (wide,) = opened(folder, cache, family, dtype="float64", **settings)
-    with kept_wide():
-        score(wide, [("weights are", "read at the first score")], instruction)
-    return yardstick(plain, lambda: score(wide, pairs, instruction, batch=batch, kind=np.floating).margins)
+    with kept_wide():  # weights are read at the first score
+        margins(wide, [("weights are", "read at the first score")])
+    return yardstick(plain, lambda: compute(wide), draws)
+
+
+def yardstick(plain: Any, wide: Callable[[], Any], draws: int | None = None) -> Yardstick:
+    """`plain` was computed in float32; `wide()` computes the same with a model in float64.
+
+    No draws are needed where a large model gives many numbers: the largest of their errors is no luck.
+    """
+    with Float64():
+        exact = wide()
+    size = _numbers(exact).size
+    # One at least, whatever this chip's luck was in the plain way.
+    draws = max(1, _draws(size, size)) if draws is None else draws
+    return Yardstick(plain, exact, [_drawn(wide, seed) for seed in range(draws)])
+
+
+def _draws(there: int, size: int) -> int:
+    """How many draws of so many numbers make enough with those that are there."""
+    return min(DRAWS, -(-max(0, FEWEST - there) // size))
+
+
+def _drawn(wide: Callable[[], Any], seed: int) -> Any:
+    with Float64(seed):
+        return wide()
 
 
 @contextmanager

@@ -14,8 +14,6 @@ from harness.rerankers.base import Reranker
 from harness.rerankers.resolve import open_rerankers
 from harness.types import DocumentText, QueryText
 
-TOLERANCE = 1e-4
-
 
 def cases(system: str) -> list[dict[str, Any]]:
     """Every case of the golden that lies beside the tests, with the golden's pairs."""

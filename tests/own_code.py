@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+from exactness import Yardstick, both
 from tiny_models import wordpiece_tokenizer, write_json
 
 CODE = """
@@ -72,13 +74,17 @@ def own_classifier(
     return folder
 
 
-def expected(folder: Path, ids: list[int], scales: bool = False) -> float:
-    """What the class computes for a row of ids, computed here."""
+def expected(folder: Path, rows: list[list[int]], scales: bool = False) -> Yardstick:
+    """What the class computes for rows of ids, computed here."""
     import torch
     from safetensors.torch import load_file
 
     weights = load_file(folder / "model.safetensors")
     width = json.loads((folder / "config.json").read_text())["width"]
-    hidden = weights["words.weight"][ids]
-    hidden = hidden * (1.0 + torch.arange(width) / width) if scales else hidden
-    return float(weights["score.weight"] @ torch.tanh(hidden.sum(0)))
+
+    def one(ids: list[int]) -> float:
+        hidden = weights["words.weight"][ids]
+        hidden = hidden * (1.0 + torch.arange(width) / width) if scales else hidden
+        return float(weights["score.weight"] @ torch.tanh(hidden.sum(0)))
+
+    return both(lambda: np.array([one(ids) for ids in rows]))

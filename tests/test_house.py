@@ -255,3 +255,74 @@ def test_every_verb_has_a_file_of_its_own():
     for name, file in zip(VERBS, files, strict=True):
         assert file.rpartition(".")[2].split("_")[0] == name, f"{name} stands in {file}"
         assert f"verb `{name}`" in ast.get_docstring(tree(NAMES[file]))
+
+
+MODELS_STAND_IN = ("rerankers", "models", "retrievers", "engine", "python", "commands")
+"""Folders of tests that compare what models compute."""
+NEARNESS = {"approx", "allclose", "isclose", "assert_allclose", "assert_close", "assert_almost_equal"}
+NEAR = {
+    "arithmetic in float64 of figures that are there": (
+        "rerankers/test_plugin.py::test_rank_of_sentence_transformers_is_put_back_in_the_documents_order",
+        "rerankers/test_rerank.py::test_equal_texts_of_a_list_keep_their_places_when_they_are_read_back",
+        "retrievers/test_first_stage_table.py::test_a_list_is_compared_with_every_score_of_the_oracle",
+        "retrievers/test_fusion.py::test_runs_are_joined_as_ranx_joins_them",
+        "retrievers/test_fusion.py::test_ranks_are_weighted_by_their_definition",
+        "python/test_run.py::test_a_function_over_data_in_memory",
+        "python/test_run.py::test_values_and_rankings_are_data_frames",
+        "python/test_verdicts.py::test_the_first_stage_is_what_it_is_for_every_result",
+        "commands/test_relevance_level.py::test_a_card_of_level_two_gives_the_figures_of_trec_eval_at_two",
+        "commands/test_run.py::test_json_is_one_object_with_the_agreed_fields",
+        "commands/test_run.py::test_fusion_is_the_sum_of_reciprocal_ranks",
+        "commands/test_run.py::test_a_query_without_candidates_counts_as_zero_and_is_reported",
+    ),
+    "one step of arithmetic in float32, by NumPy": (
+        "rerankers/families/test_bge.py::test_normalize_moves_what_is_published_and_not_what_is_ranked",
+        "retrievers/test_bm25.py::test_a_term_repeated_in_the_query_counts_each_time",
+    ),
+    "money, seconds, counts of operations and of tokens": (
+        "rerankers/families/test_providers.py::test_a_run_says_what_was_billed_and_what_it_cost",
+        "rerankers/families/test_providers.py::test_search_units_are_counted_as_they_are_billed",
+        "rerankers/families/test_providers.py::test_a_dry_run_says_what_it_will_cost_and_sends_nothing",
+        "rerankers/families/test_remote.py::test_the_forms_of_retry_after",
+        "engine/fast/test_benchmarks.py::test_the_work_is_what_torch_counts",
+        "engine/fast/test_benchmarks.py::test_the_work_of_a_shared_beginning_is_counted_once",
+        "commands/test_dry_run.py::test_without_candidates_the_cost_is_that_of_a_random_sample_at_most",
+    ),
+    "a figure that others published, to its last digit or the next": (
+        "models/test_encoders.py::test_all_minilm_on_scifact_gives_the_published_figure",
+        "retrievers/test_bm25.py::test_scifact_has_lucenes_figures",
+        "retrievers/test_bm25.py::test_xquad_has_lucenes_figures",
+        "retrievers/test_bm25.py::test_cmrc_has_lucenes_figures",
+    ),
+    "bfloat16, whose own rounding of 2^-9 is the tolerance": (
+        "rerankers/families/test_causal.py::test_half_precision_rounds_no_score",
+        "engine/fast/test_decoder.py::test_the_grouped_kernel_agrees_with_rows_one_by_one",
+        "engine/fast/test_packed.py::test_a_linear_in_bfloat16_agrees_with_torchs_own_in_every_shape",
+    ),
+}
+"""Why a test may compare numbers by a tolerance of its own."""
+
+
+def compares_nearly(node: ast.AST) -> bool:
+    """A call of NEARNESS, or "less than some thousandths"."""
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func).rpartition(".")[2] in NEARNESS
+    if not isinstance(node, ast.Compare):
+        return False
+    bounds = [side.value for side in node.comparators if isinstance(side, ast.Constant)]
+    less = any(isinstance(operator, ast.Lt | ast.LtE) for operator in node.ops)
+    return less and any(isinstance(bound, float) and 0 < bound <= 0.01 for bound in bounds)
+
+
+def test_no_chip_decides_how_near_two_scores_must_be():
+    """What models compute is compared by tests/exactness.py; every other tolerance has its reason in NEAR."""
+    found = {
+        f"{path.relative_to(ROOT / 'tests').as_posix()}::{function.name}"
+        for folder in MODELS_STAND_IN
+        for path in (ROOT / "tests" / folder).rglob("*.py")
+        for function in tree(path).body
+        if isinstance(function, ast.FunctionDef) and any(map(compares_nearly, ast.walk(function)))
+    }
+    allowed = {name for names in NEAR.values() for name in names}
+    assert not found - allowed, f"hold them by a yardstick of tests/exactness.py: {sorted(found - allowed)}"
+    assert not allowed - found, f"no tolerance is left in {sorted(allowed - found)}: take them from NEAR"

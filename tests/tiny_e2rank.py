@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from exactness import Yardstick, both
 
 from harness.types import DocumentText
 
@@ -43,21 +45,23 @@ def documents(count: int) -> list[DocumentText]:
     return [DocumentText("", f"{WORDS[place % 7]}  {WORDS[place * 3 % 5]}\n{place}") for place in range(count)]
 
 
-def expected(folder: Path, query: str, texts: list[str], shown: int) -> np.ndarray:
+def expected(folder: Path, query: str, texts: list[str], shown: int) -> Yardstick:
+    """The cosines of the documents with the prompt."""
     import torch
     from transformers import AutoModel, PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-    model = AutoModel.from_pretrained(folder).eval()
     listed = "\n".join(f"[{number}] {text}" for number, text in enumerate(texts[:shown], 1))
     prompt = (
         "<|im_start|>user\nGiven a web search query and some relevant documents, rerank the documents that answer the "
         f"query:\nDocuments:\n{listed}\nSearch Query: {query}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )
-    with torch.no_grad():
-        vectors = [
-            model(input_ids=torch.tensor([tokenizer(text).input_ids])).last_hidden_state[0, -1]
-            for text in (prompt, *(f"{text}<|endoftext|>" for text in texts))
-        ]
-    asked, *others = torch.nn.functional.normalize(torch.stack(vectors), dim=-1)
-    return np.array([float(asked @ other) for other in others])
+    rows = [torch.tensor([tokenizer(text).input_ids]) for text in (prompt, *(f"{text}<|endoftext|>" for text in texts))]
+
+    def cosines(model: Any) -> np.ndarray:
+        with torch.no_grad():
+            vectors = [model(input_ids=row).last_hidden_state[0, -1] for row in rows]
+        asked, *others = torch.nn.functional.normalize(torch.stack(vectors), dim=-1)
+        return np.array([float(asked @ other) for other in others])
+
+    return both(cosines, AutoModel.from_pretrained(folder).eval())

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from harness.types import DocumentText
 
@@ -81,9 +85,9 @@ def prompt(query: str, texts: list[str], instruction: str = "") -> str:
     return "\n".join([*lines, "<think>", "", "</think>", "", ""])
 
 
-def vectors(folder: Path, text: str):
-    """Ids, documents' vectors and the query's, by transformers' Qwen3 with a left-padded row as the authors run it."""
-    import torch
+@cache
+def networks(folder: Path) -> tuple[Any, Any, Any]:
+    """The tokenizer, transformers' Qwen3 and the projector."""
     from safetensors.torch import load_file
     from torch import nn
     from transformers import PreTrainedTokenizerFast, Qwen3Model
@@ -93,6 +97,14 @@ def vectors(folder: Path, text: str):
     weights = load_file(folder / "model.safetensors")
     projector = nn.Sequential(nn.Linear(WIDTH, 16, bias=False), nn.ReLU(), nn.Linear(16, 512, bias=False))
     projector.load_state_dict({name[10:]: weight for name, weight in weights.items() if name.startswith("projector")})
+    return tokenizer, body, projector
+
+
+def vectors(folder: Path, text: str):
+    """Ids, documents' vectors and the query's, by transformers' Qwen3 with a left-padded row as the authors run it."""
+    import torch
+
+    tokenizer, body, projector = networks(folder)
     ids = tokenizer(text).input_ids
     row = torch.tensor([ids])
     with torch.no_grad():
@@ -100,6 +112,12 @@ def vectors(folder: Path, text: str):
         marks = [tokenizer.convert_tokens_to_ids(mark) for mark in ("<|embed_token|>", "<|rerank_token|>")]
         found = [projector(states[row[0] == mark]) for mark in marks]
     return ids, found[0], found[1]
+
+
+def cosines(folder: Path, text: str) -> np.ndarray:
+    """The cosines of the documents' vectors with the query's."""
+    _, rows, query = vectors(folder, text)
+    return (rows @ query.T)[:, 0].numpy() / (np.linalg.norm(rows, axis=1) * np.linalg.norm(query))
 
 
 def joined(found: list[DocumentText]) -> list[str]:

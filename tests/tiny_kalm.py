@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from exactness import Yardstick, both
 from tiny_models import byte_tokenizer
 
 PAIRS = [
@@ -46,7 +47,7 @@ def write_kalm(folder: Path) -> Path:
 
 def mteb_scores(
     folder: Path, pairs: list[tuple[str, str]], instruction: str = "", **settings: Any
-) -> tuple[np.ndarray, list[list[int]]]:
+) -> tuple[Yardstick, list[list[int]]]:
     """P(yes) of each pair, and its ids in the encoder and then the decoder."""
     from mteb.models.model_implementations.kalm_reranker import DEFAULT_INSTRUCTION, KaLMRerankerWrapper
 
@@ -54,7 +55,7 @@ def mteb_scores(
     told = {names.get(key, key): (value or None) for key, value in settings.items()}
     wrapper = KaLMRerankerWrapper(str(folder), device="cpu", dtype="float32", **told)
     sentence = instruction or DEFAULT_INSTRUCTION
-    scores = wrapper._predict_batch(pairs, [sentence] * len(pairs))
+    scores = both(lambda: np.array(wrapper._predict_batch(pairs, [sentence] * len(pairs))))
 
     def ids(text: str, **more: Any) -> list[int]:
         found: list[int] = wrapper.tokenizer(text, add_special_tokens=False, **more)["input_ids"]
@@ -65,4 +66,4 @@ def mteb_scores(
         + ids(wrapper._decoder_text(query, sentence))
         for query, document in pairs
     ]
-    return np.array(scores), rows
+    return scores, rows

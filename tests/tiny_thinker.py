@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from exactness import Yardstick, both
 
 ROOM = 24
 
@@ -75,7 +79,21 @@ class Rank1:
         )
         self.among, self.seen = among, {"read": 0, "forced": 0}
 
-    def margin(self, query: str, document: str) -> float:
+    def margins(self, pairs: list[tuple[str, str]]) -> Yardstick:
+        """The margin of each pair: the labels' logits at the end of what `read` says."""
+        import torch
+
+        rows = [torch.tensor([self.read(*pair)]) for pair in pairs]
+
+        def compute(model: Any) -> np.ndarray:
+            with torch.inference_mode():
+                last = [model(ids).logits[0, -1] for ids in rows]
+            return np.array([float(logits[self.true] - logits[self.false]) for logits in last])
+
+        return both(compute, self.model)
+
+    def read(self, query: str, document: str) -> list[int]:
+        """The ids behind which the labels are read, the thought among them."""
         import torch
 
         prompt = (
@@ -87,15 +105,16 @@ class Rank1:
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=ROOM, do_sample=False, temperature=None,
             output_logits=True, return_dict_in_generate=True,
         )  # fmt: skip
-        text = ""
-        for token, (logits,) in zip(found.sequences[0, ids.shape[1] :].tolist(), found.logits, strict=True):
+        text, written = "", found.sequences[0].tolist()
+        for place, (logits,) in enumerate(found.logits, ids.shape[1]):
+            token = written[place]
             if token == self.model.config.eos_token_id:
                 break
             before, text = text, text + self.tokenizer.decode([token])
             if text.endswith(("</think> true", "</think> false")):
                 if {self.true, self.false} <= set(logits.topk(self.among).indices.tolist()):
                     self.seen["read"] += 1
-                    return float(logits[self.true] - logits[self.false])
+                    return written[:place]
                 text = before.removesuffix("</think>")
                 break
         text = text.removesuffix("</think>").rstrip()
@@ -103,7 +122,4 @@ class Rank1:
         if not text.endswith((".", "!", "?")) and last != -1:
             text = text[: last + 1]
         self.seen["forced"] += 1
-        ids = torch.tensor([self.tokenizer(f"{prompt}\n{text.strip()}\n</think>").input_ids])
-        with torch.inference_mode():
-            logits = self.model(ids).logits[0, -1]
-        return float(logits[self.true] - logits[self.false])
+        return self.tokenizer(f"{prompt}\n{text.strip()}\n</think>").input_ids

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands.test_bad_input import one_line
 from conftest import DATA, Cli, write_lines
+from exactness import same_model
 
 MODELS = DATA / "models"
 
@@ -43,14 +44,14 @@ def test_score_prints_the_authors_scores(cli: Cli, system, case, words):
     expected = golden(system)
     wanted = next(entry["scores"] for entry in expected["cases"] if entry["name"] == case)
     found = scores(cli, MODELS / system, write_pairs(expected["pairs"]), *words)
-    assert found == pytest.approx(wanted, abs=1e-4)
+    same_model(found, wanted)
 
 
 def test_score_reads_instruction_and_title(cli: Cli):
     expected = golden("followir")
     wanted = next(e["scores"] for e in expected["cases"] if e["with_instruction"] and e["max_length"] == 2048)
     file = write_pairs(expected["pairs"], instruction=expected["instruction"])
-    assert scores(cli, MODELS / "followir", file, "--family", "followir") == pytest.approx(wanted, abs=1e-4)
+    same_model(scores(cli, MODELS / "followir", file, "--family", "followir"), wanted)
 
 
 def test_score_of_a_function_sees_a_query_s_pairs_together(cli: Cli):
@@ -129,5 +130,5 @@ def test_a_cross_encoder_that_states_no_activation_gives_its_raw_logit(cli: Cli,
     (model / "config.json").write_text(json.dumps({**config, **stated}))
     raw = next(case["scores"] for case in expected["cases"] if case["name"] == "raw logit")
     file = write_pairs(expected["pairs"])
-    assert scores(cli, model, file) == pytest.approx(raw, abs=1e-4)
-    assert scores(cli, MODELS / "cross-encoder", file, "--set", "normalize=false") == pytest.approx(raw, abs=1e-4)
+    same_model(scores(cli, model, file), raw)
+    same_model(scores(cli, MODELS / "cross-encoder", file, "--set", "normalize=false"), raw)

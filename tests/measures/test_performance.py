@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import DATA, WORDS
+from exactness import ours
 
 import harness
 from harness.engine.options import Options
@@ -110,7 +111,7 @@ def test_an_encoder_is_timed_as_if_no_vector_were_kept(monkeypatch: pytest.Monke
     assert len(kept) == 2
 
 
-def test_vectors_computed_anew_are_those_that_are_kept():
+def test_vectors_computed_anew_are_those_that_are_kept(tmp_path: Path):
     from harness.files.cache import cache_folder
     from harness.rerankers.resolve import open_rerankers
     from harness.rerankers.score import margins_of
@@ -120,4 +121,6 @@ def test_vectors_computed_anew_are_those_that_are_kept():
     (encoder,) = open_rerankers(ENCODER, options, cache_folder(), "bi-encoder")
     query, documents = QueryText("amber birch"), [DocumentText("", text) for text in TASK.values()]
     kept = margins_of(encoder, [(query, document) for document in documents])
-    assert encoder.load().score_alone(query, documents) == pytest.approx(kept, abs=1e-6)
+    yard = ours(lambda one: one.load().score_alone(query, documents), Path(ENCODER), tmp_path, "bi-encoder", **RECIPE)
+    yard.check(kept)
+    yard.check(encoder.load().score_alone(query, documents))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exactness import Yardstick, both
 from golden_cases import opened, score
 from tiny_models import byte_tokenizer, wordpiece_tokenizer, write_json
 
@@ -73,6 +74,11 @@ def delta(tensors: dict[str, Any], path: str, scale: float):
     return scale * tensors[f"base_model.model.{path}.lora_B.weight"] @ tensors[f"base_model.model.{path}.lora_A.weight"]
 
 
+def merged(weight: Any, tensors: dict[str, Any], path: str, scale: float) -> Yardstick:
+    """A weight of the base model and what an adapter adds to it."""
+    return both(lambda: weight.detach() + delta(tensors, path, scale))
+
+
 @pytest.mark.parametrize("pickled", [False, True])
 def test_a_weight_becomes_w_plus_alpha_over_r_times_b_a(tmp_path: Path, pickled: bool):
     before = dict(llama(tmp_path / "base").named_parameters())
@@ -80,8 +86,10 @@ def test_a_weight_becomes_w_plus_alpha_over_r_times_b_a(tmp_path: Path, pickled:
     after = dict(loaded(adapter(tmp_path / "a", tmp_path / "base", tensors, pickled), tmp_path).named_parameters())
     for name, weight in after.items():
         path = name.removesuffix(".weight")
-        expected = before[name] + (delta(tensors, path, 16 / 4) if path in (QUERY, VALUE) else 0)
-        np.testing.assert_allclose(weight.detach(), expected.detach(), atol=1e-6)
+        if path in (QUERY, VALUE):
+            merged(before[name], tensors, path, 16 / 4).check(weight)
+        else:
+            np.testing.assert_array_equal(weight.detach(), before[name].detach())
 
 
 def test_ranks_scales_and_rank_stabilisation_are_those_of_the_config(tmp_path: Path):
@@ -90,8 +98,8 @@ def test_ranks_scales_and_rank_stabilisation_are_those_of_the_config(tmp_path: P
     config = {"use_rslora": True, "rank_pattern": {"v_proj": 2}, "alpha_pattern": {"layers.1.self_attn.v_proj": 64}}
     model = loaded(adapter(tmp_path / "a", tmp_path / "base", tensors, **config), tmp_path)
     for path, scale in ((QUERY, 16 / math.sqrt(4)), (VALUE, 64 / math.sqrt(2))):
-        found = dict(model.named_parameters())[f"{path}.weight"] - before[f"{path}.weight"]
-        np.testing.assert_allclose(found.detach(), delta(tensors, path, scale), atol=1e-4)
+        expected = merged(before[f"{path}.weight"], tensors, path, scale)
+        expected.check(model.get_parameter(f"{path}.weight"))
 
 
 def test_embeddings_and_inputs_first_weights_are_turned(tmp_path: Path):
@@ -107,14 +115,11 @@ def test_embeddings_and_inputs_first_weights_are_turned(tmp_path: Path):
     tensors |= {f"base_model.model.{wte}.lora_embedding_A": torch.randn(4, 300)}
     tensors |= {f"base_model.model.{wte}.lora_embedding_B": torch.randn(32, 4)}
     model = loaded(adapter(tmp_path / "a", tmp_path / "base", tensors, fan_in_fan_out=True), tmp_path)
-    found = model.transformer.h[0].attn.c_attn.weight - base.transformer.h[0].attn.c_attn.weight
-    np.testing.assert_allclose(found.detach(), delta(tensors, path, 4).T, atol=1e-5)
-    embedding = (
-        tensors[f"base_model.model.{wte}.lora_embedding_B"] @ tensors[f"base_model.model.{wte}.lora_embedding_A"]
-    )
-    np.testing.assert_allclose(
-        (model.transformer.wte.weight - base.transformer.wte.weight).detach(), 4 * embedding.T, atol=1e-5
-    )
+    weight = base.get_parameter(f"{path}.weight").detach()
+    both(lambda: weight + delta(tensors, path, 4).T).check(model.get_parameter(f"{path}.weight"))
+    one, other = (tensors[f"base_model.model.{wte}.lora_embedding_{letter}"] for letter in "BA")
+    words = base.get_parameter(f"{wte}.weight").detach()
+    both(lambda: words + 4 * (one @ other).T).check(model.get_parameter(f"{wte}.weight"))
 
 
 def test_an_adapter_trained_with_a_head_fits_the_model_without_it_and_the_other_way_round(tmp_path: Path):
@@ -160,9 +165,13 @@ def test_a_classifiers_head_comes_from_the_adapter_and_its_pairs_are_scored(tmp_
         oracle.score.weight.copy_(head)
         for path in (QUERY, VALUE):
             oracle.get_parameter(f"{path}.weight").add_(delta(tensors, path, 4))
-        found = score(reranker, [("what is ice", "ice is cold water"), ("who", "the stone house")])
-        for ids, margin in zip(found.ids, found.margins, strict=True):
-            assert float(oracle(input_ids=torch.tensor([ids])).logits) == pytest.approx(margin, abs=1e-4)
+    found = score(reranker, [("what is ice", "ice is cold water"), ("who", "the stone house")])
+
+    def logits(oracle: Any) -> np.ndarray:
+        with torch.no_grad():
+            return np.array([float(oracle(input_ids=torch.tensor([ids])).logits) for ids in found.ids])
+
+    both(logits, oracle).check(found.margins)
 
 
 def test_base_and_adapter_are_both_in_the_revision(tmp_path: Path):

@@ -1,14 +1,16 @@
-"""Recipes of Qwen3-Embedding and Promptriever beside transformers: ids exactly, vectors to 1e-5."""
+"""Recipes of Qwen3-Embedding and Promptriever beside transformers: ids exactly, vectors by the yardstick."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import DATA
+from exactness import Yardstick, both
 
 from harness.engine.options import Options
 from harness.models.encoders import Encoder, encoder_spec
@@ -25,15 +27,17 @@ def opened(folder: Path, cache: Path, recipe: str) -> Encoder:
     return Encoder(source, encoder_spec(source, options), options, cache)
 
 
-def last_vectors(folder: Path, rows: list[list[int]]) -> np.ndarray:
+def last_vectors(folder: Path, rows: list[list[int]]) -> Yardstick:
     """The normalised state of each row's last token, one row at a time."""
     import torch
     from transformers import AutoModel
 
-    model = AutoModel.from_pretrained(folder).eval()
-    with torch.no_grad():
-        states = [model(input_ids=torch.tensor([row])).last_hidden_state[0, -1] for row in rows]
-    return torch.nn.functional.normalize(torch.stack(states), dim=-1).numpy()
+    def vectors(model: Any) -> np.ndarray:
+        with torch.no_grad():
+            states = [model(input_ids=torch.tensor([row])).last_hidden_state[0, -1] for row in rows]
+        return torch.nn.functional.normalize(torch.stack(states), dim=-1).numpy()
+
+    return both(vectors, AutoModel.from_pretrained(folder).eval())
 
 
 @pytest.fixture
@@ -73,9 +77,9 @@ def test_qwen3_embedding_puts_the_task_before_a_query_without_a_space(qwen: Path
     assert ours.token_ids(TEXTS, "document") == documents
     assert all(row[-1] == tokenizer.convert_tokens_to_ids("[SEP]") for row in queries)
     found = np.array(list(ours.encode(TEXTS, "query", task)))
-    np.testing.assert_allclose(found, last_vectors(qwen, queries), atol=1e-5)
+    last_vectors(qwen, queries).check(found)
     found = np.array(list(ours.encode(TEXTS, "document")))
-    np.testing.assert_allclose(found, last_vectors(qwen, documents), atol=1e-5)
+    last_vectors(qwen, documents).check(found)
 
 
 def test_promptriever_begins_and_ends_each_text_and_keeps_511_tokens_before_the_end(tmp_path: Path):
@@ -96,7 +100,7 @@ def test_promptriever_begins_and_ends_each_text_and_keeps_511_tokens_before_the_
             short, rows = texts[:3], rows[:3]
             assert ours.token_ids(short, "query") == rows
             found = np.array(list(ours.encode(short, "query")))
-            np.testing.assert_allclose(found, last_vectors(folder, rows), atol=1e-5)
+            last_vectors(folder, rows).check(found)
         else:
             assert ours.token_ids(texts, "document") == rows
             assert len(rows[-1]) == 512

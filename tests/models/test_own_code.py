@@ -7,9 +7,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import processes
 import pytest
+from exactness import both
 from own_code import SCALES, USES_SCALES, expected, own_classifier
 from saved_rerankers import edited
 from small_hub import commit_of, serving
@@ -41,27 +41,29 @@ def scores_of(folder: Path, cache: Path) -> list[float]:
     return score_pairs(opened(folder, cache), PAIRS).tolist()
 
 
-def right_scores(folder: Path, cache: Path, *, scales: bool) -> list[float]:
+def check_scaled(folder: Path, cache: Path) -> None:
+    """The scores are those of the class with its scales."""
     prepared = prepare(opened(folder, cache).load(), PAIRS)
-    return [expected(folder, prepared.token_ids(row), scales) for row in range(len(PAIRS))]
+    rows = [prepared.token_ids(row) for row in range(len(PAIRS))]
+    expected(folder, rows, scales=True).check(scores_of(folder, cache))
 
 
 def test_a_buffer_that_is_computed_and_not_saved_has_its_value(tmp_path: Path):
     folder = own_classifier(tmp_path / "own", computed=SCALES, forward=USES_SCALES)
-    assert scores_of(folder, tmp_path) == pytest.approx(right_scores(folder, tmp_path, scales=True), abs=1e-5)
+    check_scaled(folder, tmp_path)
 
 
 def test_a_tensor_that_is_no_buffer_has_its_value_too(tmp_path: Path):
     plain = "self.scales = 1.0 + torch.arange(config.width) / config.width"
     folder = own_classifier(tmp_path / "own", computed=plain, forward=USES_SCALES)
-    assert scores_of(folder, tmp_path) == pytest.approx(right_scores(folder, tmp_path, scales=True), abs=1e-5)
+    check_scaled(folder, tmp_path)
 
 
 def test_a_saved_kind_of_buffer_that_the_files_lack_has_its_value_where_it_is_let_through(tmp_path: Path):
     computed = 'self.register_buffer("position_ids", torch.arange(config.width))'
     uses = "hidden = hidden * (1.0 + self.position_ids / len(self.position_ids))"
     folder = own_classifier(tmp_path / "own", computed=computed, forward=uses)
-    assert scores_of(folder, tmp_path) == pytest.approx(right_scores(folder, tmp_path, scales=True), abs=1e-5)
+    check_scaled(folder, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_a_buffer_that_cannot_be_shown_to_be_right_is_refused(tmp_path: Path, va
 def test_code_that_looks_at_its_parameters_while_it_builds_is_built_with_them(tmp_path: Path):
     computed = f'{SCALES}; self.known = str(float(self.words.weight.abs().sum())) if self.words.weight.device.type == "cpu" else ""'
     folder = own_classifier(tmp_path / "own", computed=computed, forward=USES_SCALES)
-    assert scores_of(folder, tmp_path) == pytest.approx(right_scores(folder, tmp_path, scales=True), abs=1e-5)
+    check_scaled(folder, tmp_path)
 
 
 def test_scores_that_two_loads_do_not_share_are_refused_before_the_first_batch(tmp_path: Path):
@@ -183,10 +185,8 @@ def test_code_that_takes_token_types_gets_those_that_the_tokenizer_gives(tmp_pat
     edited(folder, "tokenizer_config.json", model_input_names=names)
     found = scores_of(folder, tmp_path)
     oracle = CrossEncoder(str(folder), device="cpu", trust_remote_code=True, local_files_only=True)
-    theirs = oracle.predict(
-        [(query.text, document.text) for query, document in PAIRS], activation_fn=torch.nn.Identity()
-    )
-    np.testing.assert_allclose(found, theirs, atol=1e-5)
+    texts = [(query.text, document.text) for query, document in PAIRS]
+    both(lambda oracle: oracle.predict(texts, activation_fn=torch.nn.Identity()), oracle).check(found)
 
 
 def test_code_that_does_not_say_its_version_is_told_so(tmp_path: Path):
@@ -205,7 +205,7 @@ def test_a_change_of_the_code_changes_the_key(tmp_path: Path):
     plain = own_classifier(tmp_path / "a" / "own")
     turned = own_classifier(tmp_path / "b" / "own", sign="-")
     first, second = (opened(folder, tmp_path) for folder in (plain, turned))
-    assert score_pairs(first, PAIRS).tolist() == pytest.approx((-score_pairs(second, PAIRS)).tolist())
+    assert score_pairs(first, PAIRS).tolist() == (-score_pairs(second, PAIRS)).tolist()
     assert first.spec.fingerprint != second.spec.fingerprint
 
 
@@ -363,7 +363,7 @@ def test_the_code_of_a_hub_model_is_fetched_with_it(tmp_path: Path):
     plain = scores_of(own_classifier(tmp_path / "here"), tmp_path / "cache")
     with serving(tmp_path / "root") as endpoint:
         turned = scored_with_hub("them/own", tmp_path / "home", endpoint)
-    assert turned == pytest.approx([-score for score in plain], abs=1e-6)
+    assert turned == [-score for score in plain]
 
 
 def test_code_in_another_repository_is_that_of_its_commit_now(tmp_path: Path):
@@ -379,7 +379,7 @@ def test_code_in_another_repository_is_that_of_its_commit_now(tmp_path: Path):
             own_classifier(code, sign=sign)
             commit_of.cache_clear()
             found = scored_with_hub(folder, tmp_path / "home", endpoint)
-            assert found == pytest.approx([factor * score for score in plain], abs=1e-6)
+            assert found == [factor * score for score in plain]
 
 
 def test_other_code_elsewhere_is_another_key(tmp_path: Path):

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import DATA, ROOT, WORDS, Cli
+from exactness import both, same_model
 
 import harness
 from harness import HarnessError, Task
@@ -185,7 +186,7 @@ def test_a_cross_encoder_in_memory_is_what_its_folder_is(tmp_path: Path):
     assert here.only.result.identity.reranker_fingerprint == there.only.result.identity.reranker_fingerprint
     assert (here.only.reranker, there.only.reranker) == ("here", "saved")
     pairs = [("amber birch", "amber"), ("cedar", "delta fjord")]
-    np.testing.assert_allclose(harness.score(model, pairs), model.predict(pairs), atol=1e-5)
+    both(lambda model: model.predict(pairs), model).check(harness.score(model, pairs))
 
 
 def test_a_transformers_model_with_its_tokenizer(tmp_path: Path):
@@ -197,7 +198,7 @@ def test_a_transformers_model_with_its_tokenizer(tmp_path: Path):
     here = harness.run(task(), (model, tokenizer), top_k=10)
     there = harness.run(task(), folder, top_k=10)
     one, other = (result.rankings().sort_values(["query_id", "doc_id"])["score"] for result in (here, there))
-    np.testing.assert_allclose(one.astype(float), other.astype(float), atol=1e-6)
+    np.testing.assert_array_equal(one.astype(float), other.astype(float))
     pipeline = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
     for same in ((tokenizer, model), pipeline):
         assert harness.run(task(), same, top_k=10).only.reused
@@ -220,7 +221,7 @@ def test_an_object_of_the_rerankers_library_scores_as_it_does_there():
         doc_ids = list(found["doc_id"])
         there = model.rank(QUERIES[query_id], [texts[doc_id] for doc_id in doc_ids], doc_ids=doc_ids)
         scores = {entry.doc_id: entry.score for entry in there.results}
-        np.testing.assert_allclose(found["score"].astype(float), [scores[doc_id] for doc_id in doc_ids], atol=1e-5)
+        same_model(found["score"].astype(float), [scores[doc_id] for doc_id in doc_ids])
     assert not harness.run(task(), model, top_k=10).only.result.diagnostics["newly_initialised"]
     assert harness.run(task(), model, top_k=10).only.reused
 

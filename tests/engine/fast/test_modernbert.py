@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from exactness import both
 
 from harness.engine.fast import note_of, pack
 from harness.engine.fast.modernbert import PackedModernBert
@@ -20,8 +21,6 @@ SIZES = {
     "vocab_size": VOCABULARY, "max_position_embeddings": 512, "local_attention": 2 * WINDOW, "pad_token_id": 0,
     "cls_token_id": 1, "bos_token_id": 1, "sep_token_id": 2, "eos_token_id": 2, "initializer_range": 0.2,
 }  # fmt: skip
-AS_NEAR = 4
-"""The fast path may be so many times as far from the scores in float64 as the plain path is."""
 
 
 def build(kind: str = "ModernBertForSequenceClassification", **changes: Any) -> Any:
@@ -44,11 +43,6 @@ def padded(model: Any, ids: list[list[int]], pooling: str = "") -> np.ndarray:
     return (pool(found.last_hidden_state, mask, pooling) if pooling else found.logits).numpy()
 
 
-def assert_as_near(found: np.ndarray, plain: np.ndarray, exact: np.ndarray) -> None:
-    allowed = AS_NEAR * np.abs(plain - exact).max()
-    assert 0 < np.abs(found - exact).max() <= allowed
-
-
 CHANGES = [
     {},
     {"num_labels": 1, "classifier_pooling": "mean"},
@@ -62,16 +56,14 @@ CHANGES = [
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_logits_are_as_near_the_exact_ones_as_those_of_transformers(changes):
     model, ids = build(**changes), rows()
-    plain, found = padded(model, ids), pack(model).logits(ids)
-    assert_as_near(found, plain, padded(model.double(), ids))
+    both(lambda model: padded(model, ids), model).check(pack(model).logits(ids))
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max", "lasttoken"])
 @pytest.mark.parametrize("layers", [2, 4], ids=["a window last", "the whole text last"])
 def test_vectors_are_as_near_the_exact_ones_as_those_of_transformers(pooling, layers):
     model, ids = build("ModernBertModel", num_hidden_layers=layers), rows()
-    plain, found = padded(model, ids, pooling), pack(model).pooled(ids, pooling)
-    assert_as_near(found, plain, padded(model.double(), ids, pooling))
+    both(lambda model: padded(model, ids, pooling), model).check(pack(model).pooled(ids, pooling))
 
 
 def test_a_layer_with_a_window_sees_no_further():
@@ -81,15 +73,17 @@ def test_a_layer_with_a_window_sees_no_further():
         kind: pack(build(num_hidden_layers=1, layer_types=[kind])) for kind in ("sliding_attention", "full_attention")
     }
     near, far = (np.ptp(seeing[kind].logits([ids, other]), axis=0).max() for kind in seeing)
-    assert near < 1e-6
+    assert near == 0
     assert far > 1e-3
 
 
 def test_a_text_scores_the_same_whatever_its_company():
-    packed, ids = pack(build()), rows()
+    model, ids = build(), rows()
+    yard, packed = both(lambda model: np.concatenate([padded(model, [row]) for row in ids]), model), pack(model)
     together = packed.logits(ids)
     np.testing.assert_array_equal(together, packed.logits(ids))
-    np.testing.assert_allclose(together, np.concatenate([packed.logits([row]) for row in ids]), atol=1e-5, rtol=0)
+    yard.check(together)
+    yard.check(np.concatenate([packed.logits([row]) for row in ids]))
 
 
 def test_half_precision_scores_with_a_head_in_float32():

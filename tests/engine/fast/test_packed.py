@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 from conftest import ROOT
-from exactness import Yardstick, both, yardstick
+from exactness import Yardstick, both
 from golden_cases import model_folder, opened, score
 
 from harness.engine.fast import note_of, pack
@@ -260,10 +260,7 @@ SHAPES = [(32, 32), (96, 31), (1, 384), (64, 384)]
 def test_a_linear_is_as_exact_as_torchs_own_in_every_shape(shape, tokens):
     fast, plain, ways = layer(torch.float32, shape, tokens)
     for way, takes in ways.items():
-        compute = getattr(plain, way)
-        yardstick(compute(*takes), lambda compute=compute, takes=takes: compute(*takes)).check(
-            getattr(fast, way)(*takes)
-        )
+        both(lambda way=way, takes=takes: getattr(plain, way)(*takes)).check(getattr(fast, way)(*takes))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exactness import alone
-from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
+from exactness import alone, golden, published
+from golden_cases import cases, model_folder, opened, read_cases, score
 
 from harness.errors import HarnessError
 from harness.rerankers.resolve import known_models
@@ -26,9 +26,11 @@ def open_bge(cache: Path, folder: Path = FOLDER, **settings):
 
 
 def check(folder: Path, cache: Path, case: dict) -> None:
-    found = score(open_bge(cache, folder, max_length=case["max_length"], normalize=case["normalize"]), case["pairs"])
+    settings = {"max_length": case["max_length"], "normalize": case["normalize"]}
+    found = score(open_bge(cache, folder, **settings), case["pairs"])
     assert found.ids == case["token_ids"]
-    np.testing.assert_allclose(found.published, case["scores"], atol=TOLERANCE, rtol=0)
+    yard = golden(case["scores"], lambda wide: published(wide, case["pairs"]), folder, cache, "bge", **settings)
+    yard.check(found.published)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import DATA, write_collection
-from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases
+from exactness import both, golden, ours
+from golden_cases import cases, model_folder, opened, read_cases
 from tiny_models import bert, sentence_transformer
 
 from harness.data.collection import Collection, prepare
@@ -23,6 +25,7 @@ from harness.rerankers.base import Reranker
 from harness.rerankers.rerank import rerank
 from harness.rerankers.resolve import open_rerankers
 from harness.retrievers.retrieve import candidates_of, open_first_stage
+from harness.text import join_document
 from harness.types import DocumentText, Measure, QueryText, Subset, Task
 
 FOLDER = model_folder("e5-mistral")
@@ -47,10 +50,19 @@ def scores(reranker: Reranker, pairs: list, instruction: str = "") -> np.ndarray
     return prepared(reranker, pairs, instruction).score(np.arange(len(pairs)))
 
 
+def alone(reranker: Reranker, pairs: list) -> np.ndarray:
+    """The scores of pairs whose texts are encoded one at a time, and kept nowhere."""
+    model = reranker.load()
+    return np.concatenate([model.score_alone(QueryText(query), [DocumentText("", text)]) for query, text in pairs])
+
+
 def check(folder: Path, cache: Path, case: dict) -> None:
-    reranker = open_e5(cache, folder, max_length=case["max_length"], task=case["task"])
+    settings = {"recipe": "e5-mistral", "max_length": case["max_length"], "task": case["task"]}
+    reranker = open_e5(cache, folder, **settings)
     found = scores(reranker, case["pairs"])
-    np.testing.assert_allclose(found, case["scores"], atol=TOLERANCE, rtol=0)
+    golden(case["scores"], lambda wide: alone(wide, case["pairs"]), folder, cache, "bi-encoder", **settings).check(
+        found
+    )
     np.testing.assert_array_equal(reranker.load().activate(found), found)
 
 
@@ -74,9 +86,9 @@ def test_inputs_begin_with_bos_and_end_with_one_eos(tmp_path: Path):
 
 
 def test_one_pair_at_a_time_scores_as_all_together(tmp_path: Path):
-    together = scores(open_e5(tmp_path / "a"), PAIRS)
-    alone = [scores(open_e5(tmp_path / "b"), [pair])[0] for pair in PAIRS]
-    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
+    yard = ours(lambda one: alone(one, PAIRS), FOLDER, tmp_path / "a", "bi-encoder", recipe="e5-mistral")
+    yard.check(scores(open_e5(tmp_path / "a"), PAIRS))
+    yard.check([scores(open_e5(tmp_path / "b"), [pair])[0] for pair in PAIRS])
 
 
 def test_the_instruction_stands_once_after_the_query_in_the_querys_place(tmp_path: Path):
@@ -106,8 +118,11 @@ def test_a_sentence_transformer_scores_by_cosine_without_a_recipe(tmp_path: Path
     assert reranker.spec.family == "bi-encoder"
     assert reranker.bind is None
     pairs = [["what is ice", "ice is cold"], ["where", "the river over the stone"]]
-    vectors = oracle.encode_query([q for q, _ in pairs]), oracle.encode_document([d for _, d in pairs])
-    np.testing.assert_allclose(scores(reranker, pairs), (vectors[0] * vectors[1]).sum(1), atol=1e-5)
+
+    def cosines(oracle: Any) -> np.ndarray:
+        return (oracle.encode_query([q for q, _ in pairs]) * oracle.encode_document([d for _, d in pairs])).sum(1)
+
+    both(cosines, oracle).check(scores(reranker, pairs))
 
 
 def test_recipe_length_sentence_and_dtype_are_in_the_fingerprint(tmp_path: Path):
@@ -156,11 +171,10 @@ def test_the_task_sentence_reaches_a_first_stage_and_its_candidates_key(tmp_path
         found[prompt] = candidates_of(stage, collection, task, task.subsets[0], 5, tmp_path / "cache")
     assert found[CLAIMS].digest != found[QUESTIONS].digest
     task, collection = birds(tmp_path, CLAIMS)
-    query, document = collection.queries["q0"], next(iter(found[CLAIMS].run["q0"]))
-    expected = scores(
-        open_e5(tmp_path / "other", task=CLAIMS), [[query.text, "{0.title} {0.text}".format(collection.documents([document])[document]).strip()]]
-    )  # fmt: skip
-    assert found[CLAIMS].run["q0"][document] == pytest.approx(expected[0], abs=1e-6)
+    query, best = collection.queries["q0"].text, found[CLAIMS].run["q0"]
+    pairs = [(query, join_document(document)) for document in collection.documents(list(best)).values()]
+    yard = ours(lambda one: alone(one, pairs), FOLDER, tmp_path, "bi-encoder", recipe="e5-mistral", task=CLAIMS)
+    yard.check([best[name] for name in collection.documents(list(best))])
     bare = open_first_stage(str(FOLDER), Options(settings=(("recipe", "e5-mistral-bare"),)), tmp_path / "cache")
     assert not bare.wants_task_prompt
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from exactness import Yardstick, yardstick
-from golden_cases import TOLERANCE, model_folder, opened
+from exactness import Yardstick, both, golden, ours, yardstick
+from golden_cases import model_folder, opened
 
 from harness.engine.options import Options
 from harness.engine.store import ScoreStore
@@ -71,7 +73,9 @@ def encoded(system: str, text: str, *, specials: bool = True) -> list[int]:
 def check_golden(cache: Path, system: str, case: tuple, folder: Path | None = None) -> None:
     _, settings, pairs, scores, token_ids = case
     reranker = open_causal(cache, system, folder, **settings)
-    np.testing.assert_allclose(score_pairs(reranker, pairs), scores, atol=TOLERANCE, rtol=0)
+    how = folder or model_folder(system), cache, "causal"
+    yard = golden(scores, lambda wide: score_pairs(wide, pairs, batch_tokens=1), *how, template=system, **settings)
+    yard.check(score_pairs(reranker, pairs))
     if token_ids is not None:
         assert ids_of(reranker, pairs) == token_ids
 
@@ -417,6 +421,20 @@ def test_what_a_template_cannot_say_is_refused_by_file_and_key(tmp_path: Path, c
 # --- the model -----------------------------------------------------------------------------------
 
 
+def one_over_zero(model: Any, rows: list[list[int]]) -> Yardstick:
+    """mxbai-rerank-v2's margin after each row, of transformers' own model."""
+    import torch
+
+    one, zero = (encoded("mxbai-rerank-v2", word)[0] for word in "10")
+
+    def margins(model: Any) -> np.ndarray:
+        with torch.inference_mode():
+            last = [model(input_ids=torch.tensor([ids])).logits[0, -1] for ids in rows]
+        return np.array([float(logits[one] - logits[zero]) for logits in last])
+
+    return both(margins, model)
+
+
 def test_half_precision_rounds_no_score(tmp_path: Path):
     pairs = PAIRS["followir"][:6]
     exact, half = (
@@ -442,11 +460,7 @@ def test_an_architecture_that_caps_its_logits_is_scored_as_it_scores(tmp_path: P
     model.save_pretrained(folder)
     reranker = open_causal(tmp_path, "mxbai-rerank-v2", folder)
     pairs = PAIRS["mxbai-rerank-v2"][:3]
-    for ids, margin in zip(ids_of(reranker, pairs), margins_of(reranker, pairs), strict=True):
-        with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
-        one, zero = (encoded("mxbai-rerank-v2", word)[0] for word in "10")
-        assert margin == pytest.approx(float(logits[one] - logits[zero]), abs=1e-4)
+    one_over_zero(model, ids_of(reranker, pairs)).check(margins_of(reranker, pairs))
 
 
 # --- the fast path -------------------------------------------------------------------------------
@@ -500,11 +514,7 @@ def test_an_architecture_without_a_fast_path_is_scored_plainly_and_says_so(tmp_p
     model.save_pretrained(folder)
     reranker, pairs = open_causal(tmp_path, "mxbai-rerank-v2", folder), PAIRS["mxbai-rerank-v2"][:5]
     assert reranker.note == "no fast path for stablelm: transformers runs it, padded"
-    one, zero = (encoded("mxbai-rerank-v2", word)[0] for word in "10")
-    for ids, margin in zip(ids_of(reranker, pairs), margins_of(reranker, pairs), strict=True):
-        with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
-        assert margin == pytest.approx(float(logits[one] - logits[zero]), abs=1e-4)
+    one_over_zero(model, ids_of(reranker, pairs)).check(margins_of(reranker, pairs))
 
 
 class Failing:
@@ -564,10 +574,17 @@ def test_a_run_that_was_stopped_in_a_query_goes_on_to_the_same_bits(tmp_path: Pa
 
 def test_out_of_memory_in_the_middle_of_a_query_loses_nothing(tmp_path: Path):
     texts, reranker = Texts(many("followir")), open_causal(tmp_path, "followir", max_length=600)
-    whole = run_of(reranker, tmp_path / "whole.sqlite", "float32", texts)
     tight = Reranker(reranker.spec, lambda: Failing(reranker.load(), most=2), one_load=True)
     found = run_of(tight, tmp_path / "tight.sqlite", "float32", texts)
-    np.testing.assert_allclose(found.margins, whole.margins, atol=1e-5, rtol=0)
+    names = [(query, name) for query in texts.queries for name in texts.texts]
+    pairs = [(texts.queries[query], texts.texts[name]) for query, name in names]
+    settings = {"template": "followir", "max_length": 600}
+    yard = ours(lambda whole: margins_of(whole, pairs), model_folder("followir"), tmp_path, "causal", **settings)
+    yard.check([found.run[query][name] for query, name in names])
+
+
+def by_wrapper(wrapper: Any, inputs: list) -> np.ndarray:
+    return np.concatenate([wrapper.compute_logits(each) for each in inputs])
 
 
 @pytest.mark.filterwarnings("ignore:`max_length` is ignored:UserWarning")
@@ -590,10 +607,8 @@ def test_scores_equal_mtebs_qwen3_wrapper(tmp_path: Path):
         reranker = open_causal(tmp_path, "qwen3", folder, template="qwen3-reranker", max_length=length)
         # The wrapper's sentence for queries without an instruction differs from the model card's.
         sentence = "Given the user query, retrieval the relevant passages"
-        ours = [(QueryText(query.text, sentence), document) for query, document in pairs]
+        asked = [(QueryText(query.text, sentence), document) for query, document in pairs]
         texts = [wrapper.format_instruction(None, query.text, document.text) for query, document in pairs]
-        for text, pair in zip(texts, ours, strict=True):
-            inputs = wrapper.process_inputs([text])
-            assert ids_of(reranker, [pair]) == inputs["input_ids"].tolist()
-            (expected,) = wrapper.compute_logits(inputs)
-            assert score_pairs(reranker, [pair])[0] == pytest.approx(expected, abs=TOLERANCE)
+        inputs = [wrapper.process_inputs([text]) for text in texts]
+        assert ids_of(reranker, asked) == [each["input_ids"][0].tolist() for each in inputs]
+        both(partial(by_wrapper, wrapper, inputs), draws=1).check(score_pairs(reranker, asked))

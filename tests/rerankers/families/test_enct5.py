@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exactness import alone
-from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
+from exactness import alone, golden, published
+from golden_cases import cases, model_folder, opened, read_cases, score
 
 from harness.engine.fast.t5 import PackedT5
 from harness.errors import HarnessError
@@ -23,12 +23,16 @@ SHORT = PAIRS[:6]
 
 
 def check(folder: Path, cache: Path, case: dict) -> None:
-    settings = {key: case[key] for key in ("order", "truncation", "max_length") if key in case}
+    check_with(folder, cache, case, **{key: case[key] for key in ("order", "truncation", "max_length") if key in case})
+
+
+def check_with(folder: Path, cache: Path, case: dict, **settings) -> None:
     (reranker,) = opened(folder, cache, **settings)
-    found = score(reranker, case["pairs"], case["instruction"] or "")
-    if "token_ids" in case:
-        assert found.ids == case["token_ids"]
-    np.testing.assert_allclose(found.published, case["scores"], atol=TOLERANCE, rtol=0)
+    how = case["pairs"], case["instruction"] or ""
+    found = score(reranker, *how)
+    assert found.ids == case.get("token_ids", found.ids)
+    yard = golden(case["scores"], lambda wide: published(wide, *how), folder, cache, **settings)
+    yard.check(found.published)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -44,9 +48,7 @@ def test_scores_and_ids_equal_the_authors_own_on_the_other_texts(tmp_path: Path,
 
 def test_the_followir_variant_is_that_case_by_name(tmp_path: Path):
     case = next(case for case in CASES if "FollowIR" in case["name"])
-    (reranker,) = opened(FOLDER, tmp_path, variant="followir")
-    found = score(reranker, case["pairs"], case["instruction"])
-    np.testing.assert_allclose(found.published, case["scores"], atol=TOLERANCE, rtol=0)
+    check_with(FOLDER, tmp_path, case, variant="followir")
 
 
 def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exactness import both
 from golden_cases import model_folder, opened
 from saved_rerankers import edited
-from tiny_jina import documents, joined, prompt, vectors, write_model
+from tiny_jina import cosines, documents, joined, prompt, vectors, write_model
 
 from harness.errors import HarnessError
 from harness.types import DocumentText, QueryText
@@ -26,15 +27,11 @@ def open_jina(folder: Path, cache: Path, **settings):
 
 @pytest.mark.parametrize("instruction", ["", "prefer echo"])
 def test_one_prompt_gives_the_cosines_of_the_authors_formula(tiny: Path, tmp_path: Path, instruction: str):
-    import torch
-
     model, found = open_jina(tiny, tmp_path).load(), documents(11)
     text = prompt("which birch", joined(found), instruction)
-    ids, rows, query = vectors(tiny, text)
-    assert model.ids(text) == ids
-    expected = torch.nn.functional.cosine_similarity(rows, query.expand_as(rows), dim=-1).numpy()
+    assert model.ids(text) == vectors(tiny, text)[0]
     scores = model.score_list(QueryText("which birch", instruction), found)
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    both(lambda: cosines(tiny, text)).check(scores)
     assert np.ptp(scores) > 1e-3
     assert model.tallies == {"prompts": 1, "queries_shortened": 0, "passages_shortened": 0}
 
@@ -42,17 +39,20 @@ def test_one_prompt_gives_the_cosines_of_the_authors_formula(tiny: Path, tmp_pat
 def test_several_prompts_share_a_weighted_vector_of_the_query(tiny: Path, tmp_path: Path):
     found = documents(10)
     scores = open_jina(tiny, tmp_path, documents=4).load().score_list(QueryText("echo fjord"), found)
-    rows, queries, weights = [], [], []
-    for start in (0, 4, 8):
-        _, block, query = vectors(tiny, prompt("echo fjord", joined(found[start : start + 4])))
-        rows.append(block.numpy())
-        queries.append(query.numpy()[0])
-        cosines = (block @ query.T)[:, 0].numpy() / (np.linalg.norm(block, axis=1) * np.linalg.norm(query))
-        weights.append(max((1 + cosines) / 2))
-    every = np.concatenate(rows)
-    mean = sum(weight * query for weight, query in zip(weights, queries, strict=True)) / sum(weights)
-    expected = every @ mean / (np.linalg.norm(every, axis=1) * np.linalg.norm(mean))
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+    def expected() -> np.ndarray:
+        rows, queries, weights = [], [], []
+        for start in (0, 4, 8):
+            text = prompt("echo fjord", joined(found[start : start + 4]))
+            _, block, query = vectors(tiny, text)
+            rows.append(block.numpy())
+            queries.append(query.numpy()[0])
+            weights.append(max((1 + cosines(tiny, text)) / 2))
+        every = np.concatenate(rows)
+        mean = sum(weight * query for weight, query in zip(weights, queries, strict=True)) / sum(weights)
+        return every @ mean / (np.linalg.norm(every, axis=1) * np.linalg.norm(mean))
+
+    both(expected).check(scores)
 
 
 def test_a_prompt_is_closed_where_the_next_document_might_not_fit(tiny: Path, tmp_path: Path):
@@ -71,9 +71,8 @@ def test_long_texts_are_cut_to_their_first_tokens_and_counted(tiny: Path, tmp_pa
     scores = model.score_list(QueryText(long), [DocumentText("", long), DocumentText("", "echo")])
     assert model.tallies == {"prompts": 1, "queries_shortened": 1, "passages_shortened": 1}
     ids = backend.encode(long).ids
-    _, rows, query = vectors(tiny, prompt(backend.decode(ids[:3]), [backend.decode(ids[:5]), "echo"]))
-    expected = (rows @ query.T)[:, 0].numpy() / (np.linalg.norm(rows, axis=1) * np.linalg.norm(query))
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    text = prompt(backend.decode(ids[:3]), [backend.decode(ids[:5]), "echo"])
+    both(lambda: cosines(tiny, text)).check(scores)
 
 
 def test_marks_in_texts_are_left_out_so_that_each_document_has_one_vector(tiny: Path, tmp_path: Path):
@@ -100,10 +99,8 @@ def test_sliding_layers_are_read_from_config(tiny: Path, tmp_path: Path):
     edited(folder, "config.json", layer_types=["sliding_attention", "full_attention"], use_sliding_window=True,
            sliding_window=8, max_window_layers=0)  # fmt: skip
     found = documents(6)
-    _, rows, query = vectors(folder, prompt("echo", joined(found)))
-    expected = (rows @ query.T)[:, 0].numpy() / (np.linalg.norm(rows, axis=1) * np.linalg.norm(query))
     scores = open_jina(folder, tmp_path / "cache").load().score_list(QueryText("echo"), found)
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    both(lambda: cosines(folder, prompt("echo", joined(found)))).check(scores)
     whole = open_jina(tiny, tmp_path / "cache").load().score_list(QueryText("echo"), found)
     assert np.abs(scores - whole).max() > 1e-4
 

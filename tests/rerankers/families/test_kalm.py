@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_kalm
+from exactness import alone
 from golden_cases import model_folder, opened, score
 
 from harness.errors import HarnessError
@@ -29,15 +30,14 @@ def test_scores_and_ids_are_those_of_mtebs_wrapper(tiny: Path, tmp_path: Path, s
     (reranker,) = opened(tiny, tmp_path, "kalm", **settings)
     found = score(reranker, PAIRS, instruction)
     expected, ids = tiny_kalm.mteb_scores(tiny, PAIRS, instruction, **settings)
-    np.testing.assert_allclose(found.published, expected, atol=1e-5, rtol=0)
+    expected.check(found.published)
     assert found.ids == ids
     assert np.ptp(found.published) > 1e-3
 
 
 def test_a_pair_scores_alone_as_beside_others(tiny: Path, tmp_path: Path):
     (reranker,) = opened(tiny, tmp_path, "kalm")
-    together, alone = score(reranker, PAIRS).margins, score(reranker, PAIRS, batch=1).margins
-    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
+    alone(PAIRS, tiny, tmp_path, "kalm").check(score(reranker, PAIRS).margins)
 
 
 def test_what_was_cut_is_counted_on_either_side(tiny: Path, tmp_path: Path):

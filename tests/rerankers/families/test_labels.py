@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Cli
-from exactness import Yardstick, both
+from exactness import Yardstick, both, margins, ours
 from golden_cases import model_folder, opened, score
 from tiny_models import wordpiece_tokenizer
 
@@ -123,7 +123,8 @@ def test_what_the_user_says_goes_before_the_names_and_moves_the_key(tmp_path: Pa
     (usual,), (turned,), (same,) = (
         opened(folder, tmp_path / "cache", **more) for more in ({}, {"label": 0}, {"label": "relevant"})
     )
-    np.testing.assert_allclose(score(turned, PAIRS).margins, -score(usual, PAIRS).margins, atol=1e-6, rtol=0)
+    yard = ours(lambda reranker: -margins(reranker, PAIRS), folder, tmp_path / "cache")
+    yard.check(score(turned, PAIRS).margins)
     assert usual.spec.fingerprint == same.spec.fingerprint != turned.spec.fingerprint
 
 
@@ -139,7 +140,7 @@ def test_three_labels_stay_finite_where_their_logits_are_far_apart():
 
     logits = np.array([[0, 200, -200], [-300, 100, 100]], np.float32)
     found = Labels(("a", "b", "c"), 1).margins(logits)
-    np.testing.assert_allclose(found, [200, 0])
+    np.testing.assert_array_equal(found, [200, 0])
     assert found.dtype == np.float32
 
 
@@ -149,7 +150,7 @@ def test_one_label_is_its_logit_and_says_nothing(tmp_path: Path):
     assert reranker.note is None
     assert "label" not in dict(reranker.spec.settings)
     found = score(reranker, PAIRS)
-    np.testing.assert_allclose(found.published, sigmoid(found.margins))
+    np.testing.assert_array_equal(found.published, sigmoid(found.margins))
 
 
 def test_a_classifier_whose_modules_are_of_a_foreign_class_is_refused_not_scored_without_them(tmp_path: Path):
@@ -175,9 +176,9 @@ def test_an_enct5_model_whose_names_are_turned_is_scored_by_its_names(tmp_path: 
     folder = tmp_path / "tart"
     shutil.copytree(model_folder("tart"), folder)
     pairs = [["how long should dough rest", "Until it has doubled."], ["when", "The bakery opens at six."]]
-    (usual,) = opened(model_folder("tart"), tmp_path / "cache")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"id2label": {"0": "relevant", "1": "irrelevant"}}))
     (turned,) = opened(folder, tmp_path / "cache")
-    np.testing.assert_allclose(score(turned, pairs).margins, -score(usual, pairs).margins, atol=1e-6, rtol=0)
+    yard = ours(lambda reranker: -margins(reranker, pairs), model_folder("tart"), tmp_path / "cache")
+    yard.check(score(turned, pairs).margins)
     assert 'label 0 ("relevant")' in turned.note

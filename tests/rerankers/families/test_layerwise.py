@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Cli
-from exactness import alone
-from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
+from exactness import alone, both, golden, margins, ours, published
+from golden_cases import cases, model_folder, opened, read_cases, score
 
 from harness.engine.options import Options
 from harness.engine.store import ScoreStore
@@ -28,11 +28,14 @@ SHORT = PAIRS[:6]
 
 
 def check(folder: Path, cache: Path, case: dict) -> None:
-    rerankers = opened(folder, cache, cutoff_layers=case["cutoff_layers"], max_length=case["max_length"], rule="class")
+    settings = {"max_length": case["max_length"], "rule": "class"}
+    rerankers = opened(folder, cache, cutoff_layers=case["cutoff_layers"], **settings)
     assert len(rerankers) == len(case["cutoff_layers"])
-    place = case["cutoff_layers"].index(case.get("layer", case["cutoff_layers"][0]))
-    found = score(rerankers[place], case["pairs"])
-    np.testing.assert_allclose(found.published, case["scores"], atol=TOLERANCE, rtol=0)
+    layer = case.get("layer", case["cutoff_layers"][0])
+    found = score(rerankers[case["cutoff_layers"].index(layer)], case["pairs"])
+    how = folder, cache, None
+    yard = golden(case["scores"], lambda wide: published(wide, case["pairs"]), *how, cutoff_layers=layer, **settings)
+    yard.check(found.published)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -95,12 +98,16 @@ def test_layers_are_sorted_named_once_and_the_last_is_the_default(tmp_path: Path
     assert default.spec.fingerprint == rerankers[1].spec.fingerprint != rerankers[0].spec.fingerprint
 
 
-@pytest.mark.parametrize(("dtype", "apart"), [("float32", 1e-6), ("bfloat16", 0)])
-def test_a_layer_has_the_same_key_whatever_else_is_asked_for(tmp_path: Path, dtype: str, apart: float):
-    alone = opened(FOLDER, tmp_path, dtype=dtype, cutoff_layers=3)[0]
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_layer_has_the_same_key_whatever_else_is_asked_for(tmp_path: Path, dtype: str):
+    single = opened(FOLDER, tmp_path, dtype=dtype, cutoff_layers=3)[0]
     among = opened(FOLDER, tmp_path, dtype=dtype, cutoff_layers="2,3,4")[1]
-    assert alone.spec.fingerprint == among.spec.fingerprint
-    np.testing.assert_allclose(score(alone, SHORT).margins, score(among, SHORT).margins, atol=apart, rtol=0)
+    assert single.spec.fingerprint == among.spec.fingerprint
+    if dtype == "bfloat16":
+        np.testing.assert_array_equal(score(single, SHORT).margins, score(among, SHORT).margins)
+    else:
+        yard = ours(lambda reranker: margins(reranker, SHORT), FOLDER, tmp_path, cutoff_layers=3)
+        yard.check(score(among, SHORT).margins)
 
 
 def test_one_pass_hands_over_the_other_layers_under_their_own_keys(tmp_path: Path):
@@ -167,17 +174,18 @@ def test_what_one_layer_leaves_in_the_store_is_all_that_the_next_needs(tmp_path:
     texts, candidates = request_of(PAIRS[:5])
     options = Options(batch_tokens=1000)
     rerankers = opened(FOLDER, tmp_path, cutoff_layers="2,3,4")
-    alone = [opened(FOLDER, tmp_path, cutoff_layers=layer)[0] for layer in (2, 3, 4)]
     if tight:
         rerankers[0] = Reranker(rerankers[0].spec, lambda first=rerankers[0]: Tight(first.load()))
-    with ScoreStore(tmp_path / "scores.sqlite") as store, ScoreStore(tmp_path / "others.sqlite") as other:
+    with ScoreStore(tmp_path / "scores.sqlite") as store:
         found = [rerank(reranker, candidates, texts, store, options) for reranker in rerankers]
-        assert [done.stored for done in found] == [0, 15, 15]
-        for done, single in zip(found, alone, strict=True):
-            expected = rerank(single, candidates, texts, other, options)
-            assert expected.stored == 0
-            for query, scores in expected.run.items():
-                assert done.run[query] == pytest.approx(scores, abs=1e-5)
+    assert [done.stored for done in found] == [0, 15, 15]
+    asked = [
+        (texts.queries[query].text, texts.texts[name].text) for query, names in candidates.run.items() for name in names
+    ]
+    for layer, done in zip((2, 3, 4), found, strict=True):
+        scores = [done.run[query][name] for query, names in candidates.run.items() for name in names]
+        yard = ours(lambda reranker: margins(reranker, asked), FOLDER, tmp_path, cutoff_layers=layer)
+        yard.check(scores)
 
 
 def test_a_run_of_several_layers_has_a_result_for_each(cli: Cli, collection_folder: Path):
@@ -282,8 +290,8 @@ def test_shared_keys_and_values_equal_repeated_ones(tmp_path: Path):
             weights[name] = weights[name][:16].unflatten(0, (2, 8)).repeat_interleave(2, 0).flatten(0, 1)
 
     (grouped,) = opened(copied(tmp_path / "grouped", {"num_key_value_heads": 2}, halve), tmp_path)
-    (repeated,) = opened(copied(tmp_path / "repeated", None, repeat), tmp_path)
-    np.testing.assert_allclose(score(grouped, SHORT).margins, score(repeated, SHORT).margins, atol=1e-6, rtol=0)
+    repeated = copied(tmp_path / "repeated", None, repeat)
+    ours(lambda reranker: margins(reranker, SHORT), repeated, tmp_path).check(score(grouped, SHORT).margins)
 
 
 def test_with_scales_of_one_the_network_is_a_llama(tmp_path: Path):
@@ -307,13 +315,18 @@ def test_with_scales_of_one_the_network_is_a_llama(tmp_path: Path):
     body = {name.removeprefix("model."): weight for name, weight in weights.items() if name.startswith("model.")}
     llama.load_state_dict(body)
     found = [score(reranker, PAIRS[:4]) for reranker in opened(folder, tmp_path, cutoff_layers="2,3,4")]
-    for row, ids in enumerate(found[0].ids):
-        with torch.inference_mode():
-            states = llama(torch.tensor([ids]), output_hidden_states=True).hidden_states
-            for place, layer in enumerate((2, 3, 4)):
-                last = states[layer][0, -1] if layer == 4 else llama.norm(states[layer][0, -1])
-                expected = float(weights[f"lm_head.{place}.linear_head.weight"][0] @ last)
-                assert found[place].margins[row] == pytest.approx(expected, abs=1e-5)
+
+    def heads(llama: Any) -> np.ndarray:
+        rows = []
+        for ids in found[0].ids:
+            with torch.inference_mode():
+                states = llama(torch.tensor([ids]), output_hidden_states=True).hidden_states
+                last = [states[4][0, -1] if layer == 4 else llama.norm(states[layer][0, -1]) for layer in (2, 3, 4)]
+                read = [weights[f"lm_head.{place}.linear_head.weight"][0] for place in range(3)]
+                rows.append([float(torch.dot(*each)) for each in zip(read, last, strict=True)])
+        return np.array(rows)
+
+    both(heads, llama).check(np.stack([each.margins for each in found], 1))
 
 
 def test_half_precision_has_its_own_key_and_stays_near(tmp_path: Path):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from exactness import alone
-from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
+from exactness import alone, both, golden, margins, ours, published
+from golden_cases import cases, model_folder, opened, read_cases, score
 
 from harness.errors import HarnessError
 from harness.rerankers.score import margins_of
@@ -23,9 +24,10 @@ SHORT = PAIRS[:6]
 
 def check(folder: Path, cache: Path, case: dict) -> None:
     settings = {key: case[key] for key in ("cutoff_layers", "compress_ratio", "compress_layers")}
-    (reranker,) = opened(folder, cache, max_length=512, rule="class", **settings)
-    found = score(reranker, case["pairs"])
-    np.testing.assert_allclose(found.published, case["scores"], atol=TOLERANCE, rtol=0)
+    settings |= {"max_length": 512, "rule": "class"}
+    (reranker,) = opened(folder, cache, **settings)
+    yard = golden(case["scores"], lambda wide: published(wide, case["pairs"]), folder, cache, **settings)
+    yard.check(score(reranker, case["pairs"]).published)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -96,14 +98,16 @@ def test_an_empty_passage_and_a_second_compression_are_no_surprise():
 
 @pytest.mark.parametrize("ratio", [1, 3])
 def test_pairs_of_one_query_share_their_beginning_and_score_as_they_do_alone(tmp_path: Path, ratio: int):
-    (reranker,) = opened(FOLDER, tmp_path, compress_ratio=ratio, compress_layers="1,2")
+    settings = {"compress_ratio": ratio, "compress_layers": "1,2"}
+    (reranker,) = opened(FOLDER, tmp_path, **settings)
     passages = [text for _, text in PAIRS[:8]] + ["trees " + text for _, text in PAIRS[:3]]
     pairs = [(QueryText(query), DocumentText("", text)) for query in ("what is a tree", "why") for text in passages]
     prepared = reranker.load().prepare(*_distinct(pairs))
     assert (prepared.sharing.shared > 4).all()
-    alone = np.concatenate([margins_of(reranker, [pair]) for pair in pairs])
-    np.testing.assert_allclose(margins_of(reranker, pairs, 100_000), alone, atol=TOLERANCE, rtol=0)
-    np.testing.assert_allclose(margins_of(reranker, pairs, 100), alone, atol=TOLERANCE, rtol=0)
+    texts = [(query.text, document.text) for query, document in pairs]
+    yard = alone(texts, FOLDER, tmp_path, **settings)
+    yard.check(margins_of(reranker, pairs, 100_000))
+    yard.check(margins_of(reranker, pairs, 100))
 
 
 def _distinct(pairs: list) -> tuple[list, list, np.ndarray]:
@@ -192,10 +196,9 @@ def test_a_gemma_of_another_build_is_refused(tmp_path: Path, change: dict, messa
 
 
 def test_logits_are_capped_where_the_config_says_so(tmp_path: Path):
-    (plain,) = opened(FOLDER, tmp_path)
     (capped,) = opened(with_config(tmp_path / "capped", final_logit_softcapping=2.0), tmp_path)
-    expected = 2 * np.tanh(score(plain, SHORT).margins.astype(float) / 2)
-    np.testing.assert_allclose(score(capped, SHORT).margins, expected, atol=1e-5, rtol=0)
+    raw = ours(lambda reranker: margins(reranker, SHORT), FOLDER, tmp_path)
+    raw.through(lambda logits: 2 * np.tanh(logits / 2)).check(score(capped, SHORT).margins)
 
 
 @pytest.mark.parametrize("softcap", [True, False])
@@ -218,13 +221,18 @@ def test_without_compression_the_network_is_gemma_2(tmp_path: Path, softcap: boo
     gemma.load_state_dict(body)
     rerankers = opened(folder, tmp_path, cutoff_layers="2,3,4", softcap=softcap)
     found = [score(reranker, PAIRS[:4]) for reranker in rerankers]
-    for row, ids in enumerate(found[0].ids):
-        with torch.inference_mode():
-            states = gemma(torch.tensor([ids]), output_hidden_states=True).hidden_states
-            for place, layer in enumerate((2, 3, 4)):
-                last = states[layer][0, -1] if layer == 4 else gemma.norm(states[layer][0, -1])
-                expected = float(weights[f"lm_head.{place}.linear_head.weight"][0] @ last)
-                assert found[place].margins[row] == pytest.approx(expected, abs=2e-5)
+
+    def heads(gemma: Any) -> np.ndarray:
+        rows = []
+        for ids in found[0].ids:
+            with torch.inference_mode():
+                states = gemma(torch.tensor([ids]), output_hidden_states=True).hidden_states
+                last = [states[4][0, -1] if layer == 4 else gemma.norm(states[layer][0, -1]) for layer in (2, 3, 4)]
+                read = [weights[f"lm_head.{place}.linear_head.weight"][0] for place in range(3)]
+                rows.append([float(torch.dot(*each)) for each in zip(read, last, strict=True)])
+        return np.array(rows)
+
+    both(heads, gemma).check(np.stack([each.margins for each in found], 1))
 
 
 def test_the_soft_cap_moves_scores_and_keys(tmp_path: Path):

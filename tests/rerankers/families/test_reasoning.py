@@ -31,17 +31,17 @@ def margins(folder: Path, cache: Path, pairs=PAIRS, **settings) -> np.ndarray:
 
 def test_rank1_scores_as_its_authors_do(thinker: Path, tmp_path: Path):
     theirs = Rank1(thinker)
-    expected = [theirs.margin(*pair) for pair in PAIRS]
+    expected = theirs.margins(PAIRS)
     assert min(theirs.seen.values()) >= 3, theirs.seen
-    np.testing.assert_allclose(margins(thinker, tmp_path), expected, rtol=0, atol=1e-5)
+    expected.check(margins(thinker, tmp_path))
 
 
 def test_a_thought_that_is_never_closed_is_given_its_ending(tmp_path: Path):
     folder = write_thinker(tmp_path / "endless", alive=(" so", "."))
     theirs = Rank1(folder)
-    expected = [theirs.margin(*pair) for pair in PAIRS[:6]]
+    expected = theirs.margins(PAIRS[:6])
     assert theirs.seen == {"read": 0, "forced": 6}
-    np.testing.assert_allclose(margins(folder, tmp_path / "cache", PAIRS[:6]), expected, rtol=0, atol=1e-5)
+    expected.check(margins(folder, tmp_path / "cache", PAIRS[:6]))
 
 
 def test_another_such_model_is_a_template_of_ones_own(thinker: Path, tmp_path: Path):
@@ -56,8 +56,7 @@ def test_another_such_model_is_a_template_of_ones_own(thinker: Path, tmp_path: P
         'score: difference\nwrites: {until: "</think>", max_new_tokens: 24, forced: "\\n{written}\\n</think>", among: 2}\n'
     )
     theirs = Rank1(thinker, among=2)
-    expected = [theirs.margin(*pair) for pair in PAIRS]
-    np.testing.assert_allclose(margins(thinker, tmp_path, template=own), expected, rtol=0, atol=1e-5)
+    theirs.margins(PAIRS).check(margins(thinker, tmp_path, template=own))
     assert theirs.seen["forced"] > 0
 
 

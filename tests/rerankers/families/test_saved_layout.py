@@ -47,7 +47,6 @@ def check(folder: Path, cache: Path, pairs: list = PAIRS, instruction: str = "",
     raw = encoder.predict(pairs, prompt=prompt, batch_size=2, activation_fn=torch.nn.Identity())
     yard = beside(raw, pairs, folder, cache, of_queries=instruction, **settings)
     yard.check(found.margins)
-    np.testing.assert_allclose(found.margins, raw, atol=1e-5, rtol=1e-5)
     published = yard.through(found.model.activate)
     published.check(found.published)
     published.check(encoder.predict(pairs, prompt=prompt, batch_size=2))
@@ -314,8 +313,9 @@ def test_prompts_of_a_saved_chat_template_are_shared_and_packed(tmp_path: Path, 
     encoder = oracle(plain)
     asked = [(("how warm is water", "where")[query], texts[document].text) for query, document in rows]
     raw = encoder.predict(asked, activation_fn=torch.nn.Identity())
-    beside(raw, asked, plain, tmp_path, **({"template": "saved"} if causal else {})).check(found)
-    np.testing.assert_allclose(model.activate(found), encoder.predict(asked), atol=1e-5, rtol=1e-5)
+    yard = beside(raw, asked, plain, tmp_path, **({"template": "saved"} if causal else {}))
+    yard.check(found)
+    yard.through(model.activate).check(encoder.predict(asked))
 
 
 def test_a_generic_chat_template_without_places_leaves_the_pair_to_the_tokenizer(tmp_path: Path):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exactness import Yardstick, alone
+from exactness import Yardstick, alone, both
 from golden_cases import model_folder, opened
 
 from harness.errors import HarnessError
@@ -63,26 +63,22 @@ def open_full(cache: Path, folder: Path, **settings: Any):
     return reranker
 
 
-def answers(folder: Path, prompts: list[list[int]]) -> list[list[tuple[int, np.ndarray]]]:
-    """For each prompt the tokens written, each with the log-probabilities of all words at its place."""
+def answer(model: Any, prompt: list[int]) -> list[int]:
+    """The prompt and the tokens that are written behind it."""
     import torch
-    import transformers
 
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-    found = []
-    for prompt in prompts:
-        ids, steps = list(prompt), []
-        while len(steps) < NEW_TOKENS and ids[-1] != 2:
-            with torch.inference_mode():
-                logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
-            steps.append((int(logits.argmax()), logits.double().log_softmax(-1).numpy()))
-            ids.append(steps[-1][0])
-        found.append(steps)
-    return found
+    ids = list(prompt)
+    while len(ids) - len(prompt) < NEW_TOKENS and ids[-1] != 2:
+        with torch.inference_mode():
+            ids.append(int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+    return ids
 
 
-def parts(steps: list[tuple[int, np.ndarray]]) -> dict[str, float]:
-    """rel, sup, use and seq of one answer, by the definition of the paper's appendix and code."""
+def parts(steps: list[tuple[int, np.ndarray]]) -> list[float]:
+    """rel, sup, use and seq of one answer, by the definition of the paper's appendix and code.
+
+    A step is a token written, with the log-probabilities of all words at its place.
+    """
 
     def probabilities(words: list[str], logs: np.ndarray) -> dict[str, float]:
         found = {word: math.exp(logs[token_id(word)]) for word in words}
@@ -96,20 +92,39 @@ def parts(steps: list[tuple[int, np.ndarray]]) -> dict[str, float]:
         if written in map(token_id, UTILITY):
             p = probabilities(UTILITY, logs)
             use = -p["[Utility:1]"] - 0.5 * p["[Utility:2]"] + 0.5 * p["[Utility:4]"] + p["[Utility:5]"]
-    return {"rel": rel, "sup": sup, "use": use, "seq": math.exp(np.mean([logs[token] for token, logs in steps]))}
+    return [rel, sup, use, math.exp(np.mean([logs[token] for token, logs in steps]))]
 
 
 @pytest.fixture(scope="module")
-def expected(chatty: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
+def expected(chatty: Path, tmp_path_factory: pytest.TempPathFactory) -> Yardstick:
+    """The parts of every pair's score."""
+    import torch
+    import transformers
+
     prepared = prepare(open_full(tmp_path_factory.mktemp("cache"), chatty).load(), PAIRS)
-    written = answers(chatty, [prepared.token_ids(row) for row in range(len(PAIRS))])
-    found = [parts(steps) for steps in written]
+    whole = transformers.AutoModelForCausalLM.from_pretrained(chatty).eval()
+    prompts = [prepared.token_ids(row) for row in range(len(PAIRS))]
+    written = [answer(whole, prompt) for prompt in prompts]
+
+    def compute(model: Any) -> np.ndarray:
+        found = []
+        for prompt, ids in zip(prompts, written, strict=True):
+            with torch.inference_mode():
+                logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+            logs = logits.double().log_softmax(-1).numpy()
+            found.append(parts(list(zip(ids[len(prompt) :], logs, strict=True))))
+        return np.array(found)
+
     # The cases that make the comparison worth something.
-    assert {(part["sup"] != 0, part["use"] != 0) for part in found} >= {(True, True), (False, False)}
-    assert len({len(steps) for steps in written}) > 2, "answers of several lengths"
-    assert any(len(steps) < NEW_TOKENS for steps in written)
-    assert any(len(steps) == NEW_TOKENS for steps in written)
-    return found
+    yard, lengths = both(compute, whole), {len(ids) - len(prompt) for prompt, ids in zip(prompts, written, strict=True)}
+    assert {(sup != 0, use != 0) for _, sup, use, _ in yard.plain} >= {(True, True), (False, False)}
+    assert len(lengths) > 2, "answers of several lengths"
+    assert min(lengths) < NEW_TOKENS == max(lengths)
+    return yard
+
+
+def weighted(expected: Yardstick, *weights: float) -> Yardstick:
+    return expected.through(lambda parts: parts @ np.array(weights))
 
 
 @pytest.mark.parametrize(
@@ -126,23 +141,21 @@ def expected(chatty: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dic
 def test_the_full_score_is_its_definition(tmp_path: Path, chatty: Path, expected, settings: dict, weights: tuple):
     scores = margins_of(open_full(tmp_path, chatty, **settings), PAIRS, batch_tokens=100_000)
     assert scores.dtype == np.float32
-    wanted = [np.dot(weights, [part["rel"], part["sup"], part["use"], part["seq"]]) for part in expected]
-    np.testing.assert_allclose(scores, wanted, atol=1e-5, rtol=0)
+    weighted(expected, *weights).check(scores)
 
 
 def test_utility_counts_and_is_not_read_from_the_support_tokens(tmp_path: Path, chatty: Path, expected):
     only_utility = margins_of(open_full(tmp_path, chatty, weights="0,0,1"), PAIRS)
-    np.testing.assert_allclose(only_utility, [part["use"] for part in expected], atol=1e-5)
+    weighted(expected, 0, 0, 1, 0).check(only_utility)
     assert (only_utility != 0).any()
 
 
 def test_the_relevance_term_is_the_templates_own_score(tmp_path: Path):
     folder = model_folder("selfrag")
     texts = [(query.text, document.text) for query, document in PAIRS]
-    plain, exact, rounded = alone(texts, folder, tmp_path, "causal", template="selfrag")
+    yard = alone(texts, folder, tmp_path, "causal", template="selfrag").through(logistic)
     (full,) = opened(folder, tmp_path, "causal", template="selfrag", score="full", weights="1,0,0", max_new_tokens=3)
-    probability = Yardstick(logistic(plain), logistic(exact), [logistic(each) for each in rounded])
-    probability.check(score_pairs(full, [(QueryText(query), DocumentText("", text)) for query, text in texts]))
+    yard.check(score_pairs(full, [(QueryText(query), DocumentText("", text)) for query, text in texts]))
 
 
 def logistic(margins: Any) -> np.ndarray:
@@ -150,11 +163,12 @@ def logistic(margins: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("settings", [{}, {"seqscore": "true"}], ids=str)
-def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path, chatty: Path, settings: dict):
+def test_a_pair_alone_scores_as_in_a_batch(tmp_path: Path, chatty: Path, expected, settings: dict):
     reranker = open_full(tmp_path, chatty, **settings)
     together = margins_of(reranker, PAIRS, batch_tokens=100_000)
-    alone = np.concatenate([margins_of(reranker, [pair]) for pair in PAIRS])
-    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
+    yard = weighted(expected, 1, 1, 0.5, 1 if settings else 0)
+    yard.check(together)
+    yard.check(np.concatenate([margins_of(reranker, [pair]) for pair in PAIRS]))
     np.testing.assert_array_equal(together, margins_of(reranker, PAIRS, batch_tokens=100_000))
 
 

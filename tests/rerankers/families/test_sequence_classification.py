@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exactness import alone
-from golden_cases import TOLERANCE, cases, model_folder, opened, read_cases, score
+from exactness import alone, golden, published
+from golden_cases import cases, model_folder, opened, read_cases, score
 from tokenizers import Tokenizer
 
 from harness.types import DocumentText, QueryText
@@ -18,8 +18,10 @@ PAIRS = CASES[0]["pairs"]
 
 
 def check(folder: Path, cache: Path, case: dict) -> None:
-    (reranker,) = opened(folder, cache, normalize="sigmoid" in case["name"])
-    np.testing.assert_allclose(score(reranker, case["pairs"]).published, case["scores"], atol=TOLERANCE, rtol=0)
+    pairs, settings = case["pairs"], {"normalize": "sigmoid" in case["name"]}
+    (reranker,) = opened(folder, cache, **settings)
+    yard = golden(case["scores"], lambda wide: published(wide, pairs), folder, cache, **settings)
+    yard.check(score(reranker, pairs).published)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import vllm_standin
-from golden_cases import TOLERANCE, model_folder, opened
+from exactness import both, ours
+from golden_cases import model_folder, opened
 from models.test_adapters import adapter, llama, lora
 
 from harness.errors import HarnessError, MissingDependency
@@ -48,11 +49,10 @@ def open_vllm(cache: Path, folder: Path, backend: str = "vllm", **settings: Any)
     ],
 )
 def test_scores_equal_those_of_transformers(tmp_path: Path, vllm, system: str, template: str):
-    ours, theirs = (
-        open_vllm(tmp_path, model_folder(system), backend, template=template) for backend in ("transformers", "vllm")
-    )
-    np.testing.assert_allclose(margins_of(theirs, PAIRS), margins_of(ours, PAIRS), atol=TOLERANCE, rtol=0)
-    np.testing.assert_allclose(score_pairs(theirs, PAIRS), score_pairs(ours, PAIRS), atol=TOLERANCE, rtol=0)
+    folder, theirs = model_folder(system), open_vllm(tmp_path, model_folder(system), template=template)
+    yard = ours(lambda reranker: margins_of(reranker, PAIRS), folder, tmp_path, "causal", template=template)
+    yard.check(margins_of(theirs, PAIRS))
+    yard.through(theirs.load().activate).check(score_pairs(theirs, PAIRS))
 
 
 def test_margins_are_differences_of_logits_row_by_row(tmp_path: Path, vllm):
@@ -63,12 +63,16 @@ def test_margins_are_differences_of_logits_row_by_row(tmp_path: Path, vllm):
     engine = open_engine(folder, dtype="float32", longest=50, trust_remote_code=False)
     prompts = [np.array(ids, np.int32) for ids in ([1, 40, 7], [1, 9], [1, 40, 7, 8, 30])]
     model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-    with torch.inference_mode():
-        logits = [model(input_ids=torch.tensor([ids.tolist()])).logits[0, -1] for ids in prompts]
+
+    def logits(model: Any) -> np.ndarray:
+        with torch.inference_mode():
+            return np.stack([model(input_ids=torch.tensor([ids.tolist()])).logits[0, -1].numpy() for ids in prompts])
+
+    yard = both(logits, model)
     for positive, negative in ((20, 30), (30, 20)):
         margins = label_margins(engine, prompts, positive, negative)
         assert margins.dtype == np.float32
-        np.testing.assert_allclose(margins, [float(row[positive] - row[negative]) for row in logits], atol=1e-5)
+        yard.through(lambda rows, one=positive, other=negative: rows[:, one] - rows[:, other]).check(margins)
 
 
 def test_an_engine_that_reports_the_whole_vocabulary_is_refused(vllm):

@@ -101,7 +101,7 @@ def rank1(folder: Path) -> tuple[np.ndarray, Any, None]:
     pairs = tiny_thinker.PAIRS[:8]
     found = margins_of(ours, [(QueryText(query), DocumentText("", text)) for query, text in pairs])
     theirs = tiny_thinker.Rank1(model)
-    return found, [theirs.margin(*pair) for pair in pairs], None
+    return found, theirs.margins(pairs).plain, None
 
 
 def rankllama(folder: Path) -> tuple[np.ndarray, Any, bool]:

@@ -294,10 +294,16 @@ NEAR = {
         "retrievers/test_bm25.py::test_xquad_has_lucenes_figures",
         "retrievers/test_bm25.py::test_cmrc_has_lucenes_figures",
     ),
-    "bfloat16, whose own rounding of 2^-9 is the tolerance": (
+    "half precision, whose own rounding is the tolerance": (
+        "rerankers/families/test_enct5.py::test_the_encoder_takes_the_fast_path_and_in_float16_runs_padded_and_says_so",
+        "rerankers/families/test_seq2seq.py::test_a_t5_takes_the_fast_path_and_in_float16_runs_padded_and_says_so",
+        "models/test_encoders.py::test_of_a_t5_the_encoder_alone_is_run",
         "rerankers/families/test_causal.py::test_half_precision_rounds_no_score",
         "engine/fast/test_decoder.py::test_the_grouped_kernel_agrees_with_rows_one_by_one",
         "engine/fast/test_packed.py::test_a_linear_in_bfloat16_agrees_with_torchs_own_in_every_shape",
+    ),
+    "a card beside the CPU, by a share of the largest number": (
+        "engine/fast/test_on_a_card.py::test_a_card_answers_as_the_cpu_does",
     ),
 }
 """Why a test may compare numbers by a tolerance of its own."""

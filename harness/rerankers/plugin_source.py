@@ -7,13 +7,15 @@ loads by a name that it makes up, and data it reads, nobody sees.
 from __future__ import annotations
 
 import ast
+import builtins
 import contextlib
+import functools
 import hashlib
 import importlib.machinery
 import importlib.util
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -100,14 +102,17 @@ def _imports(file: Path, package: Sequence[str]) -> Iterator[str]:
 def load_file(file: Path, title: str) -> ModuleType:
     """The module of a plug-in's file, run anew with the files beside it that it imports, as they are now.
 
-    Raises HarnessError where another module has the name of one of them, and whatever its code raises.
+    Its import statements find these files also later, when it scores. Raises HarnessError where another module has
+    the name of one of them, and whatever its code raises.
     """
     file = file.resolve()
-    spec = importlib.util.spec_from_file_location(title, file, loader=_FromSource(title, str(file)))
+    beside = imported_files(file)
+    own = _Own(file.parent, beside)
+    spec = importlib.util.spec_from_file_location(title, file, loader=_FromSource(title, str(file), own))
     if spec is None or spec.loader is None:
         raise HarnessError(f"{file} cannot be imported as Python")
     module = sys.modules[title] = importlib.util.module_from_spec(spec)
-    with _anew(imported_files(file)), _importing_beside(file.parent):
+    with _anew(beside), own.at_hand():
         spec.loader.exec_module(module)
     return module
 
@@ -132,22 +137,57 @@ def _anew(beside: dict[str, Path]) -> Iterator[None]:
     try:
         yield
     finally:
-        _OURS.update(sys.modules[name] for name in beside if name in sys.modules)
         sys.modules.update(theirs)
 
 
-@contextlib.contextmanager
-def _importing_beside(folder: Path) -> Iterator[None]:
-    finder, place = _Beside(folder), str(folder)
-    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    sys.meta_path.insert(_before_the_path(), finder)
-    sys.path.insert(0, place)
-    try:
-        yield
-    finally:
-        sys.path.remove(place)
-        sys.meta_path.remove(finder)
-        sys.dont_write_bytecode = kept
+class _Own:
+    """The modules of one plug-in: what its import statements find, and those of no other, whatever they are called."""
+
+    def __init__(self, folder: Path, beside: Mapping[str, Path]) -> None:
+        self._folder = folder
+        self._names = {name.partition(".")[0] for name in beside}
+        self._modules: dict[str, ModuleType] = {}
+        self._in_hand = False
+
+    def statement(
+        self,
+        name: str,
+        of: Mapping[str, Any] | None = None,
+        local: Mapping[str, Any] | None = None,
+        what: Sequence[str] = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """What an import statement does: Python's `__import__`, in the plug-in's code."""
+        asked = str((of or {}).get("__package__")) if level else name
+        own = asked.partition(".")[0] in self._names and not self._in_hand
+        with self.at_hand() if own else contextlib.nullcontext():
+            return builtins.__import__(name, of, local, what, level)
+
+    @contextlib.contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """Has them in the place of those that other plug-ins loaded by their names."""
+        others = self._there()
+        for name in others:
+            del sys.modules[name]
+        sys.modules.update(self._modules)
+        self._in_hand = True
+        finder, place = _Beside(self._folder, self), str(self._folder)
+        kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        sys.meta_path.insert(_before_the_path(), finder)
+        sys.path.insert(0, place)
+        try:
+            yield
+        finally:
+            sys.path.remove(place)
+            sys.meta_path.remove(finder)
+            sys.dont_write_bytecode = kept
+            self._in_hand = False
+            self._modules = self._there()
+            _OURS.update(self._modules.values())
+            sys.modules.update(others)
+
+    def _there(self) -> dict[str, ModuleType]:
+        return {name: module for name, module in list(sys.modules.items()) if name.partition(".")[0] in self._names}
 
 
 def _before_the_path() -> int:
@@ -158,8 +198,8 @@ def _before_the_path() -> int:
 class _Beside(MetaPathFinder):
     """Finds what lies in a folder and below it, and has it read from its source."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, own: _Own) -> None:
+        self._folder, self._loader = folder, functools.partial(_FromSource, own=own)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -167,8 +207,8 @@ class _Beside(MetaPathFinder):
         """As Python asks for it: `path` is that of the package, None for a module of the top."""
         for place in path or [str(self._folder)]:
             if Path(place).is_relative_to(self._folder) and not _is_installed(Path(place)):
-                finder = importlib.machinery.FileFinder(place, (_FromSource, [".py"]))
-                spec = finder.find_spec(fullname, target)
+                loader: Any = self._loader
+                spec = importlib.machinery.FileFinder(place, (loader, [".py"])).find_spec(fullname, target)
                 if spec is not None and spec.loader is not None:
                     return spec
         return None
@@ -177,6 +217,15 @@ class _Beside(MetaPathFinder):
 class _FromSource(importlib.machinery.SourceFileLoader):
     """Reads the file itself: Python's cache takes an edit of equal size within the same second for the old code."""
 
+    def __init__(self, fullname: str, path: str, own: _Own) -> None:
+        super().__init__(fullname, path)
+        self._own = own
+
     def get_code(self, fullname: str) -> Any:
         """The code of the file as it is now."""
         return self.source_to_code(self.get_data(self.path), self.path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs the code; its import statements are the plug-in's."""
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": self._own.statement}
+        super().exec_module(module)

@@ -343,6 +343,27 @@ def test_two_plugins_may_have_helpers_of_one_name(tmp_path: Path):
     assert [model.score_list(QUERY, DOCUMENTS).tolist() for model in found] == [[1.0, 1.0], [2.0, 2.0]]
 
 
+@pytest.mark.parametrize("first", ["", "import helper\n"])
+def test_what_is_imported_while_scoring_is_the_plugin_s_own(tmp_path: Path, first: str):
+    models = []
+    for folder, value in (("a", 1.0), ("b", 2.0)):
+        name = plugin_beside(tmp_path / folder, f"value = {value}\n", first)
+        late = "def rank(query, documents):\n    from helper import value\n    return [value] * len(documents)\n"
+        (tmp_path / folder / "mine.py").write_text(first + late)
+        models.append(open_plugin(name, Options()).load())
+    for _ in range(2):
+        found = [model.score_list(QUERY, DOCUMENTS).tolist() for model in models]
+        assert found == [[1.0, 1.0], [2.0, 2.0]]
+
+
+def test_helpers_that_import_one_another_are_loaded_once(tmp_path: Path):
+    (tmp_path / "other.py").write_text("import helper\nloaded = []\n")
+    name = plugin_beside(
+        tmp_path, "import other\nother.loaded.append(1)\n", "import helper, other\nvalue = len(other.loaded)\n"
+    )
+    assert opened(name)[1] == [1.0, 1.0]
+
+
 def test_a_helper_whose_name_another_module_has_is_refused(tmp_path: Path):
     name = plugin_beside(tmp_path, "", "import numpy\nvalue = 1.0\n")
     (tmp_path / "numpy.py").write_text("")

@@ -179,8 +179,9 @@ def _place(found: dict[Key, System], kind: str, result: Result, path: Path) -> N
     stage = {"reranker": "reranked", "oracle": "oracle"}.get(kind, "first_stage")
     for measure, row in result.measures.items():
         if (mean := row.get(stage)) is not None:
-            figure = _figure(result, measure, stage, mean)
-            known = system.figures.setdefault((*part, measure), figure)
+            if (*part, measure) not in system.figures:
+                system.figures[*part, measure] = _figure(result, measure, stage, mean)
+            known = system.figures[*part, measure]
             if abs(known.mean - mean) > _ROUNDING or (other and other.candidates != result.candidates):
                 raise HarnessError(
                     f"{path} and another result of {name or stage_label(identity)} on {' '.join(part)} differ "

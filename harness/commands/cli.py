@@ -41,7 +41,7 @@ from . import (
 )
 from .line.completion import SHELLS, complete
 from .line.words import COMMAND, WORDS, Help, grouped
-from .shared import QUIET, Say, add_options_of
+from .shared import QUIET, QUIET_ALONE, Say, add_options_of
 
 __all__ = ["main"]
 
@@ -196,13 +196,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="print what completes commands and options in that shell",
     )
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_VerbParser)
+    parser._positionals.title = "commands"
     for name, verb in VERBS.items():
         words = WORDS[name]
         own = verbs.add_parser(
             name, help=words.short, description=words.long, epilog=words.epilog, formatter_class=Help
         )
         verb.add_options(own)
-        add_options_of(own, QUIET)
+        add_options_of(own, QUIET if "--verbose" in own._option_string_actions else QUIET_ALONE)
         grouped(own, words.groups)
     return parser
 

@@ -91,6 +91,7 @@ def dry_run(request: Request, say: Callable[[str], None], *, as_json: bool) -> s
 def as_text(planned: Sequence[Planned], width: int) -> str:
     """A row for each result, in at most `width` places, and below them what is still to be fetched."""
     depths = len({entry.top_k for entry in planned} - {None}) > 1
+    served = any(entry.requests is not None for entry in planned)
     short = short_names(dict.fromkeys(entry.reranker or MISSING for entry in planned))
 
     def figures(head: str, shown: Callable[[Planned], str], less: str = "", spare: int = 0) -> Column:
@@ -107,16 +108,16 @@ def as_text(planned: Sequence[Planned], width: int) -> str:
         Column("reranker", [short[entry.reranker or MISSING] for entry in planned], name=True),
         figures("state", lambda entry: entry.state.partition(": ")[0]),
         figures("pairs", lambda entry: count(entry.pairs)),
-        figures("from the store", lambda entry: count(entry.from_store), "stored"),
-        figures("tokens to score", lambda entry: count(entry.tokens), "tokens", 2),
-        figures("time", lambda entry: duration(entry.seconds)),
-        figures("memory", lambda entry: MISSING if entry.memory_gib is None else f"{entry.memory_gib:.1f} GiB", "", 3),
+        figures("from the store", lambda entry: count(entry.from_store), "stored", 3 if served else 0),
+        figures("tokens to score", lambda entry: count(entry.tokens), "tokens", 5),
+        figures("time", lambda entry: duration(entry.seconds), "", 4 if served else 0),
+        figures("memory", lambda entry: MISSING if entry.memory_gib is None else f"{entry.memory_gib:.1f} GiB", "", 6),
     ]  # fmt: skip
-    if any(entry.requests is not None for entry in planned):
+    if served:
         columns.append(figures("requests", lambda entry: count(entry.requests)))
     if any(entry.cost is not None for entry in planned):
         columns.append(figures("cost", lambda entry: _money(entry.cost)))
-        columns.append(figures("a 1,000 queries", lambda entry: _money(entry.cost_per_1000_queries), "per 1,000", 1))
+        columns.append(figures("a 1,000 queries", lambda entry: _money(entry.cost_per_1000_queries), "per 1,000"))
     end = "nothing was computed; the same command without --dry-run runs it"
     return "\n".join([fitted(columns, width), *(wrapped(line, width) for line in (*_why(planned), end))])
 

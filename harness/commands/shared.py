@@ -11,7 +11,7 @@ from typing import Any
 from ..types import Finding
 
 __all__ = [
-    "CARDS", "MEASURE", "QUERIES", "QUIET", "RESULT", "RESULTS", "RESULTS_WRITTEN", "VERBOSE", "Options", "Say", "add_options_of", "json_document", "level", "show", "tolerance", "whole",
+    "CARDS", "MEASURE", "QUERIES", "QUIET", "QUIET_ALONE", "RESULT", "RESULTS", "RESULTS_WRITTEN", "VERBOSE", "Options", "Say", "add_options_of", "json_document", "level", "show", "tolerance", "whole",
 ]  # fmt: skip
 
 Say = Callable[[str], None]
@@ -72,6 +72,10 @@ VERBOSE: dict[str, dict[str, Any]] = {
 QUIET: dict[str, dict[str, Any]] = {
     "-q": {"flags": ("--quiet",), "action": "store_true", "dest": "quiet", "help": "nothing on stderr but warnings and errors; no result in full"},
 }  # fmt: skip
+QUIET_ALONE: dict[str, dict[str, Any]] = {
+    "-q": {**QUIET["-q"], "help": "nothing on stderr but warnings and errors"},
+}
+"""Of a verb that shows no result in full."""
 QUERIES: dict[str, Any] = {"type": whole, "metavar": "N"}
 
 

@@ -125,8 +125,10 @@ def width_of(text: str) -> int:
 
 
 def wrapped(text: str, width: int = WIDTH, indent: str = "  ") -> str:
-    """A sentence over as many lines as it needs; an interval, and what has no space in it, as a path, stays whole."""
-    whole = re.sub(r"\[[^\[\] ]+, [^\[\] ]+\]", lambda found: found[0].replace(" ", "\0"), text)
+    """A sentence over as many lines as it needs; an interval, a depth with its figure, and a path stay whole."""
+    whole = re.sub(
+        r"\[[^\[\] ]+, [^\[\] ]+\]|(?<= )\d+: [\d.]+(?=[,;])", lambda found: found[0].replace(" ", "\0"), text
+    )
     lines = textwrap.wrap(whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).replace("\0", " ")
 

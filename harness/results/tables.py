@@ -46,8 +46,7 @@ def result_block(
         _table(result, published, width),
         *verdict,
         *told,
-        *_notes(result),
-        *published_lines(published),
+        *(wrapped(line, width) for line in (*_notes(result), *published_lines(published))),
         where,
         "",
     ]

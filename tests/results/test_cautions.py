@@ -478,7 +478,7 @@ def test_every_run_says_and_stores_what_its_number_hides(cli: Cli, birds: Path):
     for words in ("Judged@10", "R@100", "oracle", "nDCG@10 of the first k reranked: ", "(min, quartiles, max)",
                   "of documents tied", "of pairs truncated", "of tokens lost", "pairs/s", "tokens/s", "(p50)", "(p95)",
                   "memory", "GiB", "cores", "made by rerank-harness", "Python", "torch", "transformers", "cpu, float32"):  # fmt: skip
-        assert words in answer.out, answer.out
+        assert words in " ".join(answer.out.split()), answer.out
     (path,) = Path("results").rglob("*@*.json")
     stored = load_result(path, with_values=True)
     assert len(stored.values["Judged@10"]["reranked"]) == 10

@@ -189,7 +189,7 @@ def test_run_shows_the_published_figure_beside_its_own(real: Runs):
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("nDCG@10"))
     assert line.split()[:4] == ["nDCG@10", "0.6789", "0.6789", "[OK]"]
-    assert "published: BM25 (Lucene, flat), castorini/pyserini@" in done.stdout
+    assert "published: BM25 (Lucene, flat), castorini/pyserini@" in " ".join(done.stdout.split())
     (result,) = real.json("SciFact", cards=False)["results"]
     by_measure = {entry["measure"]: entry for entry in result["published"]}
     assert by_measure["nDCG@10"]["status"] == by_measure["R@100"]["status"] == "OK"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from ..errors import HarnessError
 from ..files.digest import Digest
 
-__all__ = ["Rows", "compute_in_parts", "plan_batches", "plan_digest", "plan_groups", "plan_of", "run_plan"]
+__all__ = ["Rows", "compute_in_parts", "fitting", "plan_batches", "plan_digest", "plan_groups", "plan_of", "run_plan"]
 
 Rows = NDArray[np.int64]
+_Found = TypeVar("_Found")
 
 _OUT_OF_MEMORY = (
     "out of memory", "can't allocate memory", "cannot allocate memory", "could not create a primitive",
@@ -132,14 +133,25 @@ def compute_in_parts(rows: Rows, parts: int, compute: Callable[[Rows], NDArray[A
 
     Raises HarnessError when a single row does not fit.
     """
+
+    def whole(parts: int) -> NDArray[Any]:
+        return np.concatenate([compute(piece) for piece in np.array_split(rows, min(parts, len(rows)))])
+
+    return fitting(parts, len(rows), whole)
+
+
+def fitting(parts: int, most: int, compute: Callable[[int], _Found]) -> tuple[_Found, int]:
+    """What `compute` gives when it is told in how many parts, twice as many whenever memory runs out; and in how many it was.
+
+    Raises HarnessError where `most`, a text each, are not enough.
+    """
     while True:
-        pieces = np.array_split(rows, min(parts, len(rows)))
         try:
-            return np.concatenate([compute(piece) for piece in pieces]), parts
+            return compute(parts), parts
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if parts >= len(rows):
+            if parts >= most:
                 raise HarnessError(
                     f"out of memory with a single text in the batch ({str(error) or type(error).__name__}): take a "
                     f"smaller max_length or dtype, or a device with more memory; what was scored is kept"

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.options import Options
+from ..engine.plan import fitting
 from ..engine.progress import Progress
 from ..errors import HarnessError, MissingDependency
 from ..files.cache import write_atomically
@@ -135,11 +136,14 @@ class SparseEncoder:
         progress.finish()
 
     def _encode(self, encode: Any, texts: list[str]) -> SparseRows:
-        with explaining(self._source, "its forward pass"):
-            found = encode(
-                texts, batch_size=_AT_ONCE, show_progress_bar=False, convert_to_tensor=True, convert_to_sparse_tensor=True,
-                save_to_cpu=True,
+        def at_once(parts: int) -> Any:
+            return encode(
+                texts, batch_size=_AT_ONCE // parts, show_progress_bar=False, convert_to_tensor=True,
+                convert_to_sparse_tensor=True, save_to_cpu=True,
             ).coalesce()  # fmt: skip
+
+        with explaining(self._source, "its forward pass"):
+            found, _ = fitting(1, _AT_ONCE, at_once)
         rows, terms = (part.numpy() for part in found.indices())
         weights = found.values().float().numpy()
         if not np.isfinite(weights).all():

@@ -14,7 +14,11 @@ from tiny_models import colbert, pylate
 from harness.data.collection import prepare
 from harness.data.task import folder_task
 from harness.engine.options import Options
+from harness.engine.plan import plan_batches
 from harness.errors import HarnessError
+from harness.models.late.encoder import TokenEncoder
+from harness.models.late.layouts import read_layout
+from harness.models.source import open_model
 from harness.retrievers import late
 from harness.retrievers.retrieve import candidates_of, open_first_stage
 from harness.text import join_document, join_query
@@ -40,6 +44,31 @@ def test_candidates_are_those_of_sentence_transformers(
 
     doc_ids = list(collection.doc_ids_at(range(collection.size)))
     both(similarity, oracle).check_best(found, list(collection.queries), doc_ids, 10)
+
+
+def test_memory_that_runs_out_halves_the_batches_of_a_late_interaction_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+
+    colbert(tmp_path / "model")
+    source = open_model(str(tmp_path / "model"), tmp_path / "cache")
+    encoder = TokenEncoder(source, Options(), read_layout(source))
+    rows = encoder.document_rows([f"water {number} stone" for number in range(7)])
+    real, sizes = encoder.token_vectors, []
+    (batch,) = plan_batches(rows.lengths, Options().batch_tokens)
+    in_four = dict(zip(batch.tolist(), encoder._in_parts(rows, batch, 4), strict=True))
+
+    def small(rows: Any) -> Any:
+        sizes.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(rows)
+
+    monkeypatch.setattr(encoder, "token_vectors", small)
+    found = encoder.in_batches(rows)
+    assert sizes == [7, 4, 2, 2, 2, 1]
+    assert all(torch.equal(vectors, in_four[place]) for place, vectors in enumerate(found))
 
 
 def test_as_first_stage_and_as_reranker_it_gives_one_ranking(cli: Cli, collection_folder: Path, tmp_path: Path):

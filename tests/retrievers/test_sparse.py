@@ -116,6 +116,26 @@ def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, monkeypatch: pyte
     assert [block.texts for block in encoder().documents(texts, 10)] == [4, 4, 2]
 
 
+def test_memory_that_runs_out_halves_the_batches_of_a_sparse_encoder(tmp_path: Path):
+    splade(tmp_path / "model")
+    source = open_model(str(tmp_path / "model"), tmp_path / "cache")
+    encoder = SparseEncoder(source, sparse_spec(source, Options()), Options(), tmp_path / "cache")
+    sizes: list[int] = []
+
+    def small(texts: list[str], *, batch_size: int, **more: Any) -> Any:
+        sizes.append(batch_size)
+        if batch_size > 8:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return encoder._model.encode_document(texts, batch_size=batch_size, **more)
+
+    texts = [f"water {number} stone" for number in range(10)]
+    found = encoder._encode(small, texts)
+    assert sizes == [32, 16, 8]
+    of_eight = encoder._encode(lambda texts, **more: small(texts, **more | {"batch_size": 8}), texts)
+    for name in SparseRows._fields:
+        np.testing.assert_array_equal(getattr(found, name), getattr(of_eight, name))
+
+
 def test_settings_that_move_vectors_move_the_key(tmp_path: Path):
     splade(tmp_path / "model")
     source = open_model(str(tmp_path / "model"), tmp_path / "cache")

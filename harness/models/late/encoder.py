@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...engine.options import Options
-from ...engine.plan import plan_batches
+from ...engine.plan import Rows, fitting, plan_batches
 from ...errors import HarnessError
 from ...text import JOIN_RULE
 from ..ids.company import padding_setting
@@ -116,12 +116,20 @@ class TokenEncoder:
             ]
 
     def in_batches(self, rows: TokenRows) -> list[Any]:
-        """As `token_vectors`, of any number of rows, in batches that are a function of all of them."""
+        """As `token_vectors`, of any number of rows, in batches that are a function of all of them.
+
+        A batch for which memory runs out is computed in halves, and every later one in as many parts.
+        """
         found: dict[int, Any] = {}
+        parts = 1
         for batch in plan_batches(rows.lengths, self.options.batch_tokens):
-            vectors = self.token_vectors([rows[place] for place in batch])
+            vectors, parts = fitting(parts, len(batch), partial(self._in_parts, rows, batch))
             found |= dict(zip(batch.tolist(), vectors, strict=True))
         return [found[place] for place in range(len(rows))]
+
+    def _in_parts(self, rows: TokenRows, batch: Rows, parts: int) -> list[Any]:
+        pieces = np.array_split(batch, min(parts, len(batch)))
+        return [vectors for piece in pieces for vectors in self.token_vectors([rows[place] for place in piece])]
 
     def query_rows(self, texts: Sequence[str]) -> TokenRows:
         """Queries as the model gets them, filled up where its authors fill them up."""

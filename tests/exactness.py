@@ -27,11 +27,16 @@ MULTIPLE = 4
 LARGEST = 5e-5
 """What a float32 way may be wrong by at all, as a share of the largest number: more is another model."""
 ROUNDING = 2.0**-24
+DRAWN = 2 * ROUNDING
+"""A number drawn is moved by so much at most, as a share of it: its own rounding, and about that of the sum behind it."""
 FEWEST, DRAWS = 64, 4
 """Draws of float32's rounding are made until there are so many numbers to take the largest error of, or so many draws."""
 ROUNDED = frozenset(
     {
+        "embedding",
         "linear",
+        "matmul",
+        "add",
         "addmm",
         "conv1d",
         "scaled_dot_product_attention",
@@ -41,17 +46,21 @@ ROUNDED = frozenset(
         "mean",
         "silu",
         "gelu",
+        "sigmoid",
         "tanh",
         "softmax",
     }
 )
-"""The functions in which roundings are drawn, by name; none whose numbers become places, such as a distance's bucket."""
+"""The functions in which roundings are drawn, by name; none whose numbers become places, such as a distance's bucket.
+
+Whole numbers are left as they are: float32 has them, and some are places.
+"""
 
 
 class Float64(TorchFunctionMode):
     """While it is on, code that asks torch for float32 (norms, rotary angles, softmax) computes in float64.
 
-    With a `seed`, what arithmetic takes is moved at random by at most one rounding of float32.
+    With a `seed`, what arithmetic takes is moved at random by at most DRAWN.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -71,8 +80,9 @@ class Float64(TorchFunctionMode):
     def _rounded(self, value: Any) -> Any:
         value = _wider(value)
         if isinstance(value, torch.Tensor) and value.dtype == torch.float64:
-            moved = torch.rand(value.shape, generator=self.random, dtype=torch.float64)
-            return value * (1 + ROUNDING * (2 * moved - 1))
+            share = torch.rand(value.shape, generator=self.random, dtype=torch.float64)
+            moved = value * (1 + DRAWN * (2 * share - 1))
+            return torch.where(value == value.round(), value, moved)
         return value
 
 

@@ -98,6 +98,8 @@ function hardware() {
 const speedOf = (row) => (row.speed && row.speed.hardware === hardware() ? row.speed : null);
 const cellOf = (row, c) => row.cells[c] || null;
 
+/** A first stage without its depth. */
+const base = (stage) => stage.replace(/ top \d+$/, "");
 const chosen = () => state.chosen.split(",").filter(Boolean).map(Number).filter((number) => board.rows[number]);
 
 function passes(row) {
@@ -107,7 +109,9 @@ function passes(row) {
   const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
   const text = [nameOf(row), row.stage, row.note, row.source, row.licence || "", row.kind].join(" ").toLowerCase();
   if (!words.every((word) => text.includes(word))) return false;
-  if (state.stage && row.stage !== state.stage && row.kind !== "imported" && !(row.kind === "published" && !row.name)) return false;
+  // Of others' first stages alone, whose depth nobody says, the one that is looked at stays.
+  const alone = row.kind === "published" && !row.name && base(row.stage) === base(state.stage);
+  if (state.stage && row.stage !== state.stage && row.kind !== "imported" && !alone) return false;
   // The first stage alone and the oracle are what the others are read against: they stay.
   if (row.kind === "oracle" || row.kind === "first stage") return true;
   const size = SIZES.find(([name]) => name === state.size), trained = TRAINED.find(([name]) => name === state.trained);
@@ -247,7 +251,7 @@ function visibleRows(columns) {
 
 function holding(columns) {
   const rows = board.rows.filter(passes);
-  return columns.filter((column) => (column.c !== undefined ? column.isKey || rows.some((row) => cellOf(row, column.c)) : false) || ["rank", "name", "stage"].includes(column.id) || column.c === undefined && board.rows.some((row) => ![null, "unknown"].includes(column.value(row))));
+  return columns.filter((column) => (column.c !== undefined ? rows.some((row) => cellOf(row, column.c)) || (column.isKey && !rows.length) : false) || ["name", "stage"].includes(column.id) || column.c === undefined && rows.some((row) => ![null, "unknown"].includes(column.value(row))));
 }
 
 function renderTable(into) {

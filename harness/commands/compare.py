@@ -127,11 +127,12 @@ def _show(found: Sequence[Comparison], moved: Sequence[Moved], answer: Say, *, v
         answer("")
         for each in found:
             answer(comparison_text(each))
+    several = len({sample.reranker for own in moved for sample, _ in own}) > 1
     if any(moved):
         answer("")
     for own in moved:
         for sample, queries in own:
-            answer(moved_text(sample, queries, width()))
+            answer(moved_text(sample, queries, width(), sample.reranker if several else ""))
 
 
 def _moved(found: Comparison, cache: Path, most: int, say: Say) -> Moved:

@@ -37,7 +37,10 @@ _STYLES = {
     "head": (r"(?m)^(?P<head>(?:  .*\n)?.+)(?=\n-+(  -+)*$)", "bold"),
     "rule": (r"(?m)^(?P<rule>-+(  -+)*)$", "dim"),
     "good": (r"(?P<good>\bbeats\b|\[OK\]|(?<=\d)\+(?=\s|$)|\bpassed\b)", "green"),
-    "bad": (r"(?P<bad>\bloses\b|\[FAIL\]|\[differs\]|\bFAILED\b|\bfailed\b|(?<=\.\d{4})-(?=\s|$)|^error:)", "bold red"),
+    "bad": (
+        r"(?P<bad>\bloses\b|\[FAIL\]|\[differs\]|\bFAILED\b|(?<!row )(?<!rows )\bfailed\b|(?<=\.\d{4})-(?=\s|$)|^error:)",
+        "bold red",
+    ),
     "open": (r"(?P<open>not decided|is not told apart|\[WARN\]|\[near\]|\bRH\d{3}\b)", "yellow"),
     "title": (r"(?P<title>\A.+ →(?: .+)?(?=\n))", "bold"),
     "help": (r"(?m)^(?P<help>[a-z][a-z ,]*:)$|\A(?P<usage>usage:)", "bold"),

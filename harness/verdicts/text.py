@@ -176,9 +176,14 @@ def _more(row: Row, names: Sequence[str]) -> list[str]:
     return [shown.get(name, str(getattr(row, name, ""))) for name in names]
 
 
-def moved_text(sample: Sample, queries: Sequence[MovedQuery], width: int = WIDTH) -> str:
-    """The queries that moved most, a paragraph each, with the documents that changed places, no line over `width`."""
-    lines = [f"{sample.name}, {sample.measure}: the queries that moved most"]
+def moved_text(sample: Sample, queries: Sequence[MovedQuery], width: int = WIDTH, whose: str = "") -> str:
+    """The queries that moved most, a paragraph each, with the documents that changed places, no line over `width`.
+
+    `whose` is the reranker, where several are held against one.
+    """
+    lines = [
+        wrapped(f"{sample.name}, {sample.measure}{', ' if whose else ''}{whose}: the queries that moved most", width)
+    ]
     for query in queries:
         figures = f"{number(query.before, sample.measure)} → {number(query.after, sample.measure)}"
         lines.append(_with_text(f"  {query.query_id}: {figures}  ", query.text, width))

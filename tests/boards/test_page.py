@@ -241,6 +241,8 @@ def test_each_filter_leaves_the_rows_it_names_and_their_references(seen: Page, c
     assert (
         seen.one("#count").text == f"{len(seen.names())} of {seen.js('JSON.parse(board.textContent).rows.length')} rows"
     )
+    dashes = "[...document.querySelectorAll('thead th')].filter((head, place) => [...document.querySelectorAll('tbody tr')].every((row) => row.children[place].innerText.trim() === '–')).length"
+    assert seen.js(dashes) == 0, "no column in sight is all dashes"
     seen.one("#reset").click()
     assert "large" in seen.names()
 

@@ -101,12 +101,12 @@ def test_what_is_usual_is_not_printed_and_what_is_not_is():
     ("typed", "meant"),
     {
         "MRR@10": "RR@10", "mrr": "RR", "Recall@100": "R@100", "AP": "MAP", "ndcg_cut_10": "nDCG@10",
-        "recip_rank": "RR", "Hit@1": "Success@1", "HitRate@5": "Success@5", "map": "MAP", "recall_100": "R@100",
-        "P_5": "P@5", "map_cut_1000": "MAP@1000", "ndcg@10": "nDCG@10", "NDCG@10": "nDCG@10", "Precision@5": "P@5",
+        "recip_rank": "RR", "Hit@1": "Success@1", "HitRate@5": "Success@5", "recall_100": "R@100",
+        "P_5": "P@5", "map_cut_1000": "MAP@1000", "Precision@5": "P@5",
         "ndcg10": "nDCG@10", "Hit-Rate@1": "Success@1", "HR@5": "Success@5", "prec@5": "P@5", "nDCG@0": "nDCG@10",
         "αnDCG@10": "alpha-nDCG@10", "alpha_nDCG@5": "alpha-nDCG@5", "recall": "R@10", "nDGC": "nDCG", "RR10": "RR@10",
         "ndcg_exp@10": "nDCG(dcg='exp-log2')@10", "MAP @100": "MAP@100", "AP(rel=2)@10": "MAP@10",
-        "err@20": "ERR@20", "Bpref": "bpref", "success_1": "Success@1", "p_mrr": "p-MRR",
+        "success_1": "Success@1", "p_mrr": "p-MRR",
     }.items(),
 )  # fmt: skip
 def test_the_names_that_people_type_are_led_to_ours(typed: str, meant: str):
@@ -114,6 +114,22 @@ def test_the_names_that_people_type_are_led_to_ours(typed: str, meant: str):
         Measure.parse(typed)
     assert f'Did you mean "{meant}"?' in str(raised.value)
     Measure.parse(meant)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    {
+        "map": "MAP",
+        "ndcg@10": "nDCG@10",
+        "NDCG@10": "nDCG@10",
+        "err@20": "ERR@20",
+        "Bpref": "bpref",
+        "P-mrr": "p-MRR",
+    }.items(),
+)
+def test_capitals_do_not_matter_where_one_measure_is_meant(typed: str, meant: str):
+    assert Measure.parse(typed) == Measure.parse(meant)
+    assert str(Measure.parse(typed)) == meant
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ LARGEST = 5e-5
 ROUNDING = 2.0**-24
 DRAWN = 2 * ROUNDING
 """A number drawn is moved by so much at most, as a share of it: its own rounding, and about that of the sum behind it."""
-FEWEST, DRAWS = 64, 4
+FEWEST, DRAWS = 24, 3
 """Draws of float32's rounding are made until there are so many numbers to take the largest error of, or so many draws."""
 ROUNDED = frozenset(
     {

@@ -16,8 +16,11 @@ DATA = Path(__file__).resolve().parent / "assets"
 
 
 LONG = (
-    "test_damage.py", "test_kill.py", "test_scale_out.py", "test_scifact.py", "test_encoders.py", "test_hub.py", "test_wheel.py",
-    "test_offline.py", "test_page.py", "test_store.py", "test_suites.py", "test_every_card.py", "test_causal.py",
+    "test_causal.py", "test_encoders.py", "test_damage.py", "test_scale_out.py", "test_bi_encoder.py", "test_notebooks.py",
+    "test_suites.py", "test_kill.py", "test_packed.py", "test_saved_layout.py", "test_own_code.py", "test_hub.py",
+    "test_wheel.py", "test_store.py", "test_every_card.py", "test_every_task.py", "test_training.py", "test_scifact.py",
+    "test_offline.py", "test_page.py", "test_report.py", "test_rerank.py", "test_kept_ids.py", "test_ahead.py",
+    "test_until.py", "test_wanted.py", "test_skips.py", "test_workflows.py", "test_deberta.py", "test_t5.py",
 )  # fmt: skip
 """Files of long tests: first in line, so that no process is left alone with one of them at the end."""
 

@@ -69,6 +69,8 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _compared(size: int, ways: list[str], jar: str, where: Path | None) -> int:
+    if where is not None:
+        where.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=where) as name:
         folder = Path(name)
         write_corpus(folder / "corpus", size, as_json=len(ways) > len(_OURS))

@@ -377,6 +377,7 @@ def test_a_helper_that_the_caller_has_loaded_stays_as_the_caller_has_it(tmp_path
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "helper", raising=False)
     mine = importlib.import_module("helper")
+    del sys.modules["helper"]  # or monkeypatch would put it back for the tests that come after
     monkeypatch.setitem(sys.modules, "helper", mine)
     plugin_beside(tmp_path, "value = 2.0\n")
     assert opened(name)[1] == [2.0, 2.0]

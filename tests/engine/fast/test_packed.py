@@ -258,9 +258,16 @@ SHAPES = [(32, 32), (96, 31), (1, 384), (64, 384)]
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("tokens", [1, 7, 600])
 def test_a_linear_is_as_exact_as_torchs_own_in_every_shape(shape, tokens):
-    fast, plain, ways = layer(torch.float32, shape, tokens)
+    # Many numbers in all, so many at a time: one alone may be exact by luck.
+    rows = max(tokens, 56)
+    fast, plain, ways = layer(torch.float32, shape, rows)
+
+    def computed(module, way, takes):
+        parts = ([each[at : at + tokens] for each in takes] for at in range(0, rows, tokens))
+        return torch.cat([getattr(module, way)(*part) for part in parts])
+
     for way, takes in ways.items():
-        both(lambda way=way, takes=takes: getattr(plain, way)(*takes)).check(getattr(fast, way)(*takes))
+        both(lambda way=way, takes=takes: computed(plain, way, takes)).check(computed(fast, way, takes))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

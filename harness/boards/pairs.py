@@ -10,13 +10,13 @@ same as those of the p values one by one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..results.environment import cores
 from .resampling import Sums
 
 __all__ = ["Pairs"]
@@ -93,7 +93,7 @@ class Pairs:
             some = slice(start, start + _PATTERNS)
             found[some] = _reach_of(np.ascontiguousarray(self._flipped[:, patterns[some]]), self._inverse, open_pairs)
 
-        with ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             list(pool.map(fill, range(0, patterns.size, _PATTERNS)))
         return found
 

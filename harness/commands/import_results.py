@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +41,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
     from ..files.cache import cache_folder
     from ..interchange.mteb_in import DEFAULT_MEASURES, import_results
     from ..interchange.mteb_meta import main_scores
+    from ..results.environment import cores
 
     chosen = [part.strip() for part in (given.measures or "").split(",") if part.strip()]
     if given.measures is not None and not chosen:
@@ -52,7 +52,7 @@ def command(given: argparse.Namespace, say: Say, answer: Say) -> int:
         lambda: main_scores(cache_folder()),
         tasks=_task_names(given.tasks),
         measures=chosen or DEFAULT_MEASURES,
-        workers=given.workers or os.cpu_count() or 1,
+        workers=given.workers or cores(),
     )
     if given.format == "json":
         answer(json_document({"table": str(given.output), **report.record()}))

@@ -16,6 +16,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ..results.environment import cores
+
 __all__ = ["begin", "cores_back", "read", "settled"]
 
 _LIBRARIES = ("torch", "transformers")
@@ -65,8 +67,7 @@ def cores_back() -> None:
 def _lend_a_core() -> None:
     """On two cores tokenize with one, or both take turns with the imports, which then end last and alone."""
     global _lent  # noqa: PLW0603
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores <= _FEW_CORES and _THREADS not in os.environ:
+    if cores() <= _FEW_CORES and _THREADS not in os.environ:
         os.environ[_THREADS] = "false"
         _lent = True
 

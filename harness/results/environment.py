@@ -12,9 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["checkout_commit", "describe", "harness_version"]
+__all__ = ["checkout_commit", "cores", "describe", "harness_version"]
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pytrec-eval-terrier", "PyStemmer", "huggingface_hub")
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def harness_version() -> str:
@@ -62,7 +67,7 @@ def describe(device: str, dtype: str) -> dict[str, object]:
         "packages": versions,
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "device": device,
         **({"accelerator": accelerator} if (accelerator := _accelerator(device)) else {}),
         "dtype": dtype,

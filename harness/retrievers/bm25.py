@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from ..data.corpus import Corpus
 from ..errors import HarnessError
 from ..files.cache import write_atomically
+from ..results.environment import cores
 from . import BM25_VERSION
 from .analysis import Numbers, Worker, in_parts
 from .analyzers import analyzer
-from .crew import Answer, Ask, alone, cores, in_order, together
+from .crew import Answer, Ask, alone, in_order, together
 from .postings import Target, begin, starts_of
 
 __all__ = [

@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 
 from ..errors import HarnessError
 
-__all__ = ["Answer", "Ask", "alone", "cores", "in_order", "together"]
+__all__ = ["Answer", "Ask", "alone", "in_order", "together"]
 
 _AHEAD = 2
 """Questions under way for each process, so that none waits for the next one to be thought of."""
@@ -36,13 +36,6 @@ class Answer(NamedTuple):
 
 Ask = Callable[..., "Future[Answer]"]
 """Takes a method's name and its arguments. Each process gets its questions in the order of asking."""
-
-
-def cores() -> int:
-    """How many this process may use."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def alone(worker: object) -> Ask:

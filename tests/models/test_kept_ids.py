@@ -20,6 +20,7 @@ from tokenizers import AddedToken, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from benchmarks import tokens
+from benchmarks.tokens import Counting
 from harness.data.collection import Collection, prepare
 from harness.data.task import folder_task
 from harness.files.units import units
@@ -37,20 +38,6 @@ from harness.types import DocumentText, QueryText
 
 SAVED = ("bge-reranker", "bge-reranker-gemma", "cross-encoder", "e5-mistral", "followir", "mxbai-rerank-v2", "selfrag")
 WORDS = ["the", "river", "Bank", "12", "naïve", "漢字", "🙂", "</s>", "[SEP]", "\u0301", "zz", ",", "\t", "A:"]
-
-
-class Counting:
-    """A tokenizer that counts the texts it is given."""
-
-    def __init__(self, backend: Any) -> None:
-        self.backend, self.count = backend, 0
-
-    def encode_batch(self, texts: list[str], **how: Any) -> Any:
-        self.count += len(texts)
-        return self.backend.encode_batch(texts, **how)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.backend, name)
 
 
 @pytest.fixture
